@@ -1,0 +1,1 @@
+"""Nightshift's library: Airflow operators at this level, the platform itself in `operators.core`."""

@@ -1,0 +1,102 @@
+"""The error tree. Each class answers one question: can a retry help?
+
+NightshiftError
+├── DataError              the data is wrong: never retry
+│   ├── ExpectationFailed      a data set breaks its expectation suite
+│   ├── PrivacyRiskTooHigh     the anonymised data would still identify people
+│   ├── SourceChanged          a source file is not the one that was listed
+│   └── HostileInput           an input is built to harm its reader
+├── StorageError           the store failed: retry
+│   ├── CommitUnknown          an effect may or may not have landed
+│   ├── PrimaryAway            the primary endpoint does not answer
+│   ├── QuorumLost             too few endpoints count
+│   └── AllCopiesDamaged       no verified copy is left: never retry
+├── TrainingError          training failed
+│   ├── WorkerLost             a rank died: resume
+│   └── LossDiverged           the loss is not a number: never retry
+├── GateFailed             the model is worse: never retry
+└── DeploymentError        the release did not go live: retry
+    └── HealthCheckFailed      the candidate failed under traffic: rolled back, never retry
+"""
+
+from __future__ import annotations
+
+
+class NightshiftError(Exception):
+    """Root of every error that Nightshift raises on purpose."""
+
+    retry_can_help: bool = False
+
+
+class DataError(NightshiftError):
+    """The data is wrong; the same data will be wrong again."""
+
+
+class ExpectationFailed(DataError):
+    """A data set breaks an expectation of its suite."""
+
+
+class PrivacyRiskTooHigh(DataError):
+    """Anonymised data would still identify people."""
+
+
+class SourceChanged(DataError):
+    """A source file no longer has the digest it was listed with."""
+
+
+class HostileInput(DataError):
+    """An input exceeds the limits that its reader sets, or is built to harm it."""
+
+
+class StorageError(NightshiftError):
+    """The store could not do what was asked; nothing half-done is visible."""
+
+    retry_can_help = True
+
+
+class CommitUnknown(StorageError):
+    """A write may or may not have taken effect, and it could not be told."""
+
+
+class PrimaryAway(StorageError):
+    """The primary does not answer: commits wait until it is back or moved."""
+
+
+class QuorumLost(StorageError):
+    """Fewer endpoints count than the step needs."""
+
+
+class AllCopiesDamaged(StorageError):
+    """No copy with the right digest is left on any endpoint."""
+
+    retry_can_help = False
+
+
+class TrainingError(NightshiftError):
+    """Training stopped because of its code or its spec."""
+
+
+class WorkerLost(TrainingError):
+    """A training process died; the next try resumes from the last checkpoint."""
+
+    retry_can_help = True
+
+
+class LossDiverged(TrainingError):
+    """The loss is no longer a finite number."""
+
+
+class GateFailed(NightshiftError):
+    """The candidate is worse than the recipe's floor or than what is live."""
+
+
+class DeploymentError(NightshiftError):
+    """A release could not be brought to the servers."""
+
+    retry_can_help = True
+
+
+class HealthCheckFailed(DeploymentError):
+    """A candidate answered wrongly or too slowly under traffic and was rolled back."""
+
+    retry_can_help = False

@@ -1,0 +1,84 @@
+"""What the protocol asks of an endpoint, and the step that asks several of them at once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from operators.core.errors import StorageError
+from operators.core.settings import EndpointSettings
+
+KEY_PATTERN = re.compile(r"[a-z0-9._-]{1,128}(/[a-z0-9._-]{1,128}){0,7}")
+Answer = TypeVar("Answer")
+
+
+class EndpointAway(StorageError):
+    """An endpoint did not answer, or refused; what was asked may still have taken effect."""
+
+
+class Endpoint(Protocol):
+    """One S3 bucket or one directory. Every method but `put_if_absent` raises `EndpointAway` when it cannot tell."""
+
+    name: str
+
+    def put_if_absent(self, key: str, data: bytes) -> bool:
+        """Create the key. True: created now. False: it exists, or nobody knows; read back and compare."""
+
+    def put(self, key: str, data: bytes | Path) -> None:
+        """Hold these bytes under the key, on disk and verified, whatever was there before."""
+
+    def get(self, key: str) -> bytes | None:
+        """Return the bytes, None where the key is absent."""
+
+    def size(self, key: str) -> int | None:
+        """Return the stored size in bytes, None where the key is absent."""
+
+    def list(self, prefix: str) -> list[str]:
+        """Return every key that starts with `prefix` (which ends with `/`), sorted."""
+
+
+def check_key(key: str) -> str:
+    """Return the key, or refuse one that could leave its prefix.
+
+    Raises:
+        ValueError: A part is empty, `.` or `..`, or holds other characters than a-z, 0-9, '.', '_', '-'.
+    """
+    if not KEY_PATTERN.fullmatch(key) or any(part in (".", "..") for part in key.split("/")):
+        raise ValueError(f"not a storage key: {key!r}")
+    return key
+
+
+def open_endpoint(settings: EndpointSettings) -> Endpoint:
+    """Return the endpoint that the settings describe; nothing is contacted yet."""
+    if settings.url.startswith("file://"):
+        from operators.core.storage.directory import DirectoryEndpoint
+
+        return DirectoryEndpoint(settings.name, Path(settings.url.removeprefix("file://")))
+    from operators.core.storage.s3 import S3Endpoint
+
+    return S3Endpoint(settings)
+
+
+class Round:
+    """Asks several endpoints the same thing at once and keeps the answers of those that gave one."""
+
+    def __init__(self, size: int) -> None:
+        self._pool = ThreadPoolExecutor(max_workers=2 * size, thread_name_prefix="endpoint")
+
+    def ask(self, endpoints: Iterable[Endpoint], question: Callable[[Endpoint], Answer]) -> dict[str, Answer]:
+        """Return the answers by endpoint name; an endpoint that is away is left out."""
+        futures = {endpoint.name: self._pool.submit(question, endpoint) for endpoint in endpoints}
+        answers: dict[str, Answer] = {}
+        for name, future in futures.items():
+            try:
+                answers[name] = future.result()
+            except EndpointAway:
+                continue
+        return answers
+
+    def close(self) -> None:
+        """End the threads; a question still open is waited for."""
+        self._pool.shutdown()

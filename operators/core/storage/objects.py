@@ -1,0 +1,83 @@
+"""Immutable content, named by its SHA-256: put to all, counted when verified, read from any endpoint and always checked."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import tempfile
+from pathlib import Path
+
+from operators.core.errors import AllCopiesDamaged, QuorumLost
+from operators.core.storage.endpoint import Endpoint, EndpointAway
+from operators.core.storage.members import Member, Membership, Record
+
+log = logging.getLogger(__name__)
+
+
+def object_key(kind: str, digest: str) -> str:
+    """Return the key of a file (`obj`) or a manifest (`man`), below an incarnation."""
+    return f"{kind}/{digest[:2]}/{digest}"
+
+
+def put_object(membership: Membership, record: Record, kind: str, digest: str, data: bytes | Path) -> set[str]:
+    """Hold the bytes on every endpoint that answers; return those that count and verified their copy.
+
+    Raises:
+        QuorumLost: Fewer than W did.
+    """
+
+    def hold(endpoint: Endpoint, line: Member) -> bool:
+        key = f"{line.incarnation}/{object_key(kind, digest)}"
+        if not _holds(endpoint, key, digest):
+            endpoint.put(key, data)
+        return True
+
+    holders = set(membership.ask_counted(record, hold))
+    if len(holders) < record.acknowledge:
+        raise QuorumLost(f"{kind}/{digest}: verified on {sorted(holders)}, {record.acknowledge} endpoints must hold it")
+    return holders
+
+
+def _holds(endpoint: Endpoint, key: str, digest: str) -> bool:
+    """Return whether the endpoint already holds a copy that hashes to its name: an object is sent only once."""
+    held = endpoint.get(key) if endpoint.size(key) is not None else None
+    return held is not None and hashlib.sha256(held).hexdigest() == digest
+
+
+def get_object(membership: Membership, record: Record, kind: str, digest: str) -> bytes:
+    """Return verified bytes from the first endpoint that has them; a bad copy is reported and the next one asked.
+
+    Raises:
+        AllCopiesDamaged: Every endpoint answered and none holds a copy with this digest.
+        QuorumLost: No good copy was found, but endpoints were away.
+    """
+    away = 0
+    for member in record.members:
+        endpoint = membership.endpoints.get(member.name)
+        try:
+            data = endpoint.get(f"{member.incarnation}/{object_key(kind, digest)}") if endpoint else None
+        except EndpointAway as error:
+            log.warning("%s; asking the next endpoint", error)
+            away += 1
+            continue
+        if data is not None and hashlib.sha256(data).hexdigest() == digest:
+            return data
+        if data is not None:
+            log.error("endpoint %s holds a damaged copy of %s/%s: scrub it", member.name, kind, digest)
+    if away:
+        raise QuorumLost(f"{kind}/{digest}: no good copy on the endpoints that answer, {away} are away; try again")
+    raise AllCopiesDamaged(f"{kind}/{digest}: no endpoint holds a good copy; restore it from a backup")
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Put bytes at a local path in one step: whole, or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as handle:
+            handle.write(data)
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise

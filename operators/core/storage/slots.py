@@ -1,0 +1,102 @@
+"""Slots: keys that take one value for ever. `put_once` is the only primitive that commits anything.
+
+A slot's value under a term is `<incarnation>/<slot>/<term>`, and the highest term speaks. The steps are those of
+docs/architecture.md, section 3; its reasons are in docs/adr/0003.
+"""
+
+from __future__ import annotations
+
+from operators.core.errors import CommitUnknown, PrimaryAway, QuorumLost
+from operators.core.storage.endpoint import Endpoint
+from operators.core.storage.members import Member, Membership, Record, term_key
+
+
+def put_once(membership: Membership, slot: str, data: bytes) -> bytes:
+    """Bring a value to the slot and return the slot's value: these bytes, or those that won.
+
+    Raises:
+        PrimaryAway, QuorumLost, CommitUnknown: Not acknowledged, and it may still land: the same call again is safe.
+    """
+    winner = _settle(membership, slot, data)
+    if winner is None:
+        raise CommitUnknown(f"slot {slot}: the value that was put is not there; try again")
+    return winner
+
+
+def read_slot(membership: Membership, slot: str) -> bytes | None:
+    """Return the slot's value, None where it has none: `put_once` with nothing to propose."""
+    return _settle(membership, slot, None)
+
+
+def _settle(membership: Membership, slot: str, proposal: bytes | None) -> bytes | None:
+    record = membership.read_record()
+    views = membership.ask_counted(record, lambda endpoint, line: _entries(endpoint, line, slot))
+    if len(views) < record.quorum:
+        raise QuorumLost(f"slot {slot}: {sorted(views)} count, {record.quorum} must")
+    newest = max((term for view in views.values() for term in view), default=0)
+    if newest > record.term:
+        raise CommitUnknown(f"slot {slot}: an entry of term {newest} while the record says {record.term}; try again")
+    if newest == 0 and proposal is None:
+        if membership.read_record() != record:
+            raise CommitUnknown(f"slot {slot}: the members changed while it was read; try again")
+        return None
+    if newest == record.term:
+        winner = _only({view[newest] for view in views.values() if newest in view}, slot)
+    else:
+        # An entry of an older term takes the place of the proposal: it may have been acknowledged.
+        older = {view[newest] for view in views.values() if newest in view}
+        winner = _win_at_primary(membership, record, slot, _only(older, slot) if older else proposal)
+    _spread(membership, record, slot, winner)
+    return winner
+
+
+def _entries(endpoint: Endpoint, line: Member, slot: str) -> dict[int, bytes]:
+    """Return the newest entry of a slot on one endpoint, as {term: value}; empty where it has none."""
+    keys = endpoint.list(f"{line.incarnation}/{slot}/")
+    if not keys:
+        return {}
+    data = endpoint.get(keys[-1])
+    return {} if data is None else {int(keys[-1].rsplit("/", 1)[1]): data}
+
+
+def _only(values: set[bytes], slot: str) -> bytes:
+    if len(values) != 1:
+        raise CommitUnknown(f"slot {slot}: endpoints hold {len(values)} values of one term; this must never happen: stop")
+    return next(iter(values))
+
+
+def _win_at_primary(membership: Membership, record: Record, slot: str, proposal: bytes | None) -> bytes:
+    """Return what the primary holds after it was offered the proposal. 412, time-out and reset are all unknown."""
+    assert proposal is not None
+    line = record.line(record.primary)
+    key = f"{line.incarnation}/{slot}/{term_key(record.term)}"
+
+    def offer(endpoint: Endpoint, _line: Member) -> bytes | None:
+        return proposal if endpoint.put_if_absent(key, proposal) else endpoint.get(key)
+
+    primary = Record(term=record.term, members=(line,), primary=record.primary, acknowledge=1)
+    held = membership.ask_counted(primary, offer).get(record.primary)
+    if held is None:
+        raise PrimaryAway(
+            f"slot {slot}: primary {record.primary} is away or could not tell what it holds; commits wait for it. "
+            "Bring it back, or move the primary"
+        )
+    return held
+
+
+def _spread(membership: Membership, record: Record, slot: str, winner: bytes) -> None:
+    """Return once W endpoints that count were read to hold the winner and no newer record rules."""
+
+    def offer(endpoint: Endpoint, line: Member) -> bytes | None:
+        key = f"{line.incarnation}/{slot}/{term_key(record.term)}"
+        held = endpoint.get(key)
+        if held is None:
+            endpoint.put_if_absent(key, winner)
+            held = endpoint.get(key)
+        return held
+
+    holders = {name for name, held in membership.ask_counted(record, offer).items() if held == winner}
+    if len(holders) < record.acknowledge:
+        raise QuorumLost(f"slot {slot}: on {sorted(holders)}, {record.acknowledge} endpoints must hold it; try again")
+    if membership.read_record() != record:
+        raise CommitUnknown(f"slot {slot}: the members changed during the commit; try again")

@@ -1,0 +1,189 @@
+"""The store as stages see it: files, manifests, results of run keys, streams, accounts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from operators.core.errors import StorageError
+from operators.core.manifest import (
+    FORMAT,
+    FileEntry,
+    Input,
+    Made,
+    Manifest,
+    StageCall,
+    canonical,
+    check_digest,
+    sha256_hex,
+    sha256_of_file,
+    spec_json,
+)
+from operators.core.settings import StorageSettings
+from operators.core.storage.endpoint import Endpoint
+from operators.core.storage.members import Member, Membership, Record
+from operators.core.storage.objects import get_object, put_object, write_file
+from operators.core.storage.slots import put_once, read_slot
+from operators.core.storage.streams import Stream
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Result:
+    """The acknowledged result of a run key."""
+
+    digest: str
+    manifest: Manifest
+    found: bool
+    """Whether it was there already: nothing was computed for it."""
+
+
+def open_store(settings: StorageSettings) -> Store:
+    """Return the store that the settings describe.
+
+    Raises:
+        QuorumLost: Too few endpoints answer, or the store was never initialised.
+    """
+    return Store(Membership(settings))
+
+
+class Store:
+    """N endpoints seen as one. Safe to use from several threads; open it anew in a child process."""
+
+    def __init__(self, membership: Membership) -> None:
+        self.membership = membership
+        self._record: Record = membership.read_record()
+
+    @property
+    def record(self) -> Record:
+        """The member record that this store read last."""
+        return self._record
+
+    # Files -------------------------------------------------------------------------------------------------------
+
+    def put_bytes(self, name: str, data: bytes, rows: int | None = None) -> FileEntry:
+        """Hold bytes at W endpoints, verified, and return the entry that names them."""
+        digest = sha256_hex(data)
+        self._put("obj", digest, data)
+        return FileEntry(
+            name=name, sha256=digest, bytes=len(data), stored_sha256=digest, stored_bytes=len(data), rows=rows
+        )
+
+    def put_file(self, name: str, path: Path, rows: int | None = None) -> FileEntry:
+        """Hold a local file at W endpoints, verified, and return the entry that names it."""
+        digest, size = sha256_of_file(path), path.stat().st_size
+        self._put("obj", digest, path)
+        return FileEntry(name=name, sha256=digest, bytes=size, stored_sha256=digest, stored_bytes=size, rows=rows)
+
+    def read(self, entry: FileEntry) -> bytes:
+        """Return a file's verified bytes."""
+        return get_object(self.membership, self._record, "obj", entry.stored_sha256)
+
+    def fetch(self, entry: FileEntry, path: Path) -> None:
+        """Put a file's verified bytes at a local path, whole or not at all."""
+        write_file(path, self.read(entry))
+
+    def fetch_all(self, manifest: Manifest, folder: Path) -> None:
+        """Put every file of a manifest below a folder, under its name in the manifest."""
+        for entry in manifest.files:
+            target = folder / entry.name
+            if not (target.is_file() and sha256_of_file(target) == entry.sha256):
+                self.fetch(entry, target)
+
+    def copies(self, entry: FileEntry) -> int:
+        """Return how many endpoints that count list a copy of the file's object, of the right size."""
+
+        def holds(endpoint: Endpoint, line: Member) -> bool:
+            key = f"{line.incarnation}/obj/{entry.stored_sha256[:2]}/{entry.stored_sha256}"
+            return endpoint.size(key) == entry.stored_bytes
+
+        return sum(self.membership.ask_counted(self._record, holds).values())
+
+    # Manifests and results ---------------------------------------------------------------------------------------
+
+    def put_manifest(self, manifest: Manifest) -> str:
+        """Hold a manifest at W endpoints and return its digest."""
+        self._put("man", manifest.digest, manifest.encode())
+        return manifest.digest
+
+    def manifest(self, digest: str) -> Manifest:
+        """Return the manifest of that digest."""
+        return Manifest.decode(get_object(self.membership, self._record, "man", check_digest(digest)))
+
+    def as_input(self, role: str, digest: str) -> Input:
+        """Return a manifest of the store as an input of another."""
+        return Input(role=role, identity=self.manifest(digest).identity, manifest=digest)
+
+    def find(self, run_key: str) -> Result | None:
+        """Return the acknowledged result of a run key, None where it has none."""
+        data = read_slot(self.membership, f"run/{check_digest(run_key)}")
+        return None if data is None else self._result(data, found=True)
+
+    def commit(self, manifest: Manifest) -> Result:
+        """Make a manifest the result of its run key, and return the result: this one, or the one that was first.
+
+        Every file it names must have been put before; it is the commit point of a stage.
+        """
+        digest = self.put_manifest(manifest)
+        document = canonical({"format": FORMAT, "manifest": digest})
+        winner = put_once(self.membership, f"run/{manifest.run_key}", document)
+        return self._result(winner, found=winner != document)
+
+    def once(self, call: StageCall, make: Callable[[], Made]) -> Result:
+        """Return the result of a call: found where it was computed before, else made now and committed."""
+        return self.find(call.run_key) or self.commit(Manifest.of(call, make()))
+
+    def _result(self, data: bytes, *, found: bool) -> Result:
+        document = json.loads(data)
+        if document["format"] != FORMAT:
+            raise StorageError(f"a result of another format than {FORMAT}: use the Nightshift release that wrote it")
+        return Result(digest=document["manifest"], manifest=self.manifest(document["manifest"]), found=found)
+
+    # Streams and accounts ----------------------------------------------------------------------------------------
+
+    def stream(self, name: str) -> Stream:
+        """Return the stream of that name; it need not have entries."""
+        return Stream(self.membership, name)
+
+    def add_account(self, run_key: str, try_id: str, account: Mapping[str, Any]) -> None:
+        """Note what a try cost: seconds, joules, outcome. Seen by no key and no identity.
+
+        Args:
+            run_key: The run key that was tried.
+            try_id: `[a-z0-9._-]{1,128}`, unique per try.
+            account: Plain JSON.
+        """
+        key = f"account/{check_digest(run_key)}/{try_id}"
+        document = canonical({"format": FORMAT, **spec_json(account)})
+        self.membership.ask_counted(
+            self._record, lambda endpoint, line: endpoint.put_if_absent(f"{line.incarnation}/{key}", document)
+        )
+
+    def accounts(self, run_key: str) -> list[dict[str, Any]]:
+        """Return every account of a run key, in the order of their try ids."""
+
+        def read(endpoint: Endpoint, line: Member) -> dict[str, bytes | None]:
+            prefix = f"{line.incarnation}/"
+            keys = endpoint.list(f"{prefix}account/{check_digest(run_key)}/")
+            return {key.removeprefix(prefix): endpoint.get(key) for key in keys}
+
+        merged: dict[str, bytes | None] = {}
+        for view in self.membership.ask_counted(self._record, read).values():
+            merged |= view
+        return [json.loads(data) for _, data in sorted(merged.items()) if data is not None]
+
+    # -------------------------------------------------------------------------------------------------------------
+
+    def _put(self, kind: str, digest: str, data: bytes | Path) -> None:
+        try:
+            put_object(self.membership, self._record, kind, digest, data)
+        except StorageError:
+            # The members may have changed since the record was read: once more, under the one that rules now.
+            self._record = self.membership.read_record()
+            put_object(self.membership, self._record, kind, digest, data)
+
+    def close(self) -> None:
+        """End the store's threads."""
+        self.membership.round.close()

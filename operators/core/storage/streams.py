@@ -1,0 +1,105 @@
+"""Streams: numbered slots in a chain, for what happens in an order."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+
+from operators.core.errors import StorageError
+from operators.core.manifest import FORMAT, canonical, check_digest, sha256_hex
+from operators.core.storage.endpoint import Endpoint
+from operators.core.storage.members import Member, Membership
+from operators.core.storage.slots import put_once, read_slot
+
+STREAM_PATTERN = re.compile(r"[a-z0-9_-]{1,96}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Entry:
+    """One generation of a stream."""
+
+    stream: str
+    generation: int
+    """Counts from 0, without gaps."""
+    manifest: str
+    """Digest of the manifest that this generation names."""
+    previous: str | None
+    """SHA-256 of the entry before; None for the first."""
+    sha256: str
+    """SHA-256 of this entry's bytes."""
+
+
+class Stream:
+    """An append-only chain of manifests."""
+
+    def __init__(self, membership: Membership, name: str) -> None:
+        if not STREAM_PATTERN.fullmatch(name):
+            raise ValueError(f"stream name {name!r}: use 1 to 96 of a-z, 0-9, '_' and '-'")
+        self._membership = membership
+        self.name = name
+
+    def head(self) -> Entry | None:
+        """Return the newest acknowledged entry, None where the stream is empty."""
+        generations = self._listed()
+        # A writer may be at the next generation right now: the listing is a hint, the slots are the truth.
+        generation = generations[-1] if generations else 0
+        entry = self._read(generation)
+        while entry is not None and (following := self._read(entry.generation + 1)) is not None:
+            entry = following
+        if entry is None and generation > 0:
+            entry = self._read(generation - 1)
+        return entry
+
+    def entries(self) -> list[Entry]:
+        """Return every entry, oldest first, the chain checked.
+
+        Raises:
+            StorageError: An entry does not name the one before it.
+        """
+        entries: list[Entry] = []
+        while (entry := self._read(len(entries))) is not None:
+            expected = entries[-1].sha256 if entries else None
+            if entry.previous != expected:
+                raise StorageError(f"stream {self.name}: entry {entry.generation} does not follow from the one before")
+            entries.append(entry)
+        return entries
+
+    def append(self, manifest: str, after: Entry | None) -> Entry:
+        """Bring a manifest to the generation after `after` and return the entry that won it, yours or another's."""
+        generation = after.generation + 1 if after else 0
+        document = {
+            "format": FORMAT,
+            "manifest": check_digest(manifest),
+            "previous": after.sha256 if after else None,
+        }
+        return self._entry(generation, put_once(self._membership, self._slot(generation), canonical(document)))
+
+    def _slot(self, generation: int) -> str:
+        return f"log/{self.name}/{generation:020d}"
+
+    def _read(self, generation: int) -> Entry | None:
+        data = read_slot(self._membership, self._slot(generation))
+        return None if data is None else self._entry(generation, data)
+
+    def _entry(self, generation: int, data: bytes) -> Entry:
+        document = json.loads(data)
+        if document["format"] != FORMAT:
+            raise StorageError(f"stream {self.name}: entry {generation} has another format than {FORMAT}")
+        return Entry(
+            stream=self.name,
+            generation=generation,
+            manifest=document["manifest"],
+            previous=document["previous"],
+            sha256=sha256_hex(data),
+        )
+
+    def _listed(self) -> list[int]:
+        """Return the generations that any endpoint lists; some may not be acknowledged."""
+
+        def generations(endpoint: Endpoint, line: Member) -> list[int]:
+            prefix = f"{line.incarnation}/log/{self.name}/"
+            return [int(key.removeprefix(prefix).split("/")[0]) for key in endpoint.list(prefix)]
+
+        views = self._membership.ask_counted(self._membership.read_record(), generations)
+        return sorted({generation for view in views.values() for generation in view})

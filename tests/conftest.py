@@ -1,0 +1,27 @@
+"""Fixtures that every test may use: a real store in directories."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from operators.core.settings import EndpointSettings, StorageSettings
+from operators.core.storage import Store, initialise, open_store
+
+
+@pytest.fixture
+def storage_settings(tmp_path: Path) -> StorageSettings:
+    """Settings of a store in three directories, two of which acknowledge; not yet initialised."""
+    endpoints = []
+    for name in ("site_a", "site_b", "site_c"):
+        (tmp_path / name).mkdir()
+        endpoints.append(EndpointSettings(name=name, url=f"file://{tmp_path / name}"))
+    return StorageSettings(endpoints=tuple(endpoints), acknowledge=2)
+
+
+@pytest.fixture
+def store(storage_settings: StorageSettings) -> Store:
+    """An initialised, empty store in three directories."""
+    initialise(storage_settings)
+    return open_store(storage_settings)
