@@ -1,0 +1,43 @@
+"""Specs of evaluation and of the gate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EvaluationSpec:
+    """How a model is measured on the held-out rows, and the baseline it is shown beside."""
+
+    batch_size: int = 32
+    """Rows of one forward pass."""
+    baseline_max_length: int = 128
+    """Tokens that the baseline's frozen encoder sees of a text."""
+    baseline_strength: float = 20.0
+    """Inverse regularisation strength of the baseline's logistic regression."""
+
+    def __post_init__(self) -> None:
+        for name, lowest, highest in (
+            ("batch_size", 1, 4096),
+            ("baseline_max_length", 8, 512),
+            ("baseline_strength", 1e-4, 1e4),
+        ):
+            value = getattr(self, name)
+            if not lowest <= value <= highest:
+                raise ValueError(f"{name}={value!r}: choose {lowest} to {highest}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GateSpec:
+    """What a model must reach before it may go live."""
+
+    min_accuracy: float = 0.9
+    """Floor: accuracy on the held-out rows, 0 to 1."""
+    max_accuracy_drop: float = 0.01
+    """Largest loss of accuracy against the live model on the same rows, 0 to 1."""
+
+    def __post_init__(self) -> None:
+        for name in ("min_accuracy", "max_accuracy_drop"):
+            value = getattr(self, name)
+            if not 0.0 <= value <= 1.0:
+                raise ValueError(f"{name}={value!r}: choose 0 to 1")

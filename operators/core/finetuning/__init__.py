@@ -1,0 +1,1 @@
+"""Fine-tuning: a base model and a data set become a classifier."""

@@ -1,0 +1,1 @@
+"""Models: the architectures allowed, tokenising, pooling heads and loaded classifiers."""

@@ -1,0 +1,60 @@
+"""Spec of the training loop, with every choice made: it is part of the run key, so nothing in it says `auto`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Precision = Literal["bf16", "fp32"]
+Device = Literal["cpu", "cuda"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LoopSpec:
+    """What decides the trained weights to the bit, on one kind of machine."""
+
+    epochs: int
+    """Passes over the training rows."""
+    batch_size: int
+    """Rows of one optimiser step, over all ranks together."""
+    max_length: int
+    """Tokens kept of a text, special ones included."""
+    encoder_rate: float
+    """Peak learning rate of the encoder."""
+    head_rate: float
+    """Peak learning rate of the head."""
+    warm_up: float
+    """Share of all steps in which the rates rise; then they fall linearly to zero."""
+    weight_decay: float
+    """AdamW's decoupled decay, on matrices only."""
+    dropout: float
+    """Share of hidden activations dropped; attention weights are never dropped, which halves the time of a step."""
+    clip_norm: float
+    """Gradients with a larger global norm are scaled down to it."""
+    frozen_embeddings: bool
+    """Leave the embedding tables as they are."""
+    ranks: int
+    """Training processes; another number adds gradients in another order."""
+    threads_per_rank: int
+    """Threads of each rank; another number may round sums differently."""
+    precision: Precision
+    device: Device
+    seed: int
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 2 * self.ranks:
+            raise ValueError(
+                f"batch_size={self.batch_size} for {self.ranks} ranks: each rank needs two rows; raise it or lower ranks"
+            )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Machine:
+    """What a machine offers to training."""
+
+    cores: int
+    """CPU cores this process may use."""
+    gpus: int
+    """CUDA devices this process may use."""
+    has_bf16: bool
+    """Whether the device training would use multiplies bf16 in hardware."""
