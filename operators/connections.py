@@ -1,0 +1,90 @@
+"""Airflow Connections become settings here, and nowhere else: the only reader of secrets.
+
+| connection | holds |
+|---|---|
+| `nightshift_store`, `nightshift_backup` | extra `storage`: storage settings as JSON |
+| `nightshift_landing` | extra `url`: where source files arrive |
+| `nightshift_models` | extra `folder`: base models, a folder each |
+| `nightshift_pseudonyms` | password: the key of the pseudonyms, hexadecimal |
+| `nightshift_serving` | extra `servers`, `balancer`; password: the servers' bearer token |
+| `nightshift_local` | extra `scratch`, `data_docs`, `airflow_database`: folders of this machine |
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from airflow.sdk import Connection
+
+from operators.core.settings import ServingSettings, StorageSettings
+
+STORE = "nightshift_store"
+BACKUP = "nightshift_backup"
+
+
+def store_settings(connection: str = STORE) -> StorageSettings:
+    """Return the settings of a store, the platform's own unless another connection is named."""
+    return StorageSettings.from_json(json.dumps(_extra(connection, "storage")))
+
+
+def backup_settings() -> StorageSettings:
+    """Return the settings of the backup store, whose credentials are its own."""
+    return store_settings(BACKUP)
+
+
+def landing_url() -> str:
+    """Return the URL below which each source has its folder."""
+    return str(_extra("nightshift_landing", "url"))
+
+
+def base_model_folder(name: str) -> Path:
+    """Return the local folder of a base model that waits to be adopted."""
+    return Path(_extra("nightshift_models", "folder")) / name
+
+
+def pseudonym_key() -> bytes:
+    """Return the key of the pseudonyms, at least 32 bytes.
+
+    Raises:
+        ValueError: It is missing, not hexadecimal or too short; the message does not repeat it.
+    """
+    try:
+        key = bytes.fromhex(Connection.get("nightshift_pseudonyms").password or "")
+    except ValueError:
+        key = b""
+    if len(key) < 32:
+        raise ValueError("connection nightshift_pseudonyms: its password must be at least 64 hexadecimal digits")
+    return key
+
+
+def serving_settings() -> ServingSettings:
+    """Return where the model servers are and how to speak to them."""
+    servers = tuple(_extra("nightshift_serving", "servers"))
+    token = Connection.get("nightshift_serving").password
+    if not token:
+        raise ValueError("connection nightshift_serving has no password: it must hold the servers' bearer token")
+    return ServingSettings(servers=servers, balancer_url=_extra("nightshift_serving", "balancer"), token=token)
+
+
+def scratch_folder() -> Path:
+    """Return the local work area; what lies there can be lost at any time."""
+    return Path(_extra("nightshift_local", "scratch"))
+
+
+def data_docs_folder() -> Path:
+    """Return the folder of the Data Docs site."""
+    return Path(_extra("nightshift_local", "data_docs"))
+
+
+def airflow_database_path() -> Path:
+    """Return the path of Airflow's SQLite database."""
+    return Path(_extra("nightshift_local", "airflow_database"))
+
+
+def _extra(connection: str, field: str) -> Any:
+    value = Connection.get(connection).extra_dejson.get(field)
+    if not value:
+        raise ValueError(f"connection {connection}: its extra has no {field!r}; see operators/connections.py")
+    return value

@@ -1,0 +1,76 @@
+"""What a recipe is: the specs of all stages of one model, checked when it is made. Standard library only."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from operators.core.anonymisation.spec import AnonymisationSpec
+from operators.core.compression.spec import CompressionSpec
+from operators.core.deployment.spec import DeploymentSpec
+from operators.core.evaluation.spec import EvaluationSpec, GateSpec
+from operators.core.finetuning.spec import TrainingSpec
+from operators.core.ingestion.spec import DatasetSpec, IngestionSpec
+from operators.core.models.spec import BaseModelSpec
+from operators.core.sources.spec import SourceSpec
+from operators.core.validation.spec import ValidationSpec
+
+LONGEST_WINDOW_DAYS = 3660
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Recipe:
+    """One model, from its source files to its servers."""
+
+    name: str
+    """`[a-z][a-z0-9_]{0,30}`: part of the DAG's name, of streams and of the served model's name."""
+    title: str
+    owner: str
+    """Who is asked when it fails."""
+    description: str
+    window_days: int
+    """Days of source data, ending with the run's day."""
+    source: SourceSpec
+    validation: ValidationSpec
+    anonymisation: AnonymisationSpec
+    ingestion: IngestionSpec
+    dataset: DatasetSpec
+    base_model: BaseModelSpec
+    training: TrainingSpec
+    evaluation: EvaluationSpec
+    compression: CompressionSpec
+    gate: GateSpec
+    deployment: DeploymentSpec
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[a-z][a-z0-9_]{0,30}", self.name):
+            raise ValueError(f"recipe name {self.name!r}: a lower-case letter, then up to 30 of a-z, 0-9 and '_'")
+        if not 1 <= self.window_days <= LONGEST_WINDOW_DAYS:
+            raise ValueError(f"window_days={self.window_days}: from 1 to {LONGEST_WINDOW_DAYS}")
+
+    def with_params(self, params: Mapping[str, Any]) -> Recipe:
+        """Return the recipe with a run's parameters in place of its own values; those that are None stay.
+
+        Raises:
+            ValueError: A value is outside its range; the message names it.
+        """
+        given = {name: value for name, value in params.items() if value is not None}
+        training = {
+            field: given[name]
+            for name, field in (
+                ("epochs", "epochs"),
+                ("learning_rate", "encoder_rate"),
+                ("max_length", "max_length"),
+                ("ranks", "ranks"),
+            )
+            if name in given
+        }
+        gate = {"min_accuracy": given["quality_floor"]} if "quality_floor" in given else {}
+        return replace(
+            self,
+            window_days=given.get("window_days", self.window_days),
+            training=replace(self.training, **training),
+            gate=replace(self.gate, **gate),
+        )

@@ -1,0 +1,29 @@
+"""Finds the recipes: a file each, so that adding a file adds a DAG."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+from operators.core.recipe import Recipe
+
+
+def load_recipes(folder: Path) -> list[Recipe]:
+    """Return the `RECIPE` of every Python file in a folder, in order of their names.
+
+    Raises:
+        ValueError: A file has no `RECIPE`, or two have one name.
+    """
+    recipes: dict[str, Recipe] = {}
+    for path in sorted(folder.glob("[a-z]*.py")):
+        spec = importlib.util.spec_from_file_location(f"nightshift_recipe_{path.stem}", path)
+        assert spec is not None and spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        recipe = getattr(module, "RECIPE", None)
+        if not isinstance(recipe, Recipe):
+            raise ValueError(f"{path} has no RECIPE: it must assign a Recipe to that name")
+        if recipe.name in recipes:
+            raise ValueError(f"{path}: a recipe named {recipe.name!r} stands in another file already")
+        recipes[recipe.name] = recipe
+    return list(recipes.values())
