@@ -1,13 +1,13 @@
 """Retrain a model on the data of its window, prove it, compress it, release it and back it up.
 
-**Makes** a data set, a model, its evaluation, a compressed model, a release and a backup, each a manifest in the store. What
-was computed before, by any run, is found and not computed again: clearing a task or running a day twice costs nothing.
+**Makes** a data set, a model, its evaluation, a compressed model, a release and a backup, each a manifest in the store.
+What was computed before, by any run, is found and not computed again: clearing a task or running a day twice is free.
 
 **Waits for** source files of its day. A day without data is skipped.
 
-**Triage.** As long as the newest run is green, all is well. Red `validate`: the data is wrong, see the Data Docs and tell
-its owner. Red `gate`: the model is worse than its floor or than what is live, which stays live. Red `deploy`: the former
-release is live again. Any other red task is ours: read its log, then clear it. It goes on where it stopped.
+**Triage.** As long as the newest run is green, all is well. Red `validate`: the data is wrong, see the Data Docs and
+tell its owner. Red `gate`: the model is worse than its floor or than what is live, which stays live. Red `deploy`: the
+former release is live again. Any other red task is ours: read its log, then clear it. It goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from pathlib import Path
 
 import pendulum
 from airflow.sdk import DAG, CronDataIntervalTimetable
-
 from operators.adopt_model import AdoptModelOperator
 from operators.back_up import BackUpOperator
 from operators.compress import CompressOperator
-from operators.core.recipe import Recipe
 from operators.deploy import DeployOperator
 from operators.discover import DiscoverOperator
 from operators.evaluate import EvaluateOperator
 from operators.fine_tune import FineTuneOperator
 from operators.gate import GateOperator
 from operators.ingest import IngestOperator
+from operators.publish_dataset import PublishDatasetOperator
+from operators.validate import ValidateOperator
+
+from operators.core.recipe import Recipe
 from operators.parameters import trigger_form
 from operators.policies import DEFAULT_ARGS
-from operators.publish_dataset import PublishDatasetOperator
 from operators.recipes import load_recipes
-from operators.validate import ValidateOperator
 
 
 def retraining(recipe: Recipe) -> DAG:

@@ -59,8 +59,8 @@ def trigger_form(recipe: Recipe) -> dict[str, Param]:
 def day_of(context: Mapping[str, Any]) -> datetime.date:
     """Return the last day of data that a run is for.
 
-    The parameter `day` when it is set; else the start of the data interval; else, for a manual run, the last complete day in
-    UTC (Airflow gives a manual run the interval before its logical date, which no person expects).
+    The parameter `day` when it is set; else the start of the data interval; else, for a manual run, the last complete
+    day in UTC (Airflow gives a manual run the interval before its logical date, which no person expects).
 
     Raises:
         ValueError: `day` is no date, or lies in the future.

@@ -83,7 +83,8 @@ class StageOperator(BaseOperator):
             "seconds": round(seconds, 3),
             **self.account,
         }
-        try_id = f"{instance.task_id}.{instance.map_index}.{sha256_hex(instance.run_id.encode())[:16]}.{instance.try_number}"
+        run = sha256_hex(instance.run_id.encode())[:16]
+        try_id = f"{instance.task_id}.{max(instance.map_index, 0)}.{run}.{instance.try_number}"
         for result in results:
             outcome = "found" if result.found else "made"
-            store.add_account(result.manifest.run_key, try_id.replace("-1.", "single."), {**account, "outcome": outcome})
+            store.add_account(result.manifest.run_key, try_id, {**account, "outcome": outcome})

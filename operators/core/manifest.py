@@ -1,7 +1,7 @@
 """Manifests, identities and run keys: pure functions over immutable JSON documents.
 
-A manifest names the files that a stage made and the manifests it was made from. Its *digest* names its bytes; its *identity*
-covers files (by plaintext), inputs, spec and revision, and nothing that differs from one try to the next.
+A manifest names the files that a stage made and the manifests it was made from. Its *digest* names its bytes; its
+*identity* covers files (by plaintext), inputs, spec and revision, and nothing that differs from one try to the next.
 """
 
 from __future__ import annotations
@@ -90,7 +90,9 @@ class FileEntry:
 
     def __post_init__(self) -> None:
         if not NAME_PATTERN.fullmatch(self.name):
-            raise DataError(f"file name {self.name!r} of a manifest may hold letters, digits, '.', '_', '-' and '/' only")
+            raise DataError(
+                f"file name {self.name!r}: a manifest's may hold letters, digits, '.', '_', '-' and '/' only"
+            )
         check_digest(self.sha256)
         check_digest(self.stored_sha256)
 

@@ -1,4 +1,4 @@
-"""Where things are, and the secrets to reach them: parsed when called, never on import, secrets masked in every repr."""
+"""Where things are, and the secrets to reach them: parsed when called, never on import; no repr shows a secret."""
 
 from __future__ import annotations
 

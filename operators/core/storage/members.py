@@ -1,6 +1,7 @@
 """Who belongs to the store: identities of endpoints, and the write-once records of its members.
 
-An endpoint *counts* only while its identity, read after all answers of a step, equals its line in the record that rules.
+An endpoint *counts* only while its identity, read after all answers of a step, equals its line in the record that
+rules.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Immutable content, named by its SHA-256: put to all, counted when verified, read from any endpoint and always checked."""
+"""Immutable content, named by its SHA-256: put to all, counted when verified, read from any, always checked."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """An endpoint in an S3 bucket, through s3fs: the only module that speaks to an S3 client.
 
-Nothing is ever streamed into a final key, and s3fs's own create mode is never used: on a lost reply it takes its own object
-for another's, and for an empty body it overwrites. Bodies go in one conditional or checksummed `put_object`.
+Nothing is ever streamed into a final key, and s3fs's own create mode is never used: on a lost reply it takes its own
+object for another's, and for an empty body it overwrites. Bodies go in one conditional or checksummed `put_object`.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class S3Endpoint:
         """Put with a SHA-256 that the server checks; where it does not say that it did, read back and compare."""
         if isinstance(data, Path):
             if data.stat().st_size > _LARGEST_PUT_BYTES:
-                raise ValueError(f"{data} is larger than the {_LARGEST_PUT_BYTES} bytes of one S3 put: split it into shards")
+                raise ValueError(f"{data} is larger than one S3 put takes ({_LARGEST_PUT_BYTES} bytes): split it")
             data = data.read_bytes()
         checked = self._put(key, data)
         if not checked and self.get(key) != data:

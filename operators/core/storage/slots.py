@@ -61,7 +61,7 @@ def _entries(endpoint: Endpoint, line: Member, slot: str) -> dict[int, bytes]:
 
 def _only(values: set[bytes], slot: str) -> bytes:
     if len(values) != 1:
-        raise CommitUnknown(f"slot {slot}: endpoints hold {len(values)} values of one term; this must never happen: stop")
+        raise CommitUnknown(f"slot {slot}: endpoints hold {len(values)} values of one term, which must never be: stop")
     return next(iter(values))
 
 
