@@ -1,0 +1,1 @@
+"""Taking personal data out of records: typed column policies, recognisers, keyed pseudonyms."""

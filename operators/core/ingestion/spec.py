@@ -1,0 +1,33 @@
+"""How validated rows become anonymised Parquet, and Parquet parts a data set."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class IngestionSpec:
+    """What is kept of a row."""
+
+    max_text_characters: int = 4000
+    """Longer texts are cut at the last white space before. A model of 128 tokens reads about the first 600."""
+
+    def __post_init__(self) -> None:
+        if not 200 <= self.max_text_characters <= 100_000:
+            raise ValueError(f"max_text_characters={self.max_text_characters}: 200 to 100000")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DatasetSpec:
+    """How the parts of a window become one data set."""
+
+    test_share: float = 0.2
+    """Part of the distinct texts held out, chosen by a keyed hash of the text."""
+    rows_per_shard: int = 50_000
+    """Most rows in one Parquet file."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.test_share < 1:
+            raise ValueError(f"test_share={self.test_share}: above 0 and below 1")
+        if not 1 <= self.rows_per_shard <= 10_000_000:
+            raise ValueError(f"rows_per_shard={self.rows_per_shard}: 1 to 10000000")

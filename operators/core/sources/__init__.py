@@ -1,0 +1,1 @@
+"""Reading landing files: listed by digest, checked against limits, whole or refused."""

@@ -1,0 +1,1 @@
+"""Validation of data: an expectation suite per recipe, rows quarantined with a reason, reports without values."""
