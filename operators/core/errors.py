@@ -13,6 +13,7 @@ NightshiftError
 │   └── AllCopiesDamaged       no verified copy is left: never retry
 ├── TrainingError          training failed
 │   ├── WorkerLost             a rank died: resume
+│   │   └── Superseded             another trainer of the same run key went on: resume from its checkpoints
 │   └── LossDiverged           the loss is not a number: never retry
 ├── GateFailed             the model is worse: never retry
 └── DeploymentError        the release did not go live: retry
@@ -80,6 +81,10 @@ class WorkerLost(TrainingError):
     """A training process died; the next try resumes from the last checkpoint."""
 
     retry_can_help = True
+
+
+class Superseded(WorkerLost):
+    """Another trainer of the same run key has gone on; this one is a zombie and stopped."""
 
 
 class LossDiverged(TrainingError):
