@@ -10,13 +10,9 @@ tell its owner. Red `gate`: the model is worse than its floor or than what is li
 former release is live again. Any other red task is ours: read its log, then clear it. It goes on where it stopped.
 """
 
-from __future__ import annotations
-
-from datetime import timedelta
 from pathlib import Path
 
-import pendulum
-from airflow.sdk import DAG, CronDataIntervalTimetable
+from airflow.sdk import DAG
 from operators.adopt_model import AdoptModelOperator
 from operators.back_up import BackUpOperator
 from operators.compress import CompressOperator
@@ -29,45 +25,32 @@ from operators.ingest import IngestOperator
 from operators.publish_dataset import PublishDatasetOperator
 from operators.validate import ValidateOperator
 
-from operators.core.recipe import Recipe
 from operators.parameters import trigger_form
-from operators.policies import DEFAULT_ARGS
+from operators.policies import NIGHTLY, default_args
 from operators.recipes import load_recipes
 
-
-def retraining(recipe: Recipe) -> DAG:
-    """Return the DAG of a recipe."""
+for recipe in load_recipes(Path(__file__).parent / "recipes"):
     with DAG(
         dag_id=f"retrain_{recipe.name}",
         dag_display_name=recipe.title,
         description=recipe.description,
-        schedule=CronDataIntervalTimetable("0 0 * * *", timezone="UTC"),
-        start_date=pendulum.datetime(2002, 1, 1, tz="UTC"),
-        catchup=False,
-        max_active_runs=1,
-        dagrun_timeout=timedelta(hours=6),
-        default_args={**DEFAULT_ARGS, "owner": recipe.owner},
+        default_args=default_args(recipe.owner),
         params=trigger_form(recipe),
         doc_md=f"{recipe.description}\n\n{__doc__}",
         tags=["nightshift", "retraining"],
-    ) as dag:
-        listing = DiscoverOperator(task_id="discover", recipe=recipe)
-        valid = ValidateOperator.partial(task_id="validate", recipe=recipe).expand(listing=listing.output)
-        parts = IngestOperator.partial(task_id="ingest", recipe=recipe).expand(validation=valid.output)
-        data = PublishDatasetOperator(task_id="publish_dataset", recipe=recipe, parts=parts.output).output
+        **NIGHTLY,
+    ):
+        listing = DiscoverOperator(task_id="discover", recipe=recipe).output
+        valid = ValidateOperator.partial(task_id="validate", recipe=recipe).expand(listing=listing).output
+        parts = IngestOperator.partial(task_id="ingest", recipe=recipe).expand(validation=valid).output
+        data = PublishDatasetOperator(task_id="publish_dataset", recipe=recipe, parts=parts).output
         base = AdoptModelOperator(task_id="adopt_model", recipe=recipe).output
-        model = FineTuneOperator(task_id="fine_tune", recipe=recipe, dataset=data, base_model=base)
-        proof = EvaluateOperator(task_id="evaluate", recipe=recipe, model=model.output, dataset=data, base_model=base)
-        small = CompressOperator(task_id="compress", recipe=recipe, model=model.output, dataset=data)
-        proof >> small
-        again = EvaluateOperator(
-            task_id="evaluate_compressed", recipe=recipe, model=small.output, dataset=data, base_model=base
-        )
-        verdict = GateOperator(task_id="gate", recipe=recipe, evaluation=again.output)
-        release = DeployOperator(task_id="deploy", recipe=recipe, verdict=verdict.output)
-        BackUpOperator(task_id="back_up", recipe=recipe, release=release.output)
-    return dag
-
-
-for _recipe in load_recipes(Path(__file__).parent / "recipes"):
-    globals()[f"retrain_{_recipe.name}"] = retraining(_recipe)
+        model = FineTuneOperator(task_id="fine_tune", recipe=recipe, dataset=data, base_model=base).output
+        rows = {"recipe": recipe, "dataset": data, "base_model": base}
+        proven = EvaluateOperator(task_id="evaluate", model=model, **rows)
+        small = CompressOperator(task_id="compress", recipe=recipe, model=model, dataset=data)
+        again = EvaluateOperator(task_id="evaluate_compressed", model=small.output, **rows).output
+        verdict = GateOperator(task_id="gate", recipe=recipe, evaluation=again).output
+        release = DeployOperator(task_id="deploy", recipe=recipe, verdict=verdict).output
+        BackUpOperator(task_id="back_up", recipe=recipe, release=release)
+        proven >> small

@@ -35,8 +35,8 @@ def trigger_form(recipe: Recipe) -> dict[str, Param]:
         "learning_rate": optional(
             "number",
             f"Highest learning rate of the encoder. Empty: {recipe.training.encoder_rate:g}.",
-            exclusiveMinimum=0,
-            maximum=0.1,
+            minimum=1e-7,
+            maximum=1e-2,
         ),
         "max_length": optional(
             "integer",

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from airflow.sdk import ExceptionRetryPolicy, RetryAction, RetryRule
+from airflow.sdk import CronDataIntervalTimetable, ExceptionRetryPolicy, RetryAction, RetryRule
 
 from operators.core import errors
 
@@ -31,12 +31,27 @@ RETRY_POLICY = ExceptionRetryPolicy(
     ]
 )
 
-DEFAULT_ARGS: dict[str, Any] = {
-    "retries": 5,
-    "retry_delay": timedelta(seconds=5),
-    "retry_exponential_backoff": 2.0,
-    "max_retry_delay": timedelta(minutes=2),
-    "retry_policy": RETRY_POLICY,
-    "execution_timeout": timedelta(minutes=30),
+NIGHTLY: dict[str, Any] = {
+    "schedule": CronDataIntervalTimetable("0 0 * * *", timezone="UTC"),
+    "start_date": datetime(2000, 1, 1, tzinfo=UTC),
+    "catchup": False,
+    "max_active_runs": 1,
+    "dagrun_timeout": timedelta(hours=6),
 }
-"""A retry is cheap: what was computed is found, so transient failures may be met with many."""
+"""A run a night, for the day that has just ended. The start lies early, so that old days can be backfilled."""
+
+
+def default_args(owner: str) -> dict[str, Any]:
+    """Return what every task of a DAG starts from.
+
+    A retry is cheap, since what was computed is found: transient failures may be met with many.
+    """
+    return {
+        "owner": owner,
+        "retries": 5,
+        "retry_delay": timedelta(seconds=5),
+        "retry_exponential_backoff": 2.0,
+        "max_retry_delay": timedelta(minutes=2),
+        "retry_policy": RETRY_POLICY,
+        "execution_timeout": timedelta(minutes=30),
+    }
