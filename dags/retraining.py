@@ -26,7 +26,7 @@ from operators.publish_dataset import PublishDatasetOperator
 from operators.validate import ValidateOperator
 
 from operators.parameters import trigger_form
-from operators.policies import NIGHTLY, default_args
+from operators.policies import NIGHTLY, ONE_AT_A_TIME, default_args
 from operators.recipes import load_recipes
 
 for recipe in load_recipes(Path(__file__).parent / "recipes"):
@@ -34,11 +34,12 @@ for recipe in load_recipes(Path(__file__).parent / "recipes"):
         dag_id=f"retrain_{recipe.name}",
         dag_display_name=recipe.title,
         description=recipe.description,
+        schedule=NIGHTLY,
         default_args=default_args(recipe.owner),
         params=trigger_form(recipe),
         doc_md=f"{recipe.description}\n\n{__doc__}",
         tags=["nightshift", "retraining"],
-        **NIGHTLY,
+        **ONE_AT_A_TIME,
     ):
         listing = DiscoverOperator(task_id="discover", recipe=recipe).output
         valid = ValidateOperator.partial(task_id="validate", recipe=recipe).expand(listing=listing).output

@@ -31,14 +31,16 @@ RETRY_POLICY = ExceptionRetryPolicy(
     ]
 )
 
-NIGHTLY: dict[str, Any] = {
-    "schedule": CronDataIntervalTimetable("0 0 * * *", timezone="UTC"),
+NIGHTLY = CronDataIntervalTimetable("0 0 * * *", timezone="UTC")
+"""A run a night, for the day that has just ended."""
+
+ONE_AT_A_TIME: dict[str, Any] = {
     "start_date": datetime(2000, 1, 1, tzinfo=UTC),
     "catchup": False,
     "max_active_runs": 1,
     "dagrun_timeout": timedelta(hours=6),
 }
-"""A run a night, for the day that has just ended. The start lies early, so that old days can be backfilled."""
+"""The start lies early, so that old days can be backfilled."""
 
 
 def default_args(owner: str) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """Records what each stage's code was when its revision was set: `python tests/stage_revisions.py` after raising one.
 
-A run key holds a stage's revision, not its code. A stage whose code changed under an unchanged revision would be answered
-with results of the old code for ever, so the code is hashed here: docstrings and comments apart, and everything of
-`operators.core` that the stage imports, but for the rooms that only move bytes.
+A run key holds a stage's revision, not its code. A stage whose code changed under an unchanged revision would be
+answered with results of the old code for ever, so the code is hashed here: docstrings and comments apart, and
+everything of `operators.core` that the stage imports, but for the rooms that only move bytes.
 """
 
 from __future__ import annotations
