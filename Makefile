@@ -1,0 +1,70 @@
+# Nightshift. `make help` lists what there is to do; `make run` does all of it once.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.ONESHELL:
+.SHELLFLAGS := -eu -o pipefail -c
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= python3.11
+HOME_FOLDER := $(if $(NIGHTSHIFT_HOME),$(NIGHTSHIFT_HOME),var)
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+# Without bytecode on disk every task process would compile Airflow, Great Expectations and torch again (20 s and more).
+unexport PYTHONDONTWRITEBYTECODE
+# A caller's own environment must not leak into this one.
+unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
+export NIGHTSHIFT_HOME NIGHTSHIFT_PORT_BASE
+
+.PHONY: help setup run status stop clean backfill test lint test-faults test-e2e test-gpu bench lock
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## Make .venv from the lock if it is not up to date (TORCH_INDEX=url for a CPU or CUDA build of torch)
+
+$(STAMP): requirements.lock requirements-uv.lock pyproject.toml
+	@PYTHON=$(PYTHON) TORCH_INDEX="$(TORCH_INDEX)" ./.ci/setup
+
+run: $(STAMP) ## Platform up, the main job once with live progress, summary (DAY=2002-09-26 RECIPE=mail_triage)
+	@$(BIN)/python -m operators.local.run $(if $(RECIPE),--recipe "$(RECIPE)") $(if $(DAY),--day "$(DAY)")
+
+status: $(STAMP) ## Say what is up
+	@$(BIN)/python -m operators.local.status
+
+stop: ## End all of the platform
+	@if [ -x $(BIN)/python ]; then $(BIN)/python -m operators.local.stop; else echo "nothing is installed"; fi
+
+clean: stop ## Stop, then remove .venv and all state
+	@rm -rf $(VENV) $(HOME_FOLDER) *.egg-info
+
+backfill: $(STAMP) ## Run the days FROM= to TO=, both inclusive (RECIPE=mail_triage); waits
+	@$(BIN)/python -m operators.local.backfill --from "$(FROM)" --to "$(TO)" $(if $(RECIPE),--recipe "$(RECIPE)")
+
+test: $(STAMP) ## What CI runs: default and integration tests, a fixed share of faults and e2e
+	@$(BIN)/python -m pytest
+
+lint: $(STAMP) ## Style, types and the direction of imports
+	@$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test-faults: $(STAMP) ## Every fault test
+	@$(BIN)/python -m pytest -m faults
+
+test-e2e: $(STAMP) ## Every test of the whole platform
+	@$(BIN)/python -m pytest -m e2e
+
+test-gpu: $(STAMP) ## Tests that need an accelerator
+	@$(BIN)/python -m pytest -m gpu
+
+bench: $(STAMP) ## Benchmarks (ONLY=B3)
+	@$(BIN)/python -m tests.benchmarks $(ONLY)
+
+lock: $(STAMP) ## Resolve requirements.lock anew from pyproject.toml
+	@$(BIN)/uv pip compile pyproject.toml --python 3.11 --extra airflow --extra local --extra dev \
+	  --generate-hashes --no-emit-package torch --output-file requirements.lock
+	printf 'uv==%s\n' "$$($(BIN)/uv --version | cut -d' ' -f2)" | $(BIN)/uv pip compile - --python 3.11 --generate-hashes \
+	  --no-header --output-file requirements-uv.lock

@@ -1,0 +1,132 @@
+"""Which loopback port each service listens on: a block from one base, any of them movable, none of them taken unsaid."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+
+import psutil
+
+from operators.local.layout import Layout, PlatformError, write_private
+
+BASE_VARIABLE = "NIGHTSHIFT_PORT_BASE"
+DEFAULT_BASE = 17400
+STORES = ("store-1", "store-2", "store-3", "backup-store")
+SERVERS = ("server-1", "server-2")
+# SeaweedFS puts its gRPC ports at port + 10000 unless told, which runs past 65535 or into a neighbour: all are ours.
+STORE_PARTS = ("s3", "s3-grpc", "master", "master-grpc", "volume", "volume-grpc", "filer", "filer-grpc")
+PORT_NAMES: tuple[str, ...] = (
+    "airflow",
+    "balancer",
+    "balancer-admin",
+    *SERVERS,
+    *(f"{store}-{part}" for store in STORES for part in STORE_PARTS),
+)
+
+Ports = Mapping[str, int]
+
+
+def variable_of(name: str) -> str:
+    """Return the environment variable that moves one port, e.g. `NIGHTSHIFT_PORT_SERVER_1`."""
+    return f"NIGHTSHIFT_PORT_{name.upper().replace('-', '_')}"
+
+
+def wanted_ports(environment: Mapping[str, str]) -> dict[str, int]:
+    """Return every port by name: the base's block, each moved where its own variable says so.
+
+    Raises:
+        PlatformError: A port is no number from 1024 to 65535, or two services would share one.
+    """
+    base = _number(BASE_VARIABLE, environment.get(BASE_VARIABLE) or str(DEFAULT_BASE))
+    ports: dict[str, int] = {}
+    for offset, name in enumerate(PORT_NAMES):
+        variable = variable_of(name)
+        ports[name] = _number(variable, environment.get(variable) or str(base + offset))
+    owners: dict[int, str] = {}
+    for name, port in ports.items():
+        if port in owners:
+            raise PlatformError(f"{name} and {owners[port]} would both listen on port {port}: move one of them.")
+        owners[port] = name
+    return ports
+
+
+def _number(variable: str, text: str) -> int:
+    if not text.isdigit() or not 1024 <= int(text) <= 65535:
+        raise PlatformError(
+            f"{variable}={text}: a port is a number from 1024 to 65535 (the block has {len(PORT_NAMES)})."
+        )
+    return int(text)
+
+
+def is_free(port: int) -> bool:
+    """Say whether a server could listen on this loopback port now."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        # As servers do: a port in TIME_WAIT after a stop is free, one with a listener is not.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
+
+
+def check_free(ports: Ports) -> None:
+    """Return if every port can be listened on.
+
+    Raises:
+        PlatformError: Some are taken: by which service each was wanted, and who holds it if that can be seen.
+    """
+    taken = [
+        f"  port {port} for {name} is taken by {holder(port)}" for name, port in ports.items() if not is_free(port)
+    ]
+    if taken:
+        first = next(name for name, port in ports.items() if not is_free(port))
+        raise PlatformError(
+            "the platform cannot start:\n" + "\n".join(taken) + "\n"
+            f"Stop what holds it, or move the service ({variable_of(first)}=PORT make run), "
+            f"or all of them ({BASE_VARIABLE}=PORT make run)."
+        )
+
+
+def holder(port: int) -> str:
+    """Name the process that listens on a port, as far as this user may see it."""
+    try:
+        for connection in psutil.net_connections("tcp"):
+            if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port and connection.pid:
+                process = psutil.Process(connection.pid)
+                return f"process {process.pid} ({' '.join(process.cmdline())[:80] or process.name()})"
+    except (psutil.Error, OSError):
+        pass
+    return "another process"
+
+
+def free_base(seed: int, tries: int = 200) -> int:
+    """Return a base whose whole block is free now, below the ports that the kernel hands to clients."""
+    step = len(PORT_NAMES)
+    blocks = (32000 - 18000) // step
+    for attempt in range(tries):
+        base = 18000 + (seed + attempt) % blocks * step
+        if all(is_free(base + offset) for offset in range(step)):
+            return base
+    raise PlatformError(f"no {step} free ports in a row between 18000 and 32000.")
+
+
+def save(layout: Layout, ports: Ports) -> None:
+    """Record the ports that the running platform has, for `status`, `stop` and the next `run`."""
+    write_private(_file(layout), json.dumps(dict(ports), indent=1))
+
+
+def load(layout: Layout, environment: Mapping[str, str] = os.environ) -> dict[str, int]:
+    """Return the recorded ports, or the wanted ones where no platform ran yet."""
+    try:
+        recorded = json.loads(_file(layout).read_text())
+    except FileNotFoundError:
+        return wanted_ports(environment)
+    return {name: int(recorded[name]) for name in PORT_NAMES}
+
+
+def _file(layout: Layout) -> Path:
+    return layout.run / "ports.json"

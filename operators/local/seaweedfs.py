@@ -1,0 +1,123 @@
+"""The embedded object stores: independent SeaweedFS servers, each an endpoint in its own process, folder and ports.
+
+Replication is ours, not SeaweedFS's: that one writes to all copies, so that with one of three away every write fails.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from operators.core.settings import EndpointSettings, StorageSettings
+from operators.local.credentials import Credentials
+from operators.local.layout import Layout, PlatformError, write_private
+from operators.local.ports import STORES, Ports
+
+BACKUP = "backup-store"
+VOLUME_MEGABYTES = 1024
+"""A volume file's limit; volumes grow as they fill, so that many small ones cost nothing."""
+
+
+def command(name: str, layout: Layout, ports: Ports, binary: Path) -> list[str]:
+    """Return the command line of one store. SIGTERM does not stop it; SIGKILL does, and loses nothing acknowledged."""
+    port = {part: str(ports[f"{name}-{part}"]) for part in ("s3", "master", "volume", "filer")}
+    grpc = {part: str(ports[f"{name}-{part}-grpc"]) for part in port}
+    return [
+        str(binary), "server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-dir={layout.endpoints / name}",
+        # Without `none` a restart after SIGKILL waits 17 s for peers that it never had.
+        "-master.peers=none", "-master.telemetry=false", f"-master.volumeSizeLimitMB={VOLUME_MEGABYTES}",
+        f"-master.port={port['master']}", f"-master.port.grpc={grpc['master']}",
+        f"-volume.port={port['volume']}", f"-volume.port.grpc={grpc['volume']}", "-volume.max=0",
+        "-volume.minFreeSpace=100MiB",
+        "-filer", f"-filer.port={port['filer']}", f"-filer.port.grpc={grpc['filer']}",
+        f"-filer.localSocket={layout.run / f'{name}-f.sock'}",
+        "-s3", f"-s3.port={port['s3']}", f"-s3.port.grpc={grpc['s3']}", f"-s3.config={identities_file(name, layout)}",
+        f"-s3.localSocket={layout.run / f'{name}-s.sock'}",
+        # Both would listen on one fixed port for all four servers.
+        "-s3.port.iceberg=0", "-s3.port.lance=0",
+    ]  # fmt: skip
+
+
+def identities_file(name: str, layout: Layout) -> Path:
+    """Return where a store reads who may do what."""
+    return layout.secrets / f"{name}.json"
+
+
+def configure(layout: Layout, credentials: Credentials) -> None:
+    """Make each store's folder and the file that names its one identity."""
+    for name in STORES:
+        access, secret = _keys(name, credentials)
+        identity = {
+            "name": "nightshift",
+            "credentials": [{"accessKey": access, "secretKey": secret}],
+            "actions": ["Admin", "Read", "Write", "List", "Tagging"],
+        }
+        write_private(identities_file(name, layout), json.dumps({"identities": [identity]}))
+        (layout.endpoints / name).mkdir(parents=True, exist_ok=True)
+
+
+def store_settings(ports: Ports, credentials: Credentials) -> StorageSettings:
+    """Return the settings of the three endpoints that make the store, acknowledged at two."""
+    names = [name for name in STORES if name != BACKUP]
+    return StorageSettings(endpoints=tuple(_endpoint(name, ports, credentials) for name in names), acknowledge=2)
+
+
+def backup_settings(ports: Ports, credentials: Credentials) -> StorageSettings:
+    """Return the settings of the one endpoint that backups go to."""
+    return StorageSettings(endpoints=(_endpoint(BACKUP, ports, credentials),), acknowledge=1)
+
+
+def _endpoint(name: str, ports: Ports, credentials: Credentials) -> EndpointSettings:
+    access, secret = _keys(name, credentials)
+    return EndpointSettings(
+        name=name,
+        url=f"s3://nightshift-{name}",
+        endpoint_url=f"http://127.0.0.1:{ports[f'{name}-s3']}",
+        access_key=access,
+        secret_key=secret,
+    )
+
+
+def _keys(name: str, credentials: Credentials) -> tuple[str, str]:
+    if name == BACKUP:
+        return credentials.backup_access_key, credentials.backup_secret_key
+    return credentials.store_access_key, credentials.store_secret_key
+
+
+def make_buckets(endpoints: Iterable[EndpointSettings], timeout_seconds: float = 60) -> None:
+    """Make each endpoint's bucket where it is missing; an answer here also says that the server takes writes.
+
+    Raises:
+        PlatformError: One did not answer in time.
+    """
+    from botocore.config import Config
+    from botocore.exceptions import BotoCoreError, ClientError
+    from botocore.session import get_session
+
+    config = Config(connect_timeout=2, read_timeout=10, retries={"total_max_attempts": 1}, proxies={})
+    for endpoint in endpoints:
+        client = get_session().create_client(
+            "s3",
+            endpoint_url=endpoint.endpoint_url,
+            region_name="us-east-1",
+            aws_access_key_id=endpoint.access_key,
+            aws_secret_access_key=endpoint.secret_key,
+            config=config,
+        )
+        bucket = endpoint.url.removeprefix("s3://")
+        deadline = time.monotonic() + timeout_seconds
+        while True:
+            try:
+                client.create_bucket(Bucket=bucket)
+                break
+            except ClientError as error:
+                if error.response["Error"]["Code"] in ("BucketAlreadyExists", "BucketAlreadyOwnedByYou"):
+                    break
+                problem: Exception = error
+            except BotoCoreError as error:
+                problem = error
+            if time.monotonic() > deadline:
+                raise PlatformError(f"{endpoint.name} did not answer within {timeout_seconds:.0f} s: {problem}")
+            time.sleep(0.2)

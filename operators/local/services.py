@@ -1,0 +1,99 @@
+"""The services of the one-machine platform: what each runs, and the address that says it is well."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from operators.core.settings import STORAGE_VARIABLE
+from operators.local import airflow, caddy, seaweedfs
+from operators.local.credentials import Credentials
+from operators.local.layout import Layout, write_private
+from operators.local.ports import SERVERS, STORES, Ports
+
+BIN = Path(sys.executable).parent
+AIRFLOW_SERVICES = ("api-server", "scheduler", "dag-processor", "triggerer")
+TOKEN_VARIABLE = "NIGHTSHIFT_SERVING_TOKEN"
+DEFAULT_RECIPE = "mail_triage"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Service:
+    """One supervised process."""
+
+    name: str
+    command: tuple[str, ...]
+    url: str | None = None
+    """Base address, for people and for probes; None where nothing listens."""
+    health_path: str = "/"
+    """Answers below 500 when the process is up."""
+    environment_file: Path | None = None
+    ends_by: str = "TERM"
+    """Signal that stops it."""
+
+
+def all_services(layout: Layout, ports: Ports, recipe: str = DEFAULT_RECIPE) -> tuple[Service, ...]:
+    """Return the services, those that others need first; the model servers answer for one recipe."""
+    stores = tuple(
+        Service(
+            name=name,
+            command=tuple(seaweedfs.command(name, layout, ports, BIN / "weed")),
+            url=f"http://127.0.0.1:{ports[f'{name}-s3']}",
+            health_path="/healthz",
+            ends_by="KILL",
+        )
+        for name in STORES
+    )
+    balancer = Service(
+        name="balancer",
+        command=(str(BIN / "caddy"), "run", "--config", str(layout.run / "caddy.json")),
+        url=airflow.balancer_url(ports),
+    )
+    return (*stores, balancer, *_servers(layout, ports, recipe), *_airflow(layout, ports))
+
+
+def _servers(layout: Layout, ports: Ports, recipe: str) -> tuple[Service, ...]:
+    return tuple(
+        Service(
+            name=name,
+            command=(
+                sys.executable, "-m", "operators.core.deployment.server", "--host", "127.0.0.1",
+                "--port", str(ports[name]), "--name", name, "--folder", str(layout.servers / name), "--model", recipe,
+            ),
+            url=f"http://127.0.0.1:{ports[name]}",
+            health_path="/v2/health/live",
+            environment_file=layout.secrets / "serving.env",
+        )
+        for name in SERVERS
+    )  # fmt: skip
+
+
+def _airflow(layout: Layout, ports: Ports) -> tuple[Service, ...]:
+    program = str(BIN / "airflow")
+    # Logs are read from the one disk there is: nobody needs to serve them.
+    extra = {"scheduler": ("--skip-serve-logs",), "triggerer": ("--skip-serve-logs",)}
+    return tuple(
+        Service(
+            name=name,
+            command=(program, name, *extra.get(name, ())),
+            url=airflow.ui_url(ports) if name == "api-server" else None,
+            health_path="/api/v2/version",
+            environment_file=layout.airflow_environment,
+        )
+        for name in AIRFLOW_SERVICES
+    )
+
+
+def configure(layout: Layout, ports: Ports, credentials: Credentials, dags: Path) -> None:
+    """Write every configuration file that the services read."""
+    layout.make()
+    seaweedfs.configure(layout, credentials)
+    airflow.configure(layout, ports, credentials, dags)
+    write_private(layout.run / "caddy.json", json.dumps(caddy.configuration(ports), indent=1))
+    storage = seaweedfs.store_settings(ports, credentials).to_json()
+    write_private(
+        layout.secrets / "serving.env",
+        f"{STORAGE_VARIABLE}='{storage}'\n{TOKEN_VARIABLE}='{credentials.serving_token}'\n",
+    )

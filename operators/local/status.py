@@ -1,0 +1,74 @@
+"""What is up: `python -m operators.local.status [--json]`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from typing import Any
+
+import httpx
+
+from operators.local import airflow, ports
+from operators.local.credentials import load_credentials
+from operators.local.layout import Layout, PlatformError
+from operators.local.services import Service, all_services
+from operators.local.supervisor import Supervisor
+
+
+def state_of(service: Service, process_state: str | None) -> str:
+    """Return `up`, `starting` (a process without an answer yet, or being restarted), or `down`."""
+    if process_state in (None, "STOPPED", "EXITED", "FATAL", "STOPPING"):
+        return "down"
+    if process_state != "RUNNING" or not answers(service):
+        return "starting"
+    return "up"
+
+
+def answers(service: Service) -> bool:
+    """Say whether a service's address answers at all well; a service without one always does."""
+    if service.url is None:
+        return True
+    try:
+        with httpx.Client(trust_env=False, timeout=3) as client:
+            return client.get(f"{service.url}{service.health_path}").status_code < 500
+    except httpx.HTTPError:
+        return False
+
+
+def status(layout: Layout) -> dict[str, Any]:
+    """Return `{services: [{name, state, url}], ui: {url, user}}`."""
+    placed = ports.load(layout)
+    states = Supervisor(layout).states()
+    services = [
+        {"name": service.name, "state": state_of(service, states.get(service.name)), "url": service.url}
+        for service in all_services(layout, placed)
+    ]
+    user = load_credentials(layout).ui_user if layout.secrets.exists() else "admin"
+    return {"services": services, "ui": {"url": airflow.ui_url(placed), "user": user}}
+
+
+def main() -> int:
+    """Print the status; 0 when every service is up, 3 when not."""
+    parser = argparse.ArgumentParser(prog="make status", description=__doc__)
+    parser.add_argument("--json", action="store_true", help="as a document")
+    options = parser.parse_args()
+    layout = Layout.from_environment(os.environ)
+    try:
+        document = status(layout)
+    except PlatformError as error:
+        print(error)
+        return 2
+    if options.json:
+        print(json.dumps(document, indent=1))
+    else:
+        for item in document["services"]:
+            print(f"{item['name']:<14} {item['state']:<9} {item['url'] or ''}")
+        print(
+            f"\nUI {document['ui']['url']}  user {document['ui']['user']}  password in {layout.secrets}/credentials.json"
+        )
+    return 0 if all(item["state"] == "up" for item in document["services"]) else 3
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,28 @@
+"""End all of the platform: `python -m operators.local.stop`. State stays; the next start goes on from it."""
+
+from __future__ import annotations
+
+import os
+
+from operators.local.layout import Layout
+from operators.local.supervisor import Supervisor, marked
+
+
+def stop(layout: Layout) -> bool:
+    """Leave no process of this platform; return whether there was one."""
+    supervisor = Supervisor(layout)
+    if not supervisor.is_up() and not marked(layout):
+        return False
+    supervisor.shut_down()
+    return True
+
+
+def main() -> int:
+    """Stop, and say so."""
+    layout = Layout.from_environment(os.environ)
+    print("stopped" if stop(layout) else "nothing was up")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,175 @@
+"""Bring the one-machine platform up: what runs already is left alone, what is missing is started, all is waited for."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import subprocess
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from operators.core.storage import initialise
+from operators.local import airflow, ports, seaweedfs, services, status
+from operators.local.credentials import Credentials, load_credentials
+from operators.local.disk import check_disk
+from operators.local.layout import REPOSITORY, Layout, PlatformError
+from operators.local.rest import AirflowRest, wait_until
+from operators.local.supervisor import Supervisor
+
+Say = Callable[[str], None]
+START_SECONDS = 180.0
+"""An idle machine with two cores needs about 20; a busy one may need several times that."""
+MAX_BACKOFFS = 30
+"""Looks, three a second, at which a starting service was found to have ended, before it is given up."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Platform:
+    """A platform that is up, or about to be."""
+
+    layout: Layout
+    ports: Mapping[str, int]
+    credentials: Credentials
+    services: tuple[services.Service, ...]
+
+    @property
+    def supervisor(self) -> Supervisor:
+        """Return a client of its supervisor."""
+        return Supervisor(self.layout)
+
+    @property
+    def rest(self) -> AirflowRest:
+        """Return a client of its Airflow."""
+        return AirflowRest.of(self.ports, self.credentials)
+
+
+def up(
+    layout: Layout,
+    environment: Mapping[str, str],
+    say: Say,
+    *,
+    recipe: str = services.DEFAULT_RECIPE,
+    dags: Path = REPOSITORY / "dags",
+) -> Platform:
+    """Return once every service answers and the store is initialised.
+
+    Args:
+        layout: Where all state lies.
+        environment: Says where ports are to be, if not in their usual places.
+        say: Told what is being done.
+        recipe: What the model servers answer for.
+        dags: The folder that Airflow reads.
+
+    Raises:
+        PlatformError: A port is taken, the disk is too full, or a service did not come up; the log is named.
+    """
+    running = Supervisor(layout).is_up()
+    if running:
+        placed = ports.load(layout)
+    else:
+        check_disk(layout.home, environment)
+        placed = ports.wanted_ports(environment)
+        ports.check_free(placed)
+    layout.make()
+    ports.save(layout, placed)
+    credentials = load_credentials(layout)
+    platform = Platform(
+        layout=layout,
+        ports=placed,
+        credentials=credentials,
+        services=services.all_services(layout, placed, recipe),
+    )
+    services.configure(layout, placed, credentials, dags)
+    if not running:
+        say("starting the supervisor")
+        platform.supervisor.boot(platform.services, environment)
+    _start(platform, say)
+    return platform
+
+
+def _start(platform: Platform, say: Say) -> None:
+    supervisor = platform.supervisor
+    migration = _migrate(platform.layout)
+    others = [service for service in platform.services if service.name not in services.AIRFLOW_SERVICES]
+    say("starting the object stores, the balancer and the model servers")
+    supervisor.start(service.name for service in others)
+    settings = seaweedfs.store_settings(platform.ports, platform.credentials)
+    backup = seaweedfs.backup_settings(platform.ports, platform.credentials)
+    if migration is not None:
+        say("making Airflow's database")
+        _finish_migration(platform.layout, migration)
+    say("starting Airflow")
+    supervisor.start(services.AIRFLOW_SERVICES)
+    seaweedfs.make_buckets((*settings.endpoints, *backup.endpoints))
+    for each in (settings, backup):
+        initialise(each)
+    _wait(platform, others)
+    _wait_for_airflow(platform)
+    platform.rest.ensure_pool("accelerators", 1, "Tasks that use every accelerator or core there is: one at a time.")
+
+
+def _migrate(layout: Layout) -> subprocess.Popen[str] | None:
+    """Begin to make or upgrade the database; None where it already fits this Airflow."""
+    if layout.airflow_database.exists() and _migrated(layout).exists():
+        if _migrated(layout).read_text() == importlib.metadata.version("apache-airflow-core"):
+            return None
+    variables = {**os.environ, **airflow.read_environment(layout.airflow_environment)}
+    command = [str(services.BIN / "airflow"), "db", "migrate"]
+    return subprocess.Popen(command, env=variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def _finish_migration(layout: Layout, migration: subprocess.Popen[str]) -> None:
+    output, _ = migration.communicate()
+    (layout.log / "airflow-migration.log").write_text(output)
+    if migration.returncode != 0:
+        raise PlatformError(f"Airflow's database could not be made, see {layout.log}/airflow-migration.log")
+    _migrated(layout).write_text(importlib.metadata.version("apache-airflow-core"))
+
+
+def _migrated(layout: Layout) -> Path:
+    return layout.airflow / "migrated"
+
+
+def _wait(platform: Platform, wanted: Iterable[services.Service]) -> None:
+    for service in wanted:
+        _wait_for(platform, service)
+
+
+def _wait_for(platform: Platform, service: services.Service) -> None:
+    supervisor = platform.supervisor
+    ends = 0
+
+    def is_up() -> bool:
+        nonlocal ends
+        state = supervisor.states().get(service.name)
+        ends += state == "BACKOFF"
+        if ends > MAX_BACKOFFS:  # it ends again and again: waiting longer will not help
+            raise PlatformError(_stuck(platform, service.name))
+        return status.state_of(service, state) == "up"
+
+    wait_until(is_up, START_SECONDS, lambda: _stuck(platform, service.name))
+
+
+def _stuck(platform: Platform, name: str) -> str:
+    log = platform.layout.log / f"{name}.log"
+    lines = log.read_text(errors="replace").splitlines()[-5:] if log.exists() else []
+    return "\n".join([f"{name} did not come up; the end of {log}:", *lines])
+
+
+def _wait_for_airflow(platform: Platform) -> None:
+    rest = platform.rest
+    parts = {
+        "metadatabase": "api-server",
+        "scheduler": "scheduler",
+        "dag_processor": "dag-processor",
+        "triggerer": "triggerer",
+    }
+
+    def missing() -> list[str]:
+        health = rest.health()
+        return [service for part, service in parts.items() if (health.get(part) or {}).get("status") != "healthy"]
+
+    wait_until(
+        lambda: not missing(), START_SECONDS, lambda: _stuck(platform, missing()[0] if missing() else "api-server")
+    )
