@@ -8,21 +8,31 @@ from pathlib import Path
 from operators.core.recipe import Recipe
 
 
-def load_recipes(folder: Path) -> list[Recipe]:
-    """Return the `RECIPE` of every Python file in a folder, in order of their names.
+def load_recipe(path: Path) -> Recipe:
+    """Return the `RECIPE` that a Python file assigns.
 
     Raises:
-        ValueError: A file has no `RECIPE`, or two have one name.
+        ValueError: It assigns none.
+    """
+    spec = importlib.util.spec_from_file_location(f"nightshift_recipe_{path.stem}", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    recipe = getattr(module, "RECIPE", None)
+    if not isinstance(recipe, Recipe):
+        raise ValueError(f"{path} has no RECIPE: it must assign a Recipe to that name")
+    return recipe
+
+
+def load_recipes(folder: Path) -> list[Recipe]:
+    """Return the recipe of every Python file in a folder, in order of the files' names.
+
+    Raises:
+        ValueError: A file has none, or two have one name.
     """
     recipes: dict[str, Recipe] = {}
     for path in sorted(folder.glob("[a-z]*.py")):
-        spec = importlib.util.spec_from_file_location(f"nightshift_recipe_{path.stem}", path)
-        assert spec is not None and spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        recipe = getattr(module, "RECIPE", None)
-        if not isinstance(recipe, Recipe):
-            raise ValueError(f"{path} has no RECIPE: it must assign a Recipe to that name")
+        recipe = load_recipe(path)
         if recipe.name in recipes:
             raise ValueError(f"{path}: a recipe named {recipe.name!r} stands in another file already")
         recipes[recipe.name] = recipe

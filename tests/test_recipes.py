@@ -1,0 +1,67 @@
+"""Recipes: a file each, checked when made, overridden by a run's parameters."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from operators.recipes import load_recipe, load_recipes
+
+ROOT = Path(__file__).parent.parent
+FOLDER = ROOT / "dags" / "recipes"
+
+
+def test_every_recipe_of_the_project_loads() -> None:
+    """Each file in dags/recipes has one valid recipe, named like its file."""
+    assert [recipe.name for recipe in load_recipes(FOLDER)] == sorted(path.stem for path in FOLDER.glob("[a-z]*.py"))
+
+
+def test_the_readme_s_own_recipe_loads(tmp_path: Path) -> None:
+    """The ten lines of the README are a recipe."""
+    (tmp_path / "mail_triage.py").write_text((FOLDER / "mail_triage.py").read_text())
+    block = re.search(r"```python\n(# dags/recipes/ticket_routing.py.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert block is not None
+    (tmp_path / "ticket_routing.py").write_text(block[1])
+
+    assert [recipe.name for recipe in load_recipes(tmp_path)] == ["mail_triage", "ticket_routing"]
+
+
+def test_two_recipes_of_one_name_are_refused(tmp_path: Path) -> None:
+    """Two files must not make one DAG."""
+    for name in ("one.py", "two.py"):
+        (tmp_path / name).write_text((FOLDER / "mail_triage.py").read_text())
+
+    with pytest.raises(ValueError, match="stands in another file"):
+        load_recipes(tmp_path)
+
+
+def test_a_file_without_a_recipe_is_refused(tmp_path: Path) -> None:
+    """A file that assigns no RECIPE is named in the error."""
+    (tmp_path / "empty.py").write_text("")
+
+    with pytest.raises(ValueError, match=r"empty\.py has no RECIPE"):
+        load_recipes(tmp_path)
+
+
+def test_parameters_take_the_place_of_the_recipe_s_values() -> None:
+    """What a person sets in the form reaches the specs; what is left empty stays."""
+    recipe = load_recipe(FOLDER / "mail_triage.py")
+
+    changed = recipe.with_params({"epochs": 3, "learning_rate": 1e-5, "window_days": 7, "quality_floor": 0.5, "ranks": None})
+
+    assert (changed.training.epochs, changed.training.encoder_rate) == (3, 1e-5)
+    assert (changed.window_days, changed.gate.min_accuracy) == (7, 0.5)
+    assert changed.training.ranks == recipe.training.ranks
+    assert changed == replace(changed, name=recipe.name)
+
+
+@pytest.mark.parametrize(
+    "params", [{"epochs": 0}, {"learning_rate": 1.0}, {"max_length": 4}, {"window_days": 0}, {"quality_floor": 1.5}]
+)
+def test_a_parameter_out_of_range_is_refused(params: dict[str, float]) -> None:
+    """A wrong value is an error that names it, also where no form checked it."""
+    with pytest.raises(ValueError, match="="):
+        load_recipe(FOLDER / "mail_triage.py").with_params(params)
