@@ -1,0 +1,66 @@
+"""From a PyTorch classifier to an ONNX graph whose bytes depend on the model alone."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import onnx
+import torch
+
+INPUTS = ("input_ids", "attention_mask")
+OUTPUT = "logits"
+
+
+def export_onnx(model: torch.nn.Module, path: Path, *, opset: int) -> None:
+    """Write `model` as ONNX in single precision, with free batch and sequence axes.
+
+    Args:
+        model: Takes token ids and attention mask, each int64 of shape (batch, sequence); gives logits (batch, labels).
+        path: Where the graph goes, weights inside.
+        opset: Version of the ONNX operator set.
+    """
+    ids = torch.ones((2, 8), dtype=torch.int64)
+    axes = {0: "batch", 1: "sequence"}
+    with warnings.catch_warnings(), torch.no_grad():
+        # torch's exporter warns about its own use of pytree and about axis names that it merges.
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            model.eval().float(),
+            (ids, torch.ones_like(ids)),
+            input_names=list(INPUTS),
+            output_names=[OUTPUT],
+            dynamic_shapes=(axes, axes),
+            opset_version=opset,
+            dynamo=True,
+            verbose=False,
+        )
+    assert program is not None
+    save_stripped(program.model_proto, path)
+
+
+def save_stripped(model: onnx.ModelProto, path: Path) -> None:
+    """Write an ONNX graph without what differs from machine to machine: source paths, stack traces, tool versions."""
+    model.producer_name, model.producer_version, model.doc_string = "nightshift", "", ""
+    for part in _parts(model):
+        part.ClearField("metadata_props")
+        part.ClearField("doc_string")
+    onnx.checker.check_model(model)
+    # Deterministic: protobuf may otherwise order map fields as it likes.
+    path.write_bytes(model.SerializeToString(deterministic=True))
+
+
+def _parts(model: onnx.ModelProto) -> Iterable[Any]:
+    """Every message of a model that can carry metadata, sub-graphs included."""
+    yield model
+    graphs = [model.graph]
+    while graphs:
+        graph = graphs.pop()
+        yield graph
+        yield from (*graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer)
+        graphs += [attribute.g for node in graph.node for attribute in node.attribute if attribute.HasField("g")]
+    for function in model.functions:
+        yield function
+        yield from (*function.node, *function.value_info)

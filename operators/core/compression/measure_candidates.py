@@ -1,0 +1,152 @@
+"""Stage `measure_candidates`: size, latency, accuracy and agreement with the parent. Its report is its file.
+
+A measurement differs from try to try, so this stage is the exception to "equal inputs, equal result": the first report
+that was acknowledged stands, and a choice made from it is a stage of its own.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from operators.core.compression.rows import Rows, read_rows, spread
+from operators.core.compression.spec import MeasurementSpec
+from operators.core.errors import DataError
+from operators.core.manifest import Made, Manifest, StageCall, canonical, spec_json
+from operators.core.models.classifier import Classifier, load_classifier
+from operators.core.progress import Progress, no_progress
+from operators.core.storage import Result, Store
+
+REVISION = 1
+REPORT = "report.json"
+PARENT = "parent"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Predictions:
+    """Index of the predicted label of each row."""
+
+    test: npt.NDArray[np.intp]
+    train: npt.NDArray[np.intp]
+
+
+def measure_candidates(
+    store: Store, candidates: str, dataset: str, spec: MeasurementSpec, progress: Progress = no_progress
+) -> Result:
+    """Return the report on all candidates.
+
+    Args:
+        store: The store.
+        candidates: Digest of what `make_candidates` made.
+        dataset: Digest of the data set; accuracy is on its test rows, agreement on all its rows.
+        spec: How to measure.
+        progress: Told of every pass over the rows.
+    """
+    call = StageCall(
+        stage="measure_candidates",
+        revision=REVISION,
+        inputs=(store.as_input("candidates", candidates), store.as_input("dataset", dataset)),
+        spec=spec_json(spec),
+    )
+
+    def make() -> Made:
+        with tempfile.TemporaryDirectory() as folder:
+            report = _measure(store, store.manifest(candidates), store.manifest(dataset), spec, Path(folder), progress)
+        return Made(files=(store.put_bytes(REPORT, canonical(report)),))
+
+    return store.once(call, make)
+
+
+def read_report(store: Store, measurement: Manifest) -> dict[str, Any]:
+    """Return the report that a measurement holds: `{rows, test_rows, models: [{name, bytes, p50_ms, ...}]}`."""
+    report: dict[str, Any] = json.loads(store.read(measurement.file(REPORT)))
+    return report
+
+
+def _measure(
+    store: Store, candidates: Manifest, dataset: Manifest, spec: MeasurementSpec, folder: Path, progress: Progress
+) -> dict[str, Any]:
+    parent = candidates.input("model").manifest
+    if parent is None:
+        raise DataError("the candidates name no parent model in the store: make them again")
+    store.fetch_all(store.manifest(parent), folder / PARENT)
+    store.fetch_all(candidates, folder)
+    names = [PARENT, *sorted({entry.name.split("/")[0] for entry in candidates.files})]
+    models = {name: load_classifier(folder / name, spec.threads) for name in names}
+    test, train = read_rows(store, dataset, "test"), read_rows(store, dataset, "train")
+    seconds = _latencies(models, spread(test.texts, spec.latency_texts), spec.warm_up_texts)
+    predicted = _predict(models, test, train, progress)
+    return {
+        "rows": len(test.texts) + len(train.texts),
+        "test_rows": len(test.texts),
+        "threads": spec.threads,
+        "models": [
+            {
+                "name": name,
+                "bytes": _weights(folder / name).stat().st_size,
+                "p50_ms": round(1000 * float(np.percentile(seconds[name], 50)), 3),
+                "p99_ms": round(1000 * float(np.percentile(seconds[name], 99)), 3),
+                "accuracy": _accuracy(models[name], predicted[name].test, test),
+                "agreement": _agreement(predicted[PARENT], predicted[name]),
+            }
+            for name in names
+        ],
+    }
+
+
+def _latencies(models: Mapping[str, Classifier], texts: Sequence[str], warm_up: int) -> dict[str, list[float]]:
+    """Return seconds per text at batch 1; every text meets every model before the next one, in turning order."""
+    for text in texts[:warm_up]:
+        for model in models.values():
+            model.logits([text])
+    seconds: dict[str, list[float]] = {name: [] for name in models}
+    names = list(models)
+    for index, text in enumerate(texts):
+        for name in names[index % len(names) :] + names[: index % len(names)]:
+            begun = time.perf_counter()
+            models[name].logits([text])
+            seconds[name].append(time.perf_counter() - begun)
+    return seconds
+
+
+def _predict(models: Mapping[str, Classifier], test: Rows, train: Rows, progress: Progress) -> dict[str, _Predictions]:
+    rows = [*test.texts, *train.texts]
+    predicted: dict[str, _Predictions] = {}
+    for index, (name, model) in enumerate(models.items()):
+
+        def report(count: int, before: int = index * len(rows), name: str = name) -> None:
+            progress(before + count, len(models) * len(rows), f"{name} predicts")
+
+        # Test rows by themselves: what else lies in a batch moves an int8 model's answers a little.
+        held_out = model.logits(test.texts, report).argmax(axis=1)
+        seen = model.logits(train.texts, functools.partial(_shifted, report, len(test.texts))).argmax(axis=1)
+        predicted[name] = _Predictions(test=held_out, train=seen)
+    return predicted
+
+
+def _shifted(report: Callable[[int], None], before: int, count: int) -> None:
+    report(before + count)
+
+
+def _accuracy(model: Classifier, predicted: npt.NDArray[np.intp], rows: Rows) -> float:
+    names = np.asarray(model.labels)[predicted]
+    return float((names == np.asarray(rows.labels)).mean())
+
+
+def _agreement(parent: _Predictions, candidate: _Predictions) -> float:
+    """Return the part of all rows on which two models predict the same."""
+    same = int((parent.test == candidate.test).sum() + (parent.train == candidate.train).sum())
+    return same / (len(parent.test) + len(parent.train))
+
+
+def _weights(folder: Path) -> Path:
+    return next(path for path in sorted(folder.iterdir()) if path.name in ("model.onnx", "model.safetensors"))

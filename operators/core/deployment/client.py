@@ -1,0 +1,173 @@
+"""A model server as a controller sees it: asked again while it is away, for as long as a supervisor may need."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+from prometheus_client.parser import text_string_to_metric_families
+
+from operators.core.errors import DeploymentError, HealthCheckFailed
+from operators.core.settings import ServingSettings
+
+RETRY_SECONDS = 0.25
+REQUEST_SECONDS = 30.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Serving:
+    """What a server serves, or should."""
+
+    releases: Mapping[str, str] = field(default_factory=dict)
+    """Version to release digest, for every resident version."""
+    current: str | None = None
+    former: str | None = None
+    candidate: str | None = None
+    share: float = 0.0
+
+    @property
+    def split(self) -> dict[str, Any]:
+        """The traffic, as the server's route takes it."""
+        return {"current": self.current, "former": self.former, "candidate": self.candidate, "share": self.share}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Answer:
+    """What a server answered to one text; `label` is None where the model broke."""
+
+    version: str
+    label: str | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sample:
+    """Counters of one version since its server started."""
+
+    answered: float = 0.0
+    failed: float = 0.0
+    buckets: tuple[tuple[float, float], ...] = ()
+    """(upper bound in seconds, answers at most that slow), bounds rising to infinity."""
+
+
+class Server:
+    """One model server, reached directly and never through the balancer."""
+
+    def __init__(self, url: str, model: str, token: str, timeout_seconds: float) -> None:
+        """Reach the server at `url`; it may be away for `timeout_seconds` before a call fails."""
+        self.url, self._model, self._timeout = url.rstrip("/"), model, timeout_seconds
+        self._client = httpx.Client(
+            base_url=self.url, timeout=REQUEST_SECONDS, headers={"Authorization": f"Bearer {token}"}, trust_env=False
+        )
+
+    def serving(self) -> Serving:
+        """Return what it serves."""
+        return Serving(**self._expect_ok("GET", f"/v2/repository/models/{self._model}/traffic").json())
+
+    def load(self, version: str, release: str) -> None:
+        """Have a version resident and warm there."""
+        self._expect_ok("POST", f"/v2/repository/models/{self._model}/versions/{version}/load", {"release": release})
+
+    def unload(self, version: str) -> None:
+        """Have a version no longer resident there."""
+        self._expect_ok("POST", f"/v2/repository/models/{self._model}/versions/{version}/unload")
+
+    def switch(self, serving: Serving) -> None:
+        """Make `serving` its traffic, from the next request on."""
+        self._expect_ok("POST", f"/v2/repository/models/{self._model}/traffic", serving.split)
+
+    def infer(self, text: str, request_id: str, version: str | None = None) -> Answer:
+        """Ask for the label of one text, from a given version or from the one that the split chooses."""
+        path = f"/v2/models/{self._model}" + (f"/versions/{version}" if version else "") + "/infer"
+        tensor = {"name": "text", "datatype": "BYTES", "shape": [1], "data": [text]}
+        response = self._ask(
+            "POST", path, {"id": request_id, "inputs": [tensor], "outputs": [{"name": "label"}]}, patient=False
+        )
+        if response.status_code != 200:
+            return Answer(version=version or "", label=None)
+        document = response.json()
+        return Answer(version=document["model_version"], label=document["outputs"][0]["data"][0])
+
+    def samples(self) -> dict[str, Sample]:
+        """Return the counters of every version, from the Prometheus exposition."""
+        found: dict[str, dict[str, Any]] = {}
+        for family in text_string_to_metric_families(self._expect_ok("GET", "/metrics").text):
+            for sample in family.samples:
+                one = found.setdefault(sample.labels.get("version", ""), {"buckets": []})
+                if sample.name == "nightshift_requests_total":
+                    one["answered"] = sample.value
+                elif sample.name == "nightshift_failures_total":
+                    one["failed"] = sample.value
+                elif sample.name == "nightshift_request_seconds_bucket":
+                    one["buckets"].append((float(sample.labels["le"]), sample.value))
+        return {
+            version: Sample(**{**values, "buckets": tuple(sorted(values["buckets"]))})
+            for version, values in found.items()
+        }
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+    def _expect_ok(self, method: str, path: str, body: Any = None) -> httpx.Response:
+        """Return a successful response.
+
+        Raises:
+            DeploymentError: The server stays away, or cannot do it now.
+            HealthCheckFailed: The server refuses, and would refuse again.
+        """
+        response = self._ask(method, path, body, patient=True)
+        if response.status_code == 200:
+            return response
+        reason = f"{self.url} answered {response.status_code} to {method} {path}: {response.text[:500]}"
+        raise (HealthCheckFailed if response.status_code == 422 else DeploymentError)(reason)
+
+    def _ask(self, method: str, path: str, body: Any, *, patient: bool) -> httpx.Response:
+        """Ask until there is an answer, and when `patient` until it is another than "not now" (503)."""
+        until = time.monotonic() + self._timeout
+        while True:
+            try:
+                response = self._client.request(method, path, json=body)
+                if response.status_code != 503 or not patient or time.monotonic() > until:
+                    return response
+            except httpx.TransportError as error:
+                if time.monotonic() > until:
+                    raise DeploymentError(
+                        f"the model server at {self.url} is away for {self._timeout:g} s ({type(error).__name__}): "
+                        "start it again, then retry"
+                    ) from error
+            time.sleep(RETRY_SECONDS)
+
+
+def open_servers(settings: ServingSettings, model: str, timeout_seconds: float) -> list[Server]:
+    """Return the servers of the settings, in their order.
+
+    Raises:
+        DeploymentError: There are none.
+    """
+    if not settings.servers:
+        raise DeploymentError("no model server is configured: list at least one in the serving connection")
+    return [Server(url, model, settings.token, timeout_seconds) for url in settings.servers]
+
+
+def bring(server: Server, wanted: Serving, *, tidy: bool = False) -> bool:
+    """Bring a server to `wanted` from whatever it serves now; return whether anything had to be done.
+
+    Args:
+        server: The server.
+        wanted: What it shall hold and serve.
+        tidy: Also unload what is not wanted.
+    """
+    now = server.serving()
+    missing = {version: digest for version, digest in wanted.releases.items() if now.releases.get(version) != digest}
+    for version, digest in missing.items():
+        server.load(version, digest)
+    is_moved = now.split != wanted.split
+    if is_moved:
+        server.switch(wanted)
+    surplus = sorted(set(now.releases) - set(wanted.releases)) if tidy else []
+    for version in surplus:
+        server.unload(version)
+    return bool(missing or is_moved or surplus)

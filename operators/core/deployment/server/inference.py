@@ -1,0 +1,97 @@
+"""Answering a request: the version that the split chose, and the current one where a candidate breaks."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+
+from operators.core.deployment.server.metrics import ServerMetrics
+from operators.core.deployment.server.protocol import InferRequest
+from operators.core.deployment.server.versions import Resident, Versions
+
+LOG = logging.getLogger("nightshift.server")
+
+
+class NotServed(LookupError):
+    """No such version is resident."""
+
+
+class InferenceFailed(RuntimeError):
+    """The model broke on a request, and no other version may answer it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Answers:
+    """One answer a text."""
+
+    classes: tuple[str, ...]
+    labels: tuple[str, ...]
+    scores: tuple[float, ...]
+    """Probability of the label."""
+    probabilities: tuple[tuple[float, ...], ...]
+    """Per text, in the order of `classes`."""
+
+
+def classify(resident: Resident, texts: tuple[str, ...]) -> Answers:
+    """Return the answers of one version.
+
+    Raises:
+        FloatingPointError: A logit is not a finite number.
+    """
+    logits = np.asarray(resident.classifier.logits(list(texts)), dtype=np.float64)
+    if not np.isfinite(logits).all():
+        raise FloatingPointError("the model gave a logit that is not a finite number")
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    probabilities = powers / powers.sum(axis=1, keepdims=True)
+    best = probabilities.argmax(axis=1)
+    classes = tuple(resident.classifier.labels)
+    return Answers(
+        classes=classes,
+        labels=tuple(classes[index] for index in best),
+        scores=tuple(float(row[index]) for row, index in zip(probabilities, best, strict=True)),
+        probabilities=tuple(tuple(float(value) for value in row) for row in probabilities),
+    )
+
+
+class Inference:
+    """Runs models in threads of its own, so that health and metrics answer while they compute."""
+
+    def __init__(self, versions: Versions, metrics: ServerMetrics, parallel: int) -> None:
+        """Take up to `parallel` requests at a time; the others wait in line."""
+        self._versions, self._metrics = versions, metrics
+        self._threads = ThreadPoolExecutor(max_workers=parallel, thread_name_prefix="inference")
+
+    async def answer(self, request: InferRequest, version: str | None) -> tuple[str, Answers]:
+        """Return the version that answered and its answers.
+
+        A candidate that breaks costs it a failure and the caller nothing: the current version answers instead.
+
+        Raises:
+            NotServed: No version is resident, or not the one asked for.
+            InferenceFailed: The model broke and no other version may answer.
+        """
+        begun = time.monotonic()
+        traffic = self._versions.traffic
+        chosen = self._versions.get(version or traffic.version_for(request.id))
+        if chosen is None:
+            raise NotServed(f"version {version} is not loaded" if version else "no version is loaded yet")
+        fallback = None if version or chosen.version == traffic.current else self._versions.get(traffic.current)
+        for resident in (chosen, fallback):
+            if resident is None:
+                break
+            try:
+                answers = await asyncio.get_running_loop().run_in_executor(
+                    self._threads, classify, resident, request.texts
+                )
+            except Exception as error:  # whatever a model's graph raises: it must not take the server along
+                LOG.error("version %s failed on a request: %s", resident.version, type(error).__name__)
+                self._metrics.failed(resident.version)
+            else:
+                self._metrics.answered(resident.version, time.monotonic() - begun)
+                return resident.version, answers
+        raise InferenceFailed(f"version {chosen.version} failed on this request")
