@@ -1,0 +1,59 @@
+"""Mail addresses: the one published pattern, what it finds, and the search for addresses that leaked."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Set
+
+from operators.core.anonymisation.spans import Span
+
+ADDRESS_PATTERN = re.compile(
+    r"""(?:"[^"\n@]{1,64}"|[\w!#$%&'*+/=?^`{|}~.-]+)(?:(?:@|%40)(?:\[[^\]\s@]{1,64}\]|[\w-]+(?:\.[\w-]+)*))+"""
+)
+"""What counts as a mail address: any RFC 5322 atom or quoted word before an @, any word after it.
+
+The domain need not be valid nor have a dot (`root@localhost`), may be a literal (`jm@[127.0.0.1]`), and the @ may be
+written as in URLs (`%40`). It has no context: text in which it finds nothing holds no string that matches it.
+"""
+LONGEST_ADDRESS = 400
+"""Characters around an @ within which a known address is looked for; RFC 5321 allows 320."""
+
+
+def find_addresses(text: str, known: Iterable[str] = ()) -> Iterator[Span]:
+    """Yield every match of the pattern, and every known address of another form, wherever it stands."""
+    if "@" in text or "%40" in text:
+        for match in ADDRESS_PATTERN.finditer(text):
+            value = match[0].lstrip("/'`")
+            # A URL's slashes and an opening quote touch the address, but are no part of the person's name.
+            start = match.end() - len(value) if value[0] not in "@%" else match.start()
+            yield Span(start=start, end=match.end(), kind="address", value=text[start : match.end()].rstrip("'"))
+    folded = text.casefold()
+    if len(folded) != len(text):
+        folded = text.lower() if len(text.lower()) == len(text) else text
+    for address in known:
+        if not ADDRESS_PATTERN.fullmatch(address) and len(address) > 2:
+            yield from _occurrences(folded, address)
+
+
+def _occurrences(folded: str, address: str) -> Iterator[Span]:
+    wanted = address.lower()
+    start = folded.find(wanted)
+    while start >= 0:
+        yield Span(start=start, end=start + len(wanted), kind="address", value=wanted)
+        start = folded.find(wanted, start + len(wanted))
+
+
+def leaked(text: str, known: Set[str]) -> set[str]:
+    """Return the known addresses that stand in a text, whatever their case.
+
+    Args:
+        text: An output: a column, a log, a page.
+        known: Addresses in lower case, each with an @.
+    """
+    lowered = text.lower()
+    found: set[str] = set()
+    for match in re.finditer("@", lowered):
+        window = lowered[max(0, match.start() - LONGEST_ADDRESS) : match.end() + LONGEST_ADDRESS]
+        # Most windows hold no known address: look the plain candidates up before trying every known one.
+        found |= {address for address in known if address in window}
+    return found

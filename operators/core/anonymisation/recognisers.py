@@ -1,0 +1,109 @@
+"""Presidio's pattern recognisers, each behind a test that is cheap and cannot lose a match.
+
+Their `analyze` is called directly: the analyser around them would need a language model, which finds nothing that these
+look for.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable, Iterator
+
+import tldextract
+from presidio_analyzer.predefined_recognizers import CreditCardRecognizer, IpRecognizer, PhoneRecognizer, UrlRecognizer
+
+from operators.core.anonymisation.pseudonyms import PSEUDONYM_PATTERN
+from operators.core.anonymisation.spans import Span
+
+MIN_PHONE_DIGITS = 6
+"""A valid number of any region has at least this many digits, its country code included; a test asks every region."""
+MIN_SCORE = 0.3
+"""Below lies only the IPv6 address `::` on its own, which is C++ in most mails that have it."""
+_DIGIT = re.compile(r"\d")
+_SCHEME = re.compile(r"(?i)(?<![a-z0-9])[a-z][a-z0-9+.-]{1,20}://([^\s/?#<>\"'\\]+)")
+_HOST_RUN = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]*")
+_PUBLIC_SUFFIXES = tldextract.TLDExtract(suffix_list_urls=(), cache_dir=None)
+"""Reads the snapshot inside the package: it must not fetch the list at the first URL."""
+
+_urls = UrlRecognizer()
+_ips = IpRecognizer()
+_cards = CreditCardRecognizer()
+
+
+def find_cards(text: str) -> Iterator[Span]:
+    """Yield card numbers whose check digit is right."""
+    if _DIGIT.search(text):
+        for start, end in _matches(_cards, "CREDIT_CARD", text):
+            yield Span(start=start, end=end, kind="card", value="".join(_DIGIT.findall(text[start:end])))
+
+
+def find_ips(text: str) -> Iterator[Span]:
+    """Yield IPv4 and IPv6 addresses."""
+    if "::" in text or _DIGIT.search(text):
+        for start, end in _matches(_ips, "IP_ADDRESS", text):
+            yield Span(start=start, end=end, kind="ip", value=text[start:end])
+
+
+def find_hosts(text: str) -> Iterator[Span]:
+    """Yield the hosts of URLs: all that follows a scheme, and whatever Presidio takes for a URL, up to its path."""
+    for match in _SCHEME.finditer(text):
+        if not PSEUDONYM_PATTERN.fullmatch(match[1]):
+            yield Span(start=match.start(1), end=match.end(1), kind="host", value=match[1])
+    if "." in text:
+        for start, _ in _matches(_urls, "URL", text):
+            yield from _host_at(text, start)
+
+
+def phone_finder(regions: tuple[str, ...]) -> Callable[[str], Iterator[Span]]:
+    """Return a finder of phone numbers in the national formats of some regions and in the international one.
+
+    It looks at one line at a time, since no number crosses one, and remembers lines: mails quote each other.
+    """
+    recogniser = PhoneRecognizer(supported_regions=regions)
+
+    @functools.lru_cache(maxsize=20_000)
+    def in_line(line: str) -> tuple[tuple[int, int], ...]:
+        return tuple(_matches(recogniser, "PHONE_NUMBER", line))
+
+    def find_phones(text: str) -> Iterator[Span]:
+        offset = 0
+        for line in text.split("\n"):
+            if len(_DIGIT.findall(line)) >= MIN_PHONE_DIGITS:
+                for start, end in in_line(line):
+                    value = "".join(_DIGIT.findall(line[start:end]))
+                    yield Span(start=offset + start, end=offset + end, kind="phone", value=value)
+            offset += len(line) + 1
+
+    return find_phones
+
+
+def _matches(
+    recogniser: UrlRecognizer | IpRecognizer | CreditCardRecognizer | PhoneRecognizer, entity: str, text: str
+) -> list[tuple[int, int]]:
+    found = recogniser.analyze(text, [entity])
+    return sorted({(result.start, result.end) for result in found if result.score >= MIN_SCORE})
+
+
+def _host_at(text: str, start: int) -> Iterator[Span]:
+    # Presidio's pattern ends inside words: `fork.com` in `fork.community`, `notes.no` in `notes.nothing`. Take the whole
+    # run of host characters, then drop labels from its end until a public suffix is left; none, then it is no host.
+    if text.startswith(("http://", "https://", '"', "'"), start):
+        return  # The part behind a scheme is a span of its own; a quoted URL is found without its quote as well.
+    while start > 0 and (text[start - 1].isascii() and (text[start - 1].isalnum() or text[start - 1] in ".-")):
+        start -= 1
+    run = _HOST_RUN.search(text, start)
+    if run is None:
+        return
+    labels = run[0].rstrip(".-").split(".")
+    while len(labels) > 1 and not (labels[-1] and _is_public(".".join(labels))):
+        labels.pop()
+    if len(labels) > 1:
+        host = ".".join(labels)
+        yield Span(start=run.start(), end=run.start() + len(host), kind="host", value=host)
+
+
+@functools.lru_cache(maxsize=50_000)
+def _is_public(host: str) -> bool:
+    parts = _PUBLIC_SUFFIXES(host.lower())
+    return bool(parts.suffix and parts.domain)
