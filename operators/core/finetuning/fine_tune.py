@@ -1,0 +1,131 @@
+"""Stage `fine_tune`: a data set and a base model become a classifier, trained by processes of their own."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+from operators.core.errors import DataError, StorageError
+from operators.core.finetuning.spec import TrainingSpec
+from operators.core.manifest import Made, Manifest, StageCall, sha256_of_file, spec_json
+from operators.core.models.tokenising import encode, load_tokenizer
+from operators.core.progress import Progress
+from operators.core.settings import StorageSettings
+from operators.core.storage import Result, Store
+from operators.core.training import job as names
+from operators.core.training import launcher
+from operators.core.training.job import TrainingJob, read_record
+from operators.core.training.loader import TokenTable
+from operators.core.training.machine import this_machine
+from operators.core.training.rows import read_rows
+from operators.core.training.spec import Machine
+
+REVISION = 1
+DISK_FACTOR = 8
+"""Free local space needed, in sizes of the base model: it, one checkpoint, the product, and a margin."""
+
+
+def fine_tune(
+    store: Store,
+    settings: StorageSettings,
+    spec: TrainingSpec,
+    *,
+    dataset: str,
+    base_model: str,
+    scratch: Path,
+    progress: Progress,
+    account: dict[str, Any],
+    machine: Machine | None = None,
+) -> Result:
+    """Return the classifier fine-tuned on a data set's `train` split.
+
+    Args:
+        store: Holds inputs, checkpoints and result.
+        settings: The store's own, for the training processes.
+        spec: What to do; every `auto` is decided here, before the run key is made.
+        dataset: Digest of a data set's manifest.
+        base_model: Digest of an adopted base model's manifest.
+        scratch: Local work area; the same at a retry, or the training in it is not found again.
+        progress: Told about steps, loss and speed.
+        account: Given seconds, examples and examples a second of this try.
+        machine: What to train on; this machine when None.
+
+    Raises:
+        TrainingError: See `launcher.wait`.
+        DataError: The data set is too small, or an input does not fit.
+        StorageError: The store failed, or the local disk has too little space.
+    """
+    loop = spec.resolve(machine or this_machine())
+    call = StageCall(
+        stage="fine_tune",
+        revision=REVISION,
+        inputs=(store.as_input("dataset", dataset), store.as_input("base_model", base_model)),
+        spec=spec_json(loop),
+        seed=spec.seed,
+    )
+    folder = training_folder(scratch, call.run_key)
+
+    def make() -> Made:
+        job = TrainingJob(
+            run_key=call.run_key,
+            inputs=call.inputs,
+            loop=loop,
+            labels=tuple(store.manifest(dataset).facts["labels"]),
+            checkpoint_steps=spec.checkpoint_steps,
+        )
+        return _train(store, settings, job, folder, progress, account)
+
+    result = store.once(call, make)
+    if not launcher.is_running(folder):
+        shutil.rmtree(folder, ignore_errors=True)
+    return result
+
+
+def training_folder(scratch: Path, run_key: str) -> Path:
+    """Return the local folder of a run key's training."""
+    return scratch / "training" / run_key
+
+
+def _train(
+    store: Store, settings: StorageSettings, job: TrainingJob, folder: Path, progress: Progress, account: dict[str, Any]
+) -> Made:
+    started = time.perf_counter()
+    if not launcher.is_running(folder) and read_record(folder / names.DONE) is None:
+        _prepare(store, job, folder)
+    if read_record(folder / names.DONE) is None:
+        launcher.wait(folder, launcher.ensure_running(folder, settings), progress)
+    done = read_record(folder / names.DONE)
+    assert done is not None, "wait() returns only once the record is there"
+    account.update(done["account"], seconds_in_training=round(time.perf_counter() - started, 3))
+    files = []
+    for name, digest in sorted(done["files"].items()):
+        path = folder / names.OUTPUT / name
+        if not path.is_file() or sha256_of_file(path) != digest:
+            shutil.rmtree(folder)
+            raise StorageError(f"{name} of the trained model changed on the local disk: training again from its checkpoint")
+        files.append(store.put_file(name, path))
+    return Made(files=tuple(files), facts=done["facts"])
+
+
+def _prepare(store: Store, job: TrainingJob, folder: Path) -> None:
+    """Lay out the job: the base model's files, the tokenised training rows, the job itself last."""
+    dataset, base_model = (_manifest(store, job, role) for role in ("dataset", "base_model"))
+    folder.mkdir(parents=True, exist_ok=True)
+    needed = DISK_FACTOR * sum(entry.bytes for entry in base_model.files)
+    if (free := shutil.disk_usage(folder).free) < needed:
+        raise StorageError(f"{free} bytes are free below {folder}, training needs {needed}: make room")
+    store.fetch_all(base_model, folder / names.BASE_MODEL)
+    rows = read_rows(store, dataset, "train")
+    if len(rows.texts) < 2 * job.loop.ranks:
+        raise DataError(f"{len(rows.texts)} training rows for {job.loop.ranks} ranks: each needs two; widen the window")
+    tokens = encode(load_tokenizer(folder / names.BASE_MODEL), rows.texts, job.loop.max_length)
+    TokenTable.of(tokens, rows.labels).save(folder / names.TOKENS)
+    job.save(folder)
+
+
+def _manifest(store: Store, job: TrainingJob, role: str) -> Manifest:
+    (digest,) = [item.manifest for item in job.inputs if item.role == role]
+    assert digest is not None, "both inputs lie in the store"
+    return store.manifest(digest)

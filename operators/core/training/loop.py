@@ -1,0 +1,110 @@
+"""The training loop of one rank: forward, backward, all-reduce, step; the same bits whether or not it was interrupted."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from torch.nn.functional import cross_entropy
+from torch.nn.parallel import DistributedDataParallel
+
+from operators.core.errors import LossDiverged
+from operators.core.models.encoder import MeanPoolClassifier
+from operators.core.models.tokenising import pad
+from operators.core.training.checkpoints import Checkpoints, read_position, read_tensors
+from operators.core.training.job import TrainingJob
+from operators.core.training.loader import Ints, TokenTable, epoch_batches, rank_share
+from operators.core.training.optimisation import make_optimiser, rate_factor, set_rates
+from operators.core.training.state import Position, gather_generators, give_state, set_generator, take_state
+
+Report = Callable[[int, int, float, float], None]
+"""(step, total_steps, loss, examples_per_second)."""
+
+log = logging.getLogger(__name__)
+
+
+class Loop:
+    """One rank's view of a training job; `examples` and `seconds` count what this process has trained, with its checkpoints."""
+
+    def __init__(self, job: TrainingJob, model: MeanPoolClassifier, table: TokenTable, device: torch.device) -> None:
+        self.job, self.spec, self.table, self.device = job, job.loop, table, device
+        self.model = model.to(device).train()
+        self.optimiser = make_optimiser(self.model, self.spec)
+        # With unused parameters looked for, DDP never rebuilds its buckets after the first step. A resumed run would rebuild
+        # them at another step, and with more than two ranks add gradients in another order: other bits.
+        self.parallel = DistributedDataParallel(
+            self.model, broadcast_buffers=False, find_unused_parameters=True, gradient_as_bucket_view=True
+        )
+        self.steps_per_epoch = len(self._batches(0))
+        self.total_steps = self.steps_per_epoch * self.spec.epochs
+        self.position = Position()
+        self.examples = 0
+        self.seconds = 0.0
+        torch.manual_seed(self.spec.seed * 100_003 + dist.get_rank())
+
+    def resume(self, folder: Path) -> None:
+        """Put this rank where the checkpoint in a folder says."""
+        tensors, generators = read_tensors(folder)
+        give_state(self.model, self.optimiser, tensors)
+        set_generator(generators[dist.get_rank()], self.device)
+        self.position = read_position(folder)
+
+    def run(self, checkpoints: Checkpoints | None, report: Report) -> None:
+        """Train to the end of the last epoch.
+
+        Args:
+            checkpoints: Where rank 0 publishes; None at the other ranks.
+            report: Called by each rank after each step.
+
+        Raises:
+            LossDiverged: The loss or the gradient is no longer finite; at all ranks in the same step.
+        """
+        batches: list[Ints] = []
+        started = time.perf_counter()
+        while self.position.step < self.total_steps:
+            epoch, index = divmod(self.position.step, self.steps_per_epoch)
+            if index == 0 or not batches:
+                batches = self._batches(epoch)
+            loss = self._step(batches[index])
+            self.position.losses.append(loss)
+            self.position.step += 1
+            self.examples += len(batches[index])
+            self.seconds = time.perf_counter() - started
+            report(self.position.step, self.total_steps, loss, self.examples / self.seconds)
+            if index + 1 == self.steps_per_epoch or self.position.step % self.job.checkpoint_steps == 0:
+                self._publish(checkpoints)
+
+    def _batches(self, epoch: int) -> list[Ints]:
+        return epoch_batches(self.table.lengths, self.spec.batch_size, self.spec.seed, epoch)
+
+    def _step(self, batch: Ints) -> float:
+        """Take one optimiser step and return the batch's mean loss over all ranks."""
+        rows = rank_share(batch, dist.get_rank(), dist.get_world_size())
+        ids, mask = (torch.from_numpy(array).to(self.device) for array in pad([self.table.row(i).tolist() for i in rows]))
+        labels = torch.from_numpy(self.table.labels[rows]).to(self.device)
+        set_rates(self.optimiser, rate_factor(self.position.step, self.total_steps, self.spec.warm_up))
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.spec.precision == "bf16"):
+            logits = self.parallel(input_ids=ids, attention_mask=mask)
+        # DDP averages over ranks; ranks may hold one row more or less, so each scales its sum to the mean over all rows.
+        loss = cross_entropy(logits.float(), labels, reduction="sum") * (dist.get_world_size() / len(batch))
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.spec.clip_norm)
+        mean = loss.detach() / dist.get_world_size()
+        dist.all_reduce(mean)
+        if not (math.isfinite(mean.item()) and math.isfinite(norm.item())):
+            raise LossDiverged(
+                f"step {self.position.step}: loss {mean.item()}, gradient norm {norm.item()}; lower encoder_rate or head_rate"
+            )
+        self.optimiser.step()
+        self.optimiser.zero_grad(set_to_none=False)
+        return float(mean.item())
+
+    def _publish(self, checkpoints: Checkpoints | None) -> None:
+        generators = gather_generators(self.device)
+        if checkpoints is not None and generators is not None:
+            checkpoints.publish(self.position, take_state(self.model, self.optimiser), generators)

@@ -1,0 +1,136 @@
+"""One training rank: started by torchrun, given a job folder and the store by environment, ended by the end of its job.
+
+    torchrun ... -m operators.core.training.worker FOLDER
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from operators.core.errors import DataError, LossDiverged, NightshiftError, Superseded
+from operators.core.training.processes import die_with_parent
+from operators.core.training import job as names
+from operators.core.training.job import TrainingJob, read_record, write_record
+
+if TYPE_CHECKING:
+    import torch
+
+    from operators.core.training.checkpoints import Checkpoints
+    from operators.core.training.loop import Loop, Report
+
+REPORT_SECONDS = 0.5
+
+
+def main(folder: Path) -> None:
+    """Train as one rank of the folder's job; rank 0 leaves the model and `done.json`, or `failed.json`."""
+    die_with_parent()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    # torchrun restarts the gang after any failure. One that would only repeat itself has left a record: end at once.
+    if (failed := read_record(folder / names.FAILED)) is not None:
+        raise SystemExit(f"not started again after {failed['error']}: {failed['message']}")
+    try:
+        _train(folder, TrainingJob.load(folder))
+    except NightshiftError as error:
+        if isinstance(error, DataError | LossDiverged | Superseded):
+            write_record(folder / names.FAILED, {"error": type(error).__name__, "message": str(error)})
+        raise
+
+
+def _train(folder: Path, job: TrainingJob) -> None:
+    import torch.distributed as dist
+
+    from operators.core.training.product import leave_product
+
+    device = _device(job)
+    _join(folder, job)
+    loop = _loop(folder, job, device)
+    is_first = dist.get_rank() == 0
+    checkpoints = _checkpoints(folder, job) if is_first else None
+    _resume(loop, checkpoints, folder / names.CHECKPOINT)
+    loop.run(checkpoints, _reporter(folder) if is_first else _silent)
+    if is_first:
+        leave_product(folder, loop)
+    dist.barrier()
+    dist.destroy_process_group()
+
+
+def _device(job: TrainingJob) -> torch.device:
+    import torch
+
+    torch.set_num_threads(job.loop.threads_per_rank)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    if job.loop.device == "cpu":
+        return torch.device("cpu")
+    device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+    torch.cuda.set_device(device)
+    return device
+
+
+def _join(folder: Path, job: TrainingJob) -> None:
+    """Join the gang. Ranks find each other through a file: a TCP store would listen on every interface."""
+    import torch.distributed as dist
+
+    gang = folder / names.RENDEZVOUS / f"gang-{os.environ['TORCHELASTIC_RESTART_COUNT']}"
+    dist.init_process_group(
+        "nccl" if job.loop.device == "cuda" else "gloo",
+        init_method=f"file://{gang.resolve()}",
+        rank=int(os.environ["RANK"]),
+        world_size=int(os.environ["WORLD_SIZE"]),
+    )
+
+
+def _loop(folder: Path, job: TrainingJob, device: torch.device) -> Loop:
+    from operators.core.models.encoder import load_base
+    from operators.core.training.loader import TokenTable
+    from operators.core.training.loop import Loop
+
+    base = folder / names.BASE_MODEL
+    model = load_base(base, len(job.labels), dropout=job.loop.dropout, seed=job.loop.seed)
+    return Loop(job, model, TokenTable.load(folder / names.TOKENS), device)
+
+
+def _checkpoints(folder: Path, job: TrainingJob) -> Checkpoints:
+    from operators.core.settings import StorageSettings
+    from operators.core.storage import open_store
+    from operators.core.training.checkpoints import Checkpoints
+
+    store = open_store(StorageSettings.from_environment(os.environ))
+    return Checkpoints(store, job, folder / names.CHECKPOINT)
+
+
+def _resume(loop: Loop, checkpoints: Checkpoints | None, folder: Path) -> None:
+    """Put every rank where the newest good checkpoint says; rank 0 fetches it for all, they share the machine."""
+    import torch
+    import torch.distributed as dist
+
+    found = torch.tensor([int(checkpoints is not None and checkpoints.adopt())], device=loop.device)
+    dist.broadcast(found, src=0)
+    if found.item():
+        loop.resume(folder)
+        logging.getLogger(__name__).info("resumed at step %d of %d", loop.position.step, loop.total_steps)
+
+
+def _reporter(folder: Path) -> Report:
+    last = 0.0
+
+    def report(step: int, total: int, loss: float, speed: float) -> None:
+        nonlocal last
+        if time.monotonic() - last < REPORT_SECONDS and step < total:
+            return
+        last = time.monotonic()
+        write_record(folder / names.PROGRESS, {"step": step, "total": total, "loss": loss, "speed": speed})
+
+    return report
+
+
+def _silent(step: int, total: int, loss: float, speed: float) -> None:
+    """Report nothing: the other ranks' losses are the same."""
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
