@@ -68,11 +68,11 @@ class DirectoryEndpoint:
         """Return every key below the prefix, sorted."""
         self._check_folder()
         top = self.folder / prefix.rstrip("/")
-        return sorted(
-            path.relative_to(self.folder).as_posix()
-            for path in top.rglob("*")
-            if path.is_file() and path.relative_to(self.folder).parts[0] != _INCOMING
-        )
+        try:
+            found = [path.relative_to(self.folder) for path in top.rglob("*") if path.is_file()]
+        except OSError as error:
+            raise EndpointAway(f"endpoint {self.name}: cannot list {prefix}: {error}") from error
+        return sorted(path.as_posix() for path in found if path.parts[0] != _INCOMING)
 
     def _path(self, key: str) -> Path:
         return self.folder / check_key(key)

