@@ -27,8 +27,8 @@ setup: $(STAMP) ## Make .venv from the lock if it is not up to date (TORCH_INDEX
 $(STAMP): requirements.lock requirements-uv.lock pyproject.toml
 	@PYTHON=$(PYTHON) TORCH_INDEX="$(TORCH_INDEX)" ./.ci/setup
 
-run: $(STAMP) ## Platform up, the main job once with live progress, summary (DAY=2002-09-26 RECIPE=mail_triage)
-	@$(BIN)/python -m operators.local.run $(if $(RECIPE),--recipe "$(RECIPE)") $(if $(DAY),--day "$(DAY)")
+run: $(STAMP) ## Platform up, the main job once with live progress, summary (DAY=2002-09-26 RECIPE=mail_triage PARAMS="epochs=1 ranks=2")
+	@$(BIN)/python -m operators.local.run $(if $(RECIPE),--recipe "$(RECIPE)") $(if $(DAY),--day "$(DAY)") $(PARAMS:%=--param "%")
 
 status: $(STAMP) ## Say what is up
 	@$(BIN)/python -m operators.local.status

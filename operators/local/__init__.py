@@ -1,1 +1,1 @@
-"""The one-machine platform: every service from a wheel, under one supervisor, on loopback; it speaks to Airflow by REST."""
+"""The one-machine platform: services from wheels, one supervisor, loopback only; it speaks to Airflow by REST."""

@@ -1,4 +1,4 @@
-"""Airflow's settings on one machine, as an environment file: services, tasks and the plain `airflow` command share it."""
+"""Airflow's settings on one machine: one environment file for services, tasks and the plain `airflow` command."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def environment(layout: Layout, ports: Ports, credentials: Credentials, dags: Pa
 
 def _options(layout: Layout, ports: Ports, credentials: Credentials, dags: Path) -> dict[str, str]:
     url = ui_url(ports)
-    sections = {
+    sections: dict[str, dict[str, object]] = {
         "core": {
             "dags_folder": dags,
             # The plugin comes by its entry point; a folder as well would load it twice.

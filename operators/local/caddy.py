@@ -11,9 +11,10 @@ from typing import Any
 from operators.local.ports import SERVERS, Ports
 
 PATHS = ["/v2", "/v2/", "/v2/models/*", "/v2/health/*"]
-"""The inference routes of the Open Inference Protocol; the servers' repository routes and metrics are not served here."""
+"""The inference routes of the Open Inference Protocol; the servers' repository routes and metrics stay inside."""
 
-REQUEST_BYTES = 4 * 1024 * 1024
+REQUEST_BYTES = 1 << 20
+"""What a model server takes at most."""
 
 
 def configuration(ports: Ports) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Which loopback port each service listens on: a block from one base, any of them movable, none of them taken unsaid."""
+"""Which loopback port each service listens on: a block from one base, any of them movable."""
 
 from __future__ import annotations
 
@@ -95,7 +95,12 @@ def holder(port: int) -> str:
     """Name the process that listens on a port, as far as this user may see it."""
     try:
         for connection in psutil.net_connections("tcp"):
-            if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port and connection.pid:
+            if (
+                connection.status == psutil.CONN_LISTEN
+                and connection.laddr
+                and connection.laddr.port == port
+                and connection.pid
+            ):
                 process = psutil.Process(connection.pid)
                 return f"process {process.pid} ({' '.join(process.cmdline())[:80] or process.name()})"
     except (psutil.Error, OSError):

@@ -163,10 +163,8 @@ def _detail(response: httpx.Response) -> str:
 def _message(item: Any) -> str:
     if not isinstance(item, dict):
         return str(item)
-    parts = [str(item.get("event", ""))]
-    for detail in item.get("error_detail") or []:
-        parts.append(f"{detail.get('exc_type')}: {detail.get('exc_value')}")
-    return "\n".join(parts)
+    errors = [f"{detail.get('exc_type')}: {detail.get('exc_value')}" for detail in item.get("error_detail") or []]
+    return "\n".join([str(item.get("event", "")), *errors])
 
 
 def topological(downstream: dict[str, list[str]]) -> list[str]:

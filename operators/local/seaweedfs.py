@@ -6,13 +6,11 @@ Replication is ours, not SeaweedFS's: that one writes to all copies, so that wit
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Iterable
 from pathlib import Path
 
 from operators.core.settings import EndpointSettings, StorageSettings
 from operators.local.credentials import Credentials
-from operators.local.layout import Layout, PlatformError, write_private
+from operators.local.layout import Layout, write_private
 from operators.local.ports import STORES, Ports
 
 BACKUP = "backup-store"
@@ -84,40 +82,3 @@ def _keys(name: str, credentials: Credentials) -> tuple[str, str]:
     if name == BACKUP:
         return credentials.backup_access_key, credentials.backup_secret_key
     return credentials.store_access_key, credentials.store_secret_key
-
-
-def make_buckets(endpoints: Iterable[EndpointSettings], timeout_seconds: float = 60) -> None:
-    """Make each endpoint's bucket where it is missing; an answer here also says that the server takes writes.
-
-    Raises:
-        PlatformError: One did not answer in time.
-    """
-    from botocore.config import Config
-    from botocore.exceptions import BotoCoreError, ClientError
-    from botocore.session import get_session
-
-    config = Config(connect_timeout=2, read_timeout=10, retries={"total_max_attempts": 1}, proxies={})
-    for endpoint in endpoints:
-        client = get_session().create_client(
-            "s3",
-            endpoint_url=endpoint.endpoint_url,
-            region_name="us-east-1",
-            aws_access_key_id=endpoint.access_key,
-            aws_secret_access_key=endpoint.secret_key,
-            config=config,
-        )
-        bucket = endpoint.url.removeprefix("s3://")
-        deadline = time.monotonic() + timeout_seconds
-        while True:
-            try:
-                client.create_bucket(Bucket=bucket)
-                break
-            except ClientError as error:
-                if error.response["Error"]["Code"] in ("BucketAlreadyExists", "BucketAlreadyOwnedByYou"):
-                    break
-                problem: Exception = error
-            except BotoCoreError as error:
-                problem = error
-            if time.monotonic() > deadline:
-                raise PlatformError(f"{endpoint.name} did not answer within {timeout_seconds:.0f} s: {problem}")
-            time.sleep(0.2)

@@ -19,7 +19,7 @@ from operators.local.layout import Layout
 
 
 def left_behind(group: int) -> list[psutil.Process]:
-    """Return Airflow's processes in a process group; workers and task runners name themselves `airflow worker -- ...`."""
+    """Return Airflow's processes in a process group; its workers and task runners call themselves `airflow worker`."""
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, ProcessLookupError):
@@ -48,7 +48,7 @@ def main(arguments: list[str]) -> None:
     name, files, command = arguments[0], arguments[1:split], arguments[split + 1 :]
     end_former(Layout.from_environment(os.environ).run / f"{name}.group")
     variables = {key: value for file in files for key, value in read_environment(Path(file)).items()}
-    os.execve(command[0], command, {**os.environ, **variables})
+    os.execve(command[0], command, {**os.environ, **variables})  # noqa: S606 - no shell is wanted
 
 
 if __name__ == "__main__":

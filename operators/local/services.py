@@ -15,7 +15,7 @@ from operators.local.ports import SERVERS, STORES, Ports
 
 BIN = Path(sys.executable).parent
 AIRFLOW_SERVICES = ("api-server", "scheduler", "dag-processor", "triggerer")
-TOKEN_VARIABLE = "NIGHTSHIFT_SERVING_TOKEN"
+TOKEN_VARIABLE = "NIGHTSHIFT_SERVING_TOKEN"  # noqa: S105 - its name only
 DEFAULT_RECIPE = "mail_triage"
 
 

@@ -64,9 +64,8 @@ def main() -> int:
     else:
         for item in document["services"]:
             print(f"{item['name']:<14} {item['state']:<9} {item['url'] or ''}")
-        print(
-            f"\nUI {document['ui']['url']}  user {document['ui']['user']}  password in {layout.secrets}/credentials.json"
-        )
+        ui = document["ui"]
+        print(f"\nUI {ui['url']}  user {ui['user']}  password in {layout.secrets}/credentials.json")
     return 0 if all(item["state"] == "up" for item in document["services"]) else 3
 
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import subprocess
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from operators.core.errors import StorageError
+from operators.core.settings import StorageSettings
 from operators.core.storage import initialise
 from operators.local import airflow, ports, seaweedfs, services, status
 from operators.local.credentials import Credentials, load_credentials
@@ -101,19 +104,32 @@ def _start(platform: Platform, say: Say) -> None:
         _finish_migration(platform.layout, migration)
     say("starting Airflow")
     supervisor.start(services.AIRFLOW_SERVICES)
-    seaweedfs.make_buckets((*settings.endpoints, *backup.endpoints))
-    for each in (settings, backup):
-        initialise(each)
     _wait(platform, others)
+    for each in (settings, backup):
+        _initialise(each)
     _wait_for_airflow(platform)
     platform.rest.ensure_pool("accelerators", 1, "Tasks that use every accelerator or core there is: one at a time.")
 
 
+def _initialise(settings: StorageSettings) -> None:
+    """Make the store's member record if it has none; a server that answers may take a moment to take writes."""
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            initialise(settings)
+            return
+        except StorageError as error:
+            if time.monotonic() > deadline:
+                raise PlatformError(f"the store cannot be initialised: {error}") from error
+            time.sleep(0.3)
+
+
 def _migrate(layout: Layout) -> subprocess.Popen[str] | None:
     """Begin to make or upgrade the database; None where it already fits this Airflow."""
-    if layout.airflow_database.exists() and _migrated(layout).exists():
-        if _migrated(layout).read_text() == importlib.metadata.version("apache-airflow-core"):
-            return None
+    mark = _migrated(layout)
+    migrated = mark.read_text() if mark.exists() and layout.airflow_database.exists() else ""
+    if migrated == importlib.metadata.version("apache-airflow-core"):
+        return None
     variables = {**os.environ, **airflow.read_environment(layout.airflow_environment)}
     command = [str(services.BIN / "airflow"), "db", "migrate"]
     return subprocess.Popen(command, env=variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)

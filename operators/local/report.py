@@ -1,0 +1,98 @@
+"""The summary for people: half a minute's reading."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+
+Summary = Mapping[str, Any]
+
+
+def report(console: Console, summary: Summary, password: str) -> None:
+    """Print a summary; parts that the run did not reach are left out."""
+    for title, text in _sections(summary):
+        console.print(f"[bold]{title:<11}[/bold]{text}", highlight=False, soft_wrap=True)
+    ui = summary["ui"]
+    console.print(
+        f"[bold]{'UI':<11}[/bold]{ui['url']}  user {ui['user']}  password {password}", highlight=False, soft_wrap=True
+    )
+
+
+def _sections(summary: Summary) -> list[tuple[str, str]]:
+    makers = {
+        "rows": _rows, "dataset": _dataset, "training": _training, "candidates": _candidates, "release": _release,
+        "predictions": _predictions, "backup": _backup, "seconds": _seconds,
+    }  # fmt: skip
+    lines: list[tuple[str, str]] = []
+    for name, make in makers.items():
+        if summary.get(name):
+            first, *rest = make(summary)
+            lines += [(name, first), *(("", line) for line in rest)]
+    return lines
+
+
+def _rows(summary: Summary) -> list[str]:
+    rows = summary["rows"]
+    reasons = rows["quarantined"]
+    listed = ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items())) or "none"
+    quarantined = f"{sum(reasons.values())} quarantined ({listed})"
+    return [f"{rows['in']} in = {rows['kept']} kept + {rows['duplicates']} duplicate + {quarantined}"]
+
+
+def _dataset(summary: Summary) -> list[str]:
+    data = summary["dataset"]
+    splits = ", ".join(f"{count} {name}" for name, count in data["splits"].items())
+    return [
+        f"{splits}; {data['shards']} shards, {_size(data['bytes'])}, {data['copies']} copies; {data['manifest'][:12]}"
+    ]
+
+
+def _training(summary: Summary) -> list[str]:
+    facts = summary["training"]
+    how = f"{facts['epochs']} epochs on {facts['world_size']} ranks in {facts['precision']}"
+    speed = f", {facts['examples_per_second']:.0f} examples/s" if facts["examples_per_second"] else ""
+    lines = [f"{how}{speed}, loss {facts['final_loss']:.3f}"]
+    if facts.get("accuracy") is not None:
+        lines.append(
+            f"accuracy {facts['accuracy']:.4f}, macro F1 {facts['macro_f1']:.4f}; "
+            f"baseline (probe on frozen embeddings, same rows) {facts['baseline_accuracy']:.4f}"
+        )
+    return lines
+
+
+def _candidates(summary: Summary) -> list[str]:
+    return [
+        f"{'*' if one['chosen'] else ' '} {one['name']:<12} {_size(one['bytes']):>8}  p50 {one['p50_ms']:6.1f} ms  "
+        f"accuracy {one['accuracy']:.4f}  {one['why']}"
+        for one in summary["candidates"]
+    ]
+
+
+def _release(summary: Summary) -> list[str]:
+    return [f"{summary['release']['version']} live at {summary['release']['url']}"]
+
+
+def _predictions(summary: Summary) -> list[str]:
+    return [
+        f"{one['label']:<5} {one['score']:.3f} by {one['version']}: {one['text'].splitlines()[0][:60]}"
+        for one in summary["predictions"]
+    ]
+
+
+def _backup(summary: Summary) -> list[str]:
+    backup = summary["backup"]
+    return [f"{backup['manifest'][:12]}, {'read back and verified' if backup['verified'] else 'NOT VERIFIED'}"]
+
+
+def _seconds(summary: Summary) -> list[str]:
+    cached = set(summary["cached"])
+    parts = [
+        f"{task} {seconds:.1f}{' (found)' if task in cached else ''}" for task, seconds in summary["seconds"].items()
+    ]
+    return [", ".join(parts)]
+
+
+def _size(count: float) -> str:
+    return f"{count / 1e6:.1f} MB" if count >= 1e6 else f"{count / 1e3:.0f} kB"
