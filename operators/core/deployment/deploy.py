@@ -143,9 +143,11 @@ def _raise_share(
     golden: Sequence[Golden],
     spec: DeploymentSpec,
 ) -> None:
+    # Counted from before the first request of this share reaches the candidate.
+    before = [server.samples() for server in servers]
     for server in servers:
         bring(server, replace(beside, candidate=release.version, share=share))
-    watch(servers, release.version, golden, spec)
+    watch(servers, release.version, golden, before, spec)
 
 
 def _withdraw(servers: Sequence[Server], before: Serving) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import cycle, islice
 
 from operators.core.deployment.client import Sample, Server
@@ -23,20 +23,32 @@ def check_golden(server: Server, version: str, golden: Sequence[Golden]) -> None
         _expect(server, version, one, f"golden-{version}-{index}")
 
 
-def watch(servers: Sequence[Server], version: str, golden: Sequence[Golden], spec: DeploymentSpec) -> None:
+def watch(
+    servers: Sequence[Server],
+    version: str,
+    golden: Sequence[Golden],
+    before: Sequence[Mapping[str, Sample]],
+    spec: DeploymentSpec,
+) -> None:
     """Let a candidate answer for a while, and return only if it stayed within the limits.
+
+    Args:
+        servers: Every server.
+        version: The candidate.
+        golden: What to ask it.
+        before: What each server had counted before the candidate got its share.
+        spec: How long, and the limits.
 
     Raises:
         HealthCheckFailed: A golden request was answered wrongly, or errors or the 99th percentile exceed the limit.
     """
-    before = [server.samples().get(version, Sample()) for server in servers]
     begun, pause = time.monotonic(), spec.watch_seconds / spec.golden_requests
     for index, one in enumerate(islice(cycle(golden), spec.golden_requests)):
         for server in servers:
             _expect(server, version, one, f"golden-{version}-{index}")
         time.sleep(max(0.0, begun + (index + 1) * pause - time.monotonic()))
     after = [server.samples().get(version, Sample()) for server in servers]
-    judge(version, [_since(old, new) for old, new in zip(before, after, strict=True)], spec)
+    judge(version, [_since(old.get(version, Sample()), new) for old, new in zip(before, after, strict=True)], spec)
 
 
 def judge(version: str, samples: Sequence[Sample], spec: DeploymentSpec) -> None:

@@ -136,7 +136,7 @@ class Versions:
         try:
             manifest = check_release(folder, release)
         except (DeploymentError, DataError) as refusal:
-            LOG.warning("fetching %s: %s", version, refusal)
+            LOG.info("fetching %s%s", version, f": {refusal}" if folder.exists() else "")
             manifest = fetch_release(self._open_store, release, self._recipe, folder)
         if manifest.facts.get("version") != version:
             raise DataError(f"release {release[:12]} is version {manifest.facts.get('version')!r}, not {version!r}")
