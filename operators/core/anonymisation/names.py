@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterable, Iterator
 
@@ -78,5 +79,5 @@ def _stands(words: Words, places: list[tuple[str, int, int]], index: int) -> boo
     if index + len(words) > len(places):
         return False
     here = places[index : index + len(words)]
-    gaps = (right[1] - left[2] for left, right in zip(here, here[1:], strict=False))
+    gaps = (right[1] - left[2] for left, right in itertools.pairwise(here))
     return words == tuple(place[0] for place in here) and all(gap <= MAX_GAP for gap in gaps)

@@ -86,8 +86,8 @@ def _matches(
 
 
 def _host_at(text: str, start: int) -> Iterator[Span]:
-    # Presidio's pattern ends inside words: `fork.com` in `fork.community`, `notes.no` in `notes.nothing`. Take the whole
-    # run of host characters, then drop labels from its end until a public suffix is left; none, then it is no host.
+    # Presidio's pattern ends inside words: `fork.com` in `fork.community`, `notes.no` in `notes.nothing`. Take the
+    # whole run of host characters, then drop labels from its end until a public suffix is left; none, then no host.
     if text.startswith(("http://", "https://", '"', "'"), start):
         return  # The part behind a scheme is a span of its own; a quoted URL is found without its quote as well.
     while start > 0 and (text[start - 1].isascii() and (text[start - 1].isalnum() or text[start - 1] in ".-")):

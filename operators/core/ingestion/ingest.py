@@ -1,0 +1,180 @@
+"""Stages `ingest_file` and `ingest`: selected rows, anonymised, as Parquet. Nothing raw enters the store."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from operators.core.anonymisation.pseudonyms import key_id
+from operators.core.anonymisation.spec import AnonymisationSpec, Recogniser
+from operators.core.errors import DataError, SourceChanged
+from operators.core.ingestion.spec import IngestionSpec
+from operators.core.manifest import Input, Made, StageCall, spec_json
+from operators.core.progress import Progress
+from operators.core.sources.landing import decode_rows, landing_folder, read_bytes
+from operators.core.sources.listing import LISTING_NAME, SELECTION_NAME, Selection, SourceFile, decode_listing
+from operators.core.sources.spec import SourceSpec
+from operators.core.storage import Result, Store
+
+if TYPE_CHECKING:
+    from operators.core.anonymisation.anonymiser import Anonymiser
+
+REVISION = 1
+PART_NAME = "part.parquet"
+EMPTY = "empty_after_cut"
+"""Why a row is quarantined here and not by validation: nothing of its text is left."""
+
+
+def ingest(
+    store: Store,
+    *,
+    validation: str,
+    landing_url: str,
+    source: SourceSpec,
+    anonymisation: AnonymisationSpec,
+    spec: IngestionSpec,
+    key: bytes,
+    progress: Progress,
+) -> Result:
+    """Have every file of a validated group ingested, and return the group's result.
+
+    Its inputs are the validation and, with role `file`, one result per file; its facts `rows_in`, `rows_out` and
+    `quarantined` by reason, with rows_in = rows_out + the sum of quarantined.
+
+    Raises:
+        SourceChanged: A file is not the one that was validated.
+        DataError: A file cannot be read, or a label is not one that the policy lists.
+        PrivacyRiskTooHigh: A text could not be anonymised.
+    """
+    group = store.manifest(validation)
+    files = decode_listing(store.read(store.manifest(_digest(group.input("listing"))).file(LISTING_NAME)))
+    stage = _FileStage(store, landing_url, source, anonymisation, spec, key)
+    results = []
+    for number, (file, validated) in enumerate(zip(files, group.inputs_of("file"), strict=True), start=1):
+        results.append(stage.run(file, validated))
+        progress(number, len(files), "files")
+    inputs = tuple(Input(role="file", identity=r.manifest.identity, manifest=r.digest) for r in results)
+    call = StageCall(stage="ingest", revision=REVISION, inputs=(store.as_input("validation", validation), *inputs))
+    facts = sum_facts([result.manifest.facts for result in results])
+    return store.once(call, lambda: Made(facts=facts))
+
+
+class _FileStage:
+    """Stage `ingest_file` with all that is the same for every file of a group."""
+
+    def __init__(
+        self,
+        store: Store,
+        landing_url: str,
+        source: SourceSpec,
+        anonymisation: AnonymisationSpec,
+        spec: IngestionSpec,
+        key: bytes,
+    ) -> None:
+        self._store = store
+        self._landing = landing_folder(landing_url)
+        self._source = source
+        self._anonymisation = anonymisation
+        self._spec = spec
+        self._key = key
+
+    @functools.cached_property
+    def _anonymiser(self) -> Anonymiser:
+        # Not before a file needs it: Presidio takes seconds to import, and most nights most files are found.
+        from operators.core.anonymisation.anonymiser import Anonymiser
+
+        return Anonymiser(self._anonymisation, self._key)
+
+    def run(self, file: SourceFile, validated: Input) -> Result:
+        """Return the result for one file, found or made."""
+        call = StageCall(
+            stage="ingest_file",
+            revision=REVISION,
+            inputs=(
+                Input(role="source", identity=file.sha256),
+                Input(**{**spec_json(validated), "role": "validation"}),
+            ),
+            spec={
+                "source": spec_json(self._source),
+                "anonymisation": spec_json(self._anonymisation),
+                "ingestion": spec_json(self._spec),
+                "key": key_id(self._key),
+                "day": file.day.isoformat(),
+            },
+        )
+        return self._store.once(call, lambda: self._make(file, _digest(validated)))
+
+    def _make(self, file: SourceFile, validated: str) -> Made:
+        selection = Selection.decode(self._store.read(self._store.manifest(validated).file(SELECTION_NAME)))
+        data = read_bytes(self._landing / file.path, file.path, self._source.limits, file.sha256)
+        rows = decode_rows(data, file.path, self._source)
+        if len(rows) != selection.rows:
+            raise SourceChanged(f"{file.path}: {len(rows)} rows, {selection.rows} were validated")
+        kept, quarantined = [], dict(selection.quarantined)
+        for number, row in enumerate(rows):
+            if number in quarantined:
+                continue
+            ready = self._anonymised(row, file)
+            if ready is None:
+                quarantined[number] = EMPTY
+            else:
+                kept.append(ready)
+        return self._written(kept, Selection(rows=len(rows), quarantined=quarantined))
+
+    def _written(self, kept: list[dict[str, Any]], selection: Selection) -> Made:
+        from operators.core.ingestion.parquet import encode_rows
+
+        if len(kept) + len(selection.quarantined) != selection.rows:
+            raise DataError(f"{selection.rows} rows in, {len(kept)} kept, {len(selection.quarantined)} quarantined")
+        entry = self._store.put_bytes(PART_NAME, encode_rows(kept), rows=len(kept))
+        facts = {"rows_in": selection.rows, "rows_out": len(kept), "quarantined": selection.counts}
+        return Made(files=(entry,), facts=facts)
+
+    def _anonymised(self, row: Mapping[str, Any], file: SourceFile) -> dict[str, Any] | None:
+        from operators.core.anonymisation.anonymiser import check_clean
+        from operators.core.sources.contents import read_content
+
+        content = read_content(row, self._source)
+        raw = cut(content.text, self._spec.max_text_characters)
+        text = self._anonymiser.text(raw, names=content.names, addresses=content.addresses).strip()
+        if not text:
+            return None
+        done = {
+            "id": self._anonymiser.identifier("id", row[self._source.id_column]),
+            "label": self._anonymiser.identifier("label", row[self._source.label_column]),
+            "text": text,
+        }
+        if Recogniser.ADDRESS in self._anonymisation.recognisers:
+            for value in done.values():
+                check_clean(value)
+        return {**done, "day": file.day}
+
+
+def cut(text: str, max_characters: int) -> str:
+    """Return a text's beginning, ended at white space so that no half of an address escapes its recogniser."""
+    if len(text) <= max_characters:
+        return text
+    head = text[: max_characters + 1]
+    words = head.rsplit(None, 1)
+    # One word of that length is an encoded attachment; nothing of it is worth reading.
+    return words[0] if len(words) > 1 else ""
+
+
+def sum_facts(facts: list[Mapping[str, Any]]) -> dict[str, Any]:
+    """Add up the row counts of several files."""
+    quarantined: dict[str, int] = {}
+    for item in facts:
+        for reason, count in item["quarantined"].items():
+            quarantined[reason] = quarantined.get(reason, 0) + count
+    return {
+        "rows_in": sum(item["rows_in"] for item in facts),
+        "rows_out": sum(item["rows_out"] for item in facts),
+        "quarantined": dict(sorted(quarantined.items())),
+    }
+
+
+def _digest(item: Input) -> str:
+    if item.manifest is None:
+        raise DataError(f"the input of role {item.role!r} is no manifest of the store")
+    return item.manifest

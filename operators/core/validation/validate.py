@@ -1,0 +1,139 @@
+"""Stages `validate_file` and `validate`: each file against the suite, its rows selected or quarantined."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable
+from typing import Any
+
+from operators.core.errors import DataError, ExpectationFailed
+from operators.core.manifest import Input, Made, Manifest, StageCall, canonical, spec_json
+from operators.core.progress import Progress
+from operators.core.sources.landing import decode_rows, landing_folder, read_bytes
+from operators.core.sources.listing import LISTING_NAME, SELECTION_NAME, Selection, SourceFile, decode_listing
+from operators.core.sources.spec import SourceSpec
+from operators.core.storage import Result, Store
+from operators.core.validation.spec import ValidationSpec
+
+REVISION = 1
+REPORT_NAME = "report.json"
+
+
+def validate(
+    store: Store,
+    *,
+    listing: str,
+    landing_url: str,
+    source: SourceSpec,
+    spec: ValidationSpec,
+    progress: Progress,
+    each_file: Callable[[Result], None] | None = None,
+) -> Result:
+    """Have every file of a listing validated, and return the group's result.
+
+    Its inputs are the listing and, with role `file`, one result per file in the listing's order; its facts are
+    `rows_in`, `rows_quarantined` by reason, `files` and `success`.
+
+    Args:
+        store: Where results go.
+        listing: Digest of a `discover` result.
+        landing_url: `file:///folder` of the landing zone.
+        source: What the source looks like.
+        spec: The suite.
+        progress: Told after each file.
+        each_file: Given the result of each file before the group is judged: of the broken ones too.
+
+    Raises:
+        ExpectationFailed: A file breaks an expectation of the table, or too many rows are quarantined.
+        SourceChanged: A file is not the one that was listed.
+        DataError: A file cannot be read, or an expectation not be evaluated.
+    """
+    listed = store.as_input("listing", listing)
+    files = decode_listing(store.read(store.manifest(listing).file(LISTING_NAME)))
+    results = []
+    for number, file in enumerate(files, start=1):
+        results.append(_validate_file(store, file, landing_url, source, spec))
+        if each_file is not None:
+            each_file(results[-1])
+        progress(number, len(files), "files")
+    inputs = tuple(Input(role="file", identity=r.manifest.identity, manifest=r.digest) for r in results)
+    facts = _sum_up([result.manifest for result in results], spec)
+    call = StageCall(
+        stage="validate",
+        revision=REVISION,
+        inputs=(listed, *inputs),
+        spec={"max_quarantined_share": spec.max_quarantined_share},
+    )
+    return store.once(call, lambda: Made(facts=facts))
+
+
+def _validate_file(
+    store: Store, file: SourceFile, landing_url: str, source: SourceSpec, spec: ValidationSpec
+) -> Result:
+    def make() -> Made:
+        data = read_bytes(landing_folder(landing_url) / file.path, file.path, source.limits, file.sha256)
+        report, selection = check_rows(decode_rows(data, file.path, source), source, spec, file.day)
+        entries = (
+            store.put_bytes(REPORT_NAME, canonical({"path": file.path, "day": file.day.isoformat(), **report})),
+            store.put_bytes(SELECTION_NAME, selection.encode()),
+        )
+        broken = [f"{e['kind']}({e['column'] or 'table'})" for e in report["expectations"] if e["broken"]]
+        facts = {"rows_in": selection.rows, "rows_quarantined": selection.counts, "broken": broken}
+        return Made(files=entries, facts=facts)
+
+    call = StageCall(
+        stage="validate_file",
+        revision=REVISION,
+        inputs=(Input(role="source", identity=file.sha256),),
+        spec={
+            "source": spec_json(source),
+            "expectations": spec_json(spec.expectations),
+            "day": file.day.isoformat(),
+            "path": file.path,
+        },
+    )
+    return store.once(call, make)
+
+
+def check_rows(
+    rows: list[dict[str, Any]], source: SourceSpec, spec: ValidationSpec, day: datetime.date
+) -> tuple[dict[str, Any], Selection]:
+    """Return the report on a file's rows, and which of them go on if the file as a whole is sound.
+
+    Raises:
+        DataError: An expectation cannot be evaluated.
+    """
+    # Here, not at the top: a task that finds every file validated needs no Great Expectations, whose import takes 4 s.
+    from operators.core.validation.suite import report_of, run_suite
+    from operators.core.validation.table import build_table
+
+    outcomes = run_suite(build_table(rows, source, day), spec)
+    quarantined: dict[int, str] = {}
+    for outcome in outcomes:
+        for row in outcome.failed_rows:
+            quarantined.setdefault(row, outcome.expectation.reason or "")
+    selection = Selection(rows=len(rows), quarantined=dict(sorted(quarantined.items())))
+    return {"rows": len(rows), "quarantined": selection.counts, "expectations": report_of(outcomes)}, selection
+
+
+def _sum_up(manifests: list[Manifest], spec: ValidationSpec) -> dict[str, Any]:
+    for manifest in manifests:
+        if manifest.facts["broken"]:
+            raise ExpectationFailed(
+                f"{manifest.spec['path']}: the file as a whole breaks {', '.join(manifest.facts['broken'])};"
+                " ask the source's owner for a sound file, then run the day again"
+            )
+    rows = sum(manifest.facts["rows_in"] for manifest in manifests)
+    quarantined: dict[str, int] = {}
+    for manifest in manifests:
+        for reason, count in manifest.facts["rows_quarantined"].items():
+            quarantined[reason] = quarantined.get(reason, 0) + count
+    held = sum(quarantined.values())
+    if rows == 0:
+        raise DataError("no file of the group holds a row")
+    if held > rows * spec.max_quarantined_share:
+        raise ExpectationFailed(
+            f"{held} of {rows} rows are quarantined ({quarantined}), more than the share of"
+            f" {spec.max_quarantined_share} that the recipe allows: the source itself is broken"
+        )
+    return {"rows_in": rows, "rows_quarantined": quarantined, "files": len(manifests), "success": True}
