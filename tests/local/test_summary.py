@@ -1,0 +1,92 @@
+"""The summary is read from manifests: what they say, and no more."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+from rich.console import Console
+
+from operators.core.manifest import Made, StageCall
+from operators.core.storage import Store
+from operators.local.report import report
+from operators.local.summary import RunFacts, summarise
+
+ROWS = {"in": 10, "kept": 7, "duplicates": 2, "quarantined": {"empty_text": 1}}
+CANDIDATE = {
+    "name": "int8",
+    "bytes": 22_000_000,
+    "p50_ms": 15.7,
+    "accuracy": 0.98,
+    "chosen": True,
+    "why": "the fastest",
+}
+FACTS: dict[str, dict[str, Any]] = {
+    "publish_dataset": {"rows": ROWS, "splits": {"train": 6, "test": 1}, "labels": ["ham", "spam"]},
+    "fine_tune": {"world_size": 2, "epochs": 2, "steps": 8, "final_loss": 0.1, "precision": "bf16"},
+    "evaluate": {"accuracy": 0.98, "macro_f1": 0.97, "baseline_accuracy": 0.95, "baseline_macro_f1": 0.93},
+    "evaluate_compressed": {"accuracy": 0.975},
+    "compress": {"chosen": "int8", "candidates": [CANDIDATE]},
+    "deploy": {"version": "2002-09-26-abcdef12", "recipe": "mail_triage", "day": "2002-09-26"},
+    "back_up": {"verified": True},
+}
+
+
+def made_run(store: Store, tasks: list[str], outcome: str = "made") -> RunFacts:
+    """Commit a manifest a task, with an account, and return the run that made them."""
+    digests = {}
+    for task in tasks:
+        call = StageCall(stage=task, revision=1)
+        files = (store.put_bytes("train/00000.parquet", b"rows", rows=6),) if task == "publish_dataset" else ()
+        result = store.once(call, lambda task=task, files=files: Made(files=files, facts=FACTS[task]))
+        account = {"run_id": "r1", "task_id": task, "outcome": outcome, "examples_per_second": 40.0}
+        store.add_account(call.run_key, f"{task}.0.r1.1", account)
+        digests[task] = [result.digest]
+    return RunFacts(
+        dag_id="retrain_mail_triage", run_id="r1", day="2002-09-26", logical_date=None, state="success",
+        seconds=dict.fromkeys(tasks, 1.25), digests=digests,
+    )  # fmt: skip
+
+
+def test_a_whole_run_has_every_key_that_is_fixed_by_name(store: Store):
+    """The keys of DESIGN 8 are there, with what the manifests say."""
+    summary = summarise(store, made_run(store, list(FACTS)), model_url="http://x/v2/models/mail_triage")
+
+    assert summary["rows"] == ROWS
+    assert tuple(summary["dataset"][name] for name in ("shards", "bytes", "copies")) == (1, 4, 3)
+    training = summary["training"]
+    assert tuple(
+        training[name] for name in ("world_size", "epochs", "examples_per_second", "accuracy", "baseline_accuracy")
+    ) == (2, 2, 40.0, 0.98, 0.95)
+    assert summary["candidates"] == [CANDIDATE]
+    assert summary["release"]["version"] == "2002-09-26-abcdef12"
+    assert summary["backup"]["verified"] is True
+    assert summary["cached"] == []
+
+
+def test_what_was_found_is_listed_as_cached(store: Store):
+    """A task counts as cached when this run found all its results."""
+    run = made_run(store, ["publish_dataset", "fine_tune"], outcome="found")
+
+    assert summarise(store, run, model_url="")["cached"] == ["publish_dataset", "fine_tune"]
+
+
+def test_a_run_that_failed_early_has_a_summary_of_what_it_reached(store: Store):
+    """Parts that were not reached are None or empty, never made up."""
+    summary = summarise(store, made_run(store, ["publish_dataset"]), model_url="")
+
+    assert summary["rows"] == ROWS
+    assert tuple(summary[name] for name in ("training", "candidates", "release", "backup")) == (None, [], None, None)
+
+
+def test_rows_of_the_printed_summary_add_up(store: Store):
+    """A person reads: rows in = kept + duplicate + quarantined, by reason."""
+    summary = summarise(store, made_run(store, list(FACTS)), model_url="http://x")
+    prediction = {"text": "Subject\nbody", "label": "ham", "score": 0.99, "version": "v"}
+    out = io.StringIO()
+    whole = {**summary, "predictions": [prediction], "ui": {"url": "http://ui", "user": "admin"}}
+    report(Console(file=out, width=200), whole, "secret")
+
+    assert "10 in = 7 kept + 2 duplicate + 1 quarantined (1 empty_text)" in out.getvalue()
+    assert "accuracy 0.9800, macro F1 0.9700; baseline (probe on frozen embeddings, same rows) 0.9500" in out.getvalue()
+    assert "http://ui  user admin  password secret" in out.getvalue()
