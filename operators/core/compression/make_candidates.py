@@ -9,7 +9,7 @@ import numpy as np
 
 from operators.core.compression.export import export_onnx
 from operators.core.compression.quantise import quantise
-from operators.core.compression.rows import read_rows, spread
+from operators.core.compression.sample import spread
 from operators.core.compression.spec import CandidateKind, ExportSpec
 from operators.core.errors import DataError, TrainingError
 from operators.core.manifest import FileEntry, Made, Manifest, StageCall, spec_json
@@ -17,6 +17,7 @@ from operators.core.models.classifier import ClassifierCard, load_classifier
 from operators.core.models.encoder import load_trained
 from operators.core.progress import Progress, no_progress
 from operators.core.storage import Result, Store
+from operators.core.training.rows import read_rows
 
 REVISION = 1
 MODEL_FILE = "model.onnx"

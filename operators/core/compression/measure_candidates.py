@@ -18,13 +18,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from operators.core.compression.rows import Rows, read_rows, spread
+from operators.core.compression.sample import spread
 from operators.core.compression.spec import MeasurementSpec
 from operators.core.errors import DataError
 from operators.core.manifest import Made, Manifest, StageCall, canonical, spec_json
 from operators.core.models.classifier import Classifier, load_classifier
 from operators.core.progress import Progress, no_progress
 from operators.core.storage import Result, Store
+from operators.core.training.rows import LabelledRows, read_rows
 
 REVISION = 1
 REPORT = "report.json"
@@ -95,7 +96,7 @@ def _measure(
                 "bytes": _weights(folder / name).stat().st_size,
                 "p50_ms": round(1000 * float(np.percentile(seconds[name], 50)), 3),
                 "p99_ms": round(1000 * float(np.percentile(seconds[name], 99)), 3),
-                "accuracy": _accuracy(models[name], predicted[name].test, test),
+                "accuracy": float((predicted[name].test == np.asarray(test.labels)).mean()),
                 "agreement": _agreement(predicted[PARENT], predicted[name]),
             }
             for name in names
@@ -118,7 +119,9 @@ def _latencies(models: Mapping[str, Classifier], texts: Sequence[str], warm_up: 
     return seconds
 
 
-def _predict(models: Mapping[str, Classifier], test: Rows, train: Rows, progress: Progress) -> dict[str, _Predictions]:
+def _predict(
+    models: Mapping[str, Classifier], test: LabelledRows, train: LabelledRows, progress: Progress
+) -> dict[str, _Predictions]:
     rows = [*test.texts, *train.texts]
     predicted: dict[str, _Predictions] = {}
     for index, (name, model) in enumerate(models.items()):
@@ -135,11 +138,6 @@ def _predict(models: Mapping[str, Classifier], test: Rows, train: Rows, progress
 
 def _shifted(report: Callable[[int], None], before: int, count: int) -> None:
     report(before + count)
-
-
-def _accuracy(model: Classifier, predicted: npt.NDArray[np.intp], rows: Rows) -> float:
-    names = np.asarray(model.labels)[predicted]
-    return float((names == np.asarray(rows.labels)).mean())
 
 
 def _agreement(parent: _Predictions, candidate: _Predictions) -> float:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -141,15 +142,21 @@ class Server:
             time.sleep(RETRY_SECONDS)
 
 
-def open_servers(settings: ServingSettings, model: str, timeout_seconds: float) -> list[Server]:
-    """Return the servers of the settings, in their order.
+@contextlib.contextmanager
+def open_servers(settings: ServingSettings, model: str, timeout_seconds: float) -> Iterator[list[Server]]:
+    """Reach the servers of the settings, in their order, until the block ends.
 
     Raises:
         DeploymentError: There are none.
     """
     if not settings.servers:
         raise DeploymentError("no model server is configured: list at least one in the serving connection")
-    return [Server(url, model, settings.token, timeout_seconds) for url in settings.servers]
+    servers = [Server(url, model, settings.token, timeout_seconds) for url in settings.servers]
+    try:
+        yield servers
+    finally:
+        for server in servers:
+            server.close()
 
 
 def bring(server: Server, wanted: Serving, *, tidy: bool = False) -> bool:

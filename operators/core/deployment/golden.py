@@ -12,6 +12,7 @@ import pyarrow.parquet as parquet
 from operators.core.errors import DataError
 from operators.core.manifest import Manifest
 from operators.core.storage import Store
+from operators.core.training.rows import read_rows
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -22,8 +23,8 @@ class Golden:
     label: str
 
 
-def golden_requests(store: Store, release: Manifest, rows: int) -> list[Golden]:
-    """Return up to `rows` held-out texts with the labels that the release must give.
+def golden_requests(store: Store, release: Manifest, count: int) -> list[Golden]:
+    """Return up to `count` held-out texts with the labels that the release must give.
 
     They are the rows the evaluation was surest of, the labels taking turns: a quantised activation's scale depends on
     what else is in a batch, so a close call may differ between evaluation and server without anything being wrong.
@@ -33,11 +34,8 @@ def golden_requests(store: Store, release: Manifest, rows: int) -> list[Golden]:
     """
     evaluation = store.manifest(_digest(store.manifest(_digest(release, "verdict")), "evaluation"))
     dataset = store.manifest(_digest(evaluation, "dataset"))
-    texts: dict[str, str] = {}
-    for entry in dataset.files:
-        if entry.name.startswith("test/"):
-            table = parquet.read_table(io.BytesIO(store.read(entry)), columns=["id", "text"])
-            texts |= dict(zip(table["id"].to_pylist(), table["text"].to_pylist(), strict=True))
+    rows = read_rows(store, dataset, "test")
+    texts = dict(zip(rows.ids, rows.texts, strict=True))
     predicted = parquet.read_table(io.BytesIO(store.read(evaluation.file("predictions.parquet")))).to_pylist()
     by_label: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for row in sorted(predicted, key=lambda row: (-row["score"], row["id"])):
@@ -49,7 +47,7 @@ def golden_requests(store: Store, release: Manifest, rows: int) -> list[Golden]:
     ordered = sorted(
         (row for ranked in by_label.values() for row in ranked), key=lambda row: (rank[row["id"]], row["id"])
     )
-    return [Golden(text=texts[row["id"]], label=row["predicted"]) for row in ordered[:rows]]
+    return [Golden(text=texts[row["id"]], label=row["predicted"]) for row in ordered[:count]]
 
 
 def _digest(manifest: Manifest, role: str) -> str:

@@ -1,0 +1,59 @@
+"""The operator that brings a judged model to every server."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from operators import connections
+from operators.core.recipe import Recipe
+from operators.stage import StageOperator
+
+if TYPE_CHECKING:
+    from operators.core.progress import Progress
+    from operators.core.storage import Result, Store
+
+
+class DeployOperator(StageOperator):
+    """Raises the model's share of the requests in steps, watches, and takes it back by itself when it fails.
+
+    Args:
+        verdict: Digest of the gate's verdict, which names the model.
+        by_name: Deploy it also when a later day is live, or when a person rolled it back.
+    """
+
+    template_fields: Sequence[str] = ("verdict",)
+    doc_md = """
+    Returns the release that is live afterwards, whether or not that is a new one.
+
+    **Triage.** Red with `HealthCheckFailed`: the candidate answered wrongly or too slowly and was taken back; what was
+    live answers everything. Red with `DeploymentError`: a server stayed away; start it, then clear this task. It goes on
+    where it stopped.
+    """
+
+    def __init__(self, *, verdict: str, by_name: bool = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.verdict = verdict
+        self.by_name = by_name
+
+    def run(self, store: Store, recipe: Recipe, day: datetime.date, progress: Progress) -> Result:
+        """Return the release that is live on every server."""
+        from operators.core.deployment.client import open_servers
+        from operators.core.deployment.deploy import deploy
+        from operators.core.storage import Result
+
+        settings = connections.serving_settings()
+        with open_servers(settings, recipe.name, recipe.deployment.server_timeout_seconds) as servers:
+            done = deploy(
+                store,
+                servers,
+                recipe=recipe.name,
+                verdict=self.verdict,
+                spec=recipe.deployment,
+                by_name=self.by_name,
+                progress=progress,
+            )
+        self.log.info("%s; repaired: %s", done.note, list(done.repaired) or "none")
+        self.account |= {"version": done.version, "repaired": list(done.repaired)}
+        return Result(digest=done.release, manifest=store.manifest(done.release), found=not done.is_changed)

@@ -1,0 +1,52 @@
+"""The operator that makes the former release live again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator
+
+from operators import connections
+from operators.core.recipe import Recipe
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+
+class RollBackOperator(BaseOperator):
+    """Switches every server to the former release, which each still holds; returns that release's digest.
+
+    Args:
+        recipe: Whose release goes back.
+    """
+
+    doc_md = """
+    A run rolls back once, however often it is tried; trigger another run to go back and forth.
+
+    **Triage.** Red with `DataError`: nothing was live before. Red with `DeploymentError`: a server stayed away; start
+    it, then clear this task.
+    """
+
+    def __init__(self, *, recipe: Recipe, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.recipe = recipe
+
+    def execute(self, context: Context) -> str:
+        """Roll back; the run's id is the wish, so a retry finishes what was begun."""
+        from operators.core.deployment.client import open_servers
+        from operators.core.deployment.roll_back import roll_back
+        from operators.core.storage import open_store
+
+        store = open_store(connections.store_settings())
+        timeout = self.recipe.deployment.server_timeout_seconds
+        try:
+            with open_servers(connections.serving_settings(), self.recipe.name, timeout) as servers:
+                run_id = context["ti"].run_id
+                done = roll_back(store, servers, recipe=self.recipe.name, request=run_id, progress=self._progress)
+        finally:
+            store.close()
+        self.log.info(done.note)
+        return done.release
+
+    def _progress(self, done: int, total: int, note: str) -> None:
+        self.log.info("progress %d/%d %s", done, total, note)
