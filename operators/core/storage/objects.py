@@ -41,7 +41,7 @@ def put_object(membership: Membership, record: Record, kind: str, digest: str, d
 
 def _holds(endpoint: Endpoint, key: str, digest: str) -> bool:
     """Return whether the endpoint already holds a copy that hashes to its name: an object is sent only once."""
-    held = endpoint.get(key) if endpoint.size(key) is not None else None
+    held = endpoint.get(key)
     return held is not None and hashlib.sha256(held).hexdigest() == digest
 
 

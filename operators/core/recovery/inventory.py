@@ -1,0 +1,65 @@
+"""The inventory of a backup: one document that lists all it holds, so that a restore knows what must be there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+from operators.core.errors import DataError
+from operators.core.manifest import FORMAT, canonical, check_digest
+
+INVENTORY_FILE = "closure.json"
+DATABASE_FILE = "airflow.db.zst"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StreamEntry:
+    """One generation of a stream, as its bytes say it."""
+
+    manifest: str
+    previous: str | None
+
+    def encode(self) -> bytes:
+        """Return the entry's bytes: equal on every store that holds it."""
+        return canonical({"format": FORMAT, "manifest": self.manifest, "previous": self.previous})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Inventory:
+    """Everything that a backup holds."""
+
+    release: str
+    manifests: tuple[str, ...]
+    """Digests, sorted."""
+    objects: Mapping[str, int]
+    """Stored digest to stored size, in bytes."""
+    results: Mapping[str, str]
+    """Run key to the digest of its result."""
+    streams: Mapping[str, tuple[StreamEntry, ...]]
+    """Entries by stream, oldest first; the streams in the order in which a restore writes them."""
+
+    def encode(self) -> bytes:
+        """Return the document; equal inventories give equal bytes."""
+        document = asdict(self)
+        document["streams"] = [[name, [asdict(entry) for entry in entries]] for name, entries in self.streams.items()]
+        return canonical({"format": FORMAT, **document})
+
+    @classmethod
+    def decode(cls, data: bytes) -> Inventory:
+        """Read back what `encode` wrote.
+
+        Raises:
+            DataError: The bytes are no inventory of this format.
+        """
+        try:
+            document = json.loads(data)
+            if document.pop("format") != FORMAT:
+                raise DataError(f"a backup of another format than {FORMAT}: use the Nightshift release that wrote it")
+            document["streams"] = {
+                name: tuple(StreamEntry(**entry) for entry in entries) for name, entries in document["streams"]
+            }
+            document["manifests"] = tuple(check_digest(digest) for digest in document["manifests"])
+            return cls(**document)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise DataError(f"not the inventory of a backup: {error}") from error

@@ -1,0 +1,119 @@
+"""The restore controller: brings a backup into an empty place, under that place's own terms.
+
+Everything is checked before anything is written: a damaged backup changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from operators.core.errors import AllCopiesDamaged, DataError
+from operators.core.manifest import FORMAT, Manifest, canonical
+from operators.core.progress import Progress, no_progress
+from operators.core.recovery.back_up import pieces_of
+from operators.core.recovery.copying import copy_all, verify_all
+from operators.core.recovery.database import restore_database
+from operators.core.recovery.inventory import DATABASE_FILE, INVENTORY_FILE, Inventory
+from operators.core.recovery.spec import BackUpSpec
+from operators.core.storage import Store
+from operators.core.storage.graph import closure, objects
+from operators.core.storage.slots import put_once
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Restored:
+    """What a restore came to."""
+
+    backup: str
+    release: str
+    manifests: int
+    objects: int
+    size_bytes: int
+    written: int
+    """Objects and manifests that were not there before."""
+
+
+def latest_backup(backup: Store, recipe: str) -> str:
+    """Return the digest of a recipe's newest backup.
+
+    Raises:
+        DataError: There is none.
+    """
+    head = backup.stream(BackUpSpec(recipe=recipe).stream).head()
+    if head is None:
+        raise DataError(f"the backup store holds no backup of {recipe!r}")
+    return head.manifest
+
+
+def restore_release(
+    backup: Store, target: Store, digest: str, *, database: Path | None = None, progress: Progress = no_progress
+) -> Restored:
+    """Have everything that a backup lists in the target store, verified there; again: nothing changes.
+
+    Args:
+        backup: The store that holds the backup.
+        target: An initialised store of any number of endpoints, empty or with a part of this backup.
+        digest: The backup's manifest.
+        database: Where Airflow's database goes; None leaves it in the backup.
+        progress: Told of every object, in bytes: once while the backup is checked, once while it is written.
+
+    Raises:
+        AllCopiesDamaged: The backup is damaged; nothing was written.
+        DataError: `digest` is no backup, or the target holds another history; nothing was written.
+    """
+    manifest = backup.manifest(digest)
+    if manifest.stage != "back_up":
+        raise DataError(f"{digest[:12]} is a {manifest.stage}, not a backup")
+    inventory = Inventory.decode(backup.read(manifest.file(INVENTORY_FILE)))
+    manifests = _check_whole(backup, inventory, progress)
+    _check_history(target, inventory)
+    saved = backup.read(manifest.file(DATABASE_FILE)) if database is not None else b""
+
+    copied = copy_all(backup, target, pieces_of(inventory, manifests), progress)
+    for run_key, result in inventory.results.items():
+        _settle(target, f"run/{run_key}", canonical({"format": FORMAT, "manifest": result}))
+    for name, history in inventory.streams.items():
+        for generation, entry in enumerate(history):
+            _settle(target, f"log/{name}/{generation:020d}", entry.encode())
+    if database is not None:
+        restore_database(saved, database)
+    return Restored(
+        backup=digest,
+        release=inventory.release,
+        manifests=len(inventory.manifests),
+        objects=len(inventory.objects),
+        size_bytes=copied.size_bytes,
+        written=copied.new_pieces,
+    )
+
+
+def _check_whole(backup: Store, inventory: Inventory, progress: Progress) -> Mapping[str, Manifest]:
+    """Return the backup's manifests once each piece was read and hashed, and all that they name is listed."""
+    manifests = closure(backup, inventory.manifests)
+    if set(manifests) != set(inventory.manifests) or set(objects(manifests)) != set(inventory.objects):
+        raise DataError("the backup's inventory does not list what its manifests name: use another backup")
+    damaged = verify_all(backup, pieces_of(inventory, manifests), progress)
+    if damaged:
+        raise AllCopiesDamaged(
+            f"the backup has no good copy of {len(damaged)} of its pieces, {damaged[0]} first; nothing was written: "
+            "use another backup, or back up again while the store still has them"
+        )
+    return manifests
+
+
+def _check_history(target: Store, inventory: Inventory) -> None:
+    for name, history in inventory.streams.items():
+        there = target.stream(name).entries()
+        for held, entry in zip(there, history, strict=False):
+            if (held.manifest, held.previous) != (entry.manifest, entry.previous):
+                raise DataError(
+                    f"the target's stream {name} has another history from entry {held.generation} on: "
+                    "restore into an empty place"
+                )
+
+
+def _settle(target: Store, slot: str, data: bytes) -> None:
+    if put_once(target.membership, slot, data) != data:
+        raise DataError(f"the target holds another value at {slot}: restore into an empty place")
