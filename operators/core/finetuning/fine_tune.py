@@ -104,7 +104,9 @@ def _train(
         path = folder / names.OUTPUT / name
         if not path.is_file() or sha256_of_file(path) != digest:
             shutil.rmtree(folder)
-            raise StorageError(f"{name} of the trained model changed on the local disk: training again from its checkpoint")
+            raise StorageError(
+                f"{name} of the trained model changed on the local disk: training again from its checkpoint"
+            )
         files.append(store.put_file(name, path))
     return Made(files=tuple(files), facts=done["facts"])
 

@@ -66,7 +66,9 @@ class TrainingSpec:
         if self.precision not in ("auto", "bf16", "fp32"):
             raise ValueError(f"precision={self.precision!r}: choose 'auto', 'bf16' or 'fp32'")
         if self.ranks != "auto" and self.batch_size < 2 * self.ranks:
-            raise ValueError(f"batch_size={self.batch_size} is less than two rows for each of {self.ranks} ranks: raise it")
+            raise ValueError(
+                f"batch_size={self.batch_size} is less than two rows for each of {self.ranks} ranks: raise it"
+            )
 
     def resolve(self, machine: Machine) -> LoopSpec:
         """Return the spec with each `auto` decided for a machine, before any run key is made of it.
@@ -78,8 +80,6 @@ class TrainingSpec:
         if machine.gpus and self.ranks != "auto" and self.ranks > machine.gpus:
             raise ValueError(f"ranks={self.ranks} but there are {machine.gpus} GPUs: lower ranks, or use 'auto'")
         ranks = self.ranks if self.ranks != "auto" else machine.gpus or min(2, machine.cores)
-        precision: Precision = (
-            self.precision if self.precision != "auto" else "bf16" if machine.has_bf16 else "fp32"
-        )
+        precision: Precision = self.precision if self.precision != "auto" else "bf16" if machine.has_bf16 else "fp32"
         numbers = {name: value for name, value in asdict(self).items() if name != "checkpoint_steps"}
         return LoopSpec(**{**numbers, "ranks": ranks, "precision": precision, "device": device})

@@ -19,8 +19,8 @@ REVISION = 1
 def adopt_model(store: Store, folder: Path, spec: BaseModelSpec, progress: Progress) -> Result:
     """Return the base model that `spec` pins, in the store.
 
-    Only the pinned files are read, whatever else lies in the folder. The run key follows from the pinned digests, so a model that
-    was adopted before is found without its folder.
+    Only the pinned files are read, whatever else lies in the folder. The run key follows from the pinned digests, so a
+    model that was adopted before is found without its folder.
 
     Raises:
         DataError: A file is missing or differs, the architecture is not allowed, or the model brings code of its own.
@@ -52,7 +52,9 @@ def _check_digest(path: Path, digest: str) -> None:
     if not path.is_file() or path.is_symlink():
         raise DataError(f"base model: {path.name} is not in {path.parent}; fetch the model again")
     if (found := sha256_of_file(path)) != digest:
-        raise DataError(f"base model: {path.name} has SHA-256 {found}, the recipe pins {digest}; refused, fetch it again")
+        raise DataError(
+            f"base model: {path.name} has SHA-256 {found}, the recipe pins {digest}; refused, fetch it again"
+        )
 
 
 def _check_config(path: Path, spec: BaseModelSpec) -> dict[str, list[str]]:
@@ -64,7 +66,9 @@ def _check_config(path: Path, spec: BaseModelSpec) -> dict[str, list[str]]:
     if "auto_map" in config:
         raise DataError("base model: config.json has an auto_map; a model may not bring its own code")
     if len(named) != 1 or named - set(spec.architectures):
-        raise DataError(f"base model: architectures {sorted(named)}; the recipe allows one of {list(spec.architectures)}")
+        raise DataError(
+            f"base model: architectures {sorted(named)}; the recipe allows one of {list(spec.architectures)}"
+        )
     return config
 
 

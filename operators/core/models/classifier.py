@@ -1,7 +1,7 @@
 """A classifier loaded from a folder, whichever format its weights have.
 
-The folder holds `classifier.json`, `tokenizer.json` and the weights: `model.safetensors` with `config.json` (run by torch), or
-`model.onnx` (run by ONNX Runtime, without torch).
+The folder holds `classifier.json`, `tokenizer.json` and the weights: `model.safetensors` with `config.json` (run by
+torch), or `model.onnx` (run by ONNX Runtime, without torch).
 """
 
 from __future__ import annotations

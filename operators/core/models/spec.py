@@ -35,5 +35,5 @@ class BaseModelSpec:
         for name, digest in self.digests:
             if not re.fullmatch(r"[0-9a-f]{64}", digest):
                 raise ValueError(f"digest of {name}: {digest!r} is not 64 lower-case hex digits")
-        if unknown := sorted(set(self.architectures) - set(ALLOWED_ARCHITECTURES)) or not self.architectures:
-            raise ValueError(f"architectures {self.architectures}: choose among {ALLOWED_ARCHITECTURES} ({unknown})")
+        if not self.architectures or set(self.architectures) - set(ALLOWED_ARCHITECTURES):
+            raise ValueError(f"architectures {self.architectures}: choose among {ALLOWED_ARCHITECTURES}")

@@ -35,8 +35,8 @@ def load_tokenizer(folder: Path) -> Tokenizer:
 def encode(tokenizer: Tokenizer, texts: Sequence[str], max_length: int) -> list[list[int]]:
     """Return each text's token numbers, special ones included, at most `max_length` of them.
 
-    Only the beginning of a long text is read, up to a white space, where no token can straddle; a text whose beginning gives
-    too few tokens is read whole. So the numbers are those of the whole text.
+    Only the beginning of a long text is read, up to a white space, where no token can straddle; a text whose beginning
+    gives too few tokens is read whole. So the numbers are those of the whole text.
     """
     tokenizer.enable_truncation(max_length)
     heads = [_head(text, max_length * CHARACTERS_PER_TOKEN) for text in texts]

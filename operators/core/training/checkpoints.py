@@ -18,7 +18,7 @@ from operators.core.training.state import Position, Tensors
 
 REVISION = 1
 MISSES_ALLOWED = 2
-"""Checkpoints in a row that a failing store may cost before training stops: one lost save is no reason to lose the run."""
+"""Checkpoints in a row that a failing store may cost: one lost save is no reason to lose the run."""
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +38,8 @@ class Checkpoints:
     def adopt(self) -> bool:
         """Fetch the newest checkpoint that verifies fully into the folder; return whether there is one.
 
-        The head of the stream becomes this trainer's own, also where its checkpoint is damaged and an older one is used.
+        The head of the stream becomes this trainer's own, also where its checkpoint is damaged and an older one is
+        used.
         """
         entries = self._stream.entries()
         self._head = entries[-1] if entries else None

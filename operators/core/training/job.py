@@ -1,7 +1,7 @@
 """The job that a training process is given, and the records by which it answers: JSON files in one local folder.
 
-The folder is the hand-over between the task that wants a model and the processes that train it, which outlive that task when it is
-killed. Everything in it can be made again; what must last lies in the store.
+The folder is the hand-over between the task that wants a model and the processes that train it, which outlive that task
+when it is killed. Everything in it can be made again; what must last lies in the store.
 """
 
 from __future__ import annotations

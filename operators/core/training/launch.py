@@ -2,8 +2,8 @@
 
     python -m operators.core.training.launch FOLDER
 
-The lock is what says "this job is being trained here": the kernel frees it however the process ends, no process id can be reused into
-it, and a second launcher of the job ends itself.
+The lock is what says "this job is being trained here": the kernel frees it however the process ends, no process id can
+be reused into it, and a second launcher of the job ends itself.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ LOCK_SECONDS = 5.0
 def torchrun_arguments(folder: Path, ranks: int) -> list[str]:
     """Return torchrun's arguments for one machine, with nothing that listens beyond loopback.
 
-    The rendezvous is a file and so is the ranks' own (see `worker`); gloo is bound to `lo` by environment. What remains is NCCL's
-    bootstrap socket on GPU machines, which NCCL_SOCKET_IFNAME=lo binds to loopback too.
+    The rendezvous is a file and so is the ranks' own (see `worker`); gloo is bound to `lo` by environment. What remains
+    is NCCL's bootstrap socket on GPU machines, which NCCL_SOCKET_IFNAME=lo binds to loopback too.
     """
     rendezvous = (folder / names.RENDEZVOUS).resolve()
     return [

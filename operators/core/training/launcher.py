@@ -1,7 +1,7 @@
 """Start a training job's processes, find them again after this task was killed, wait for them, end them.
 
-The launcher runs in a session of its own, so it outlives a task that is killed; the task's retry finds it by the lock in the job's
-folder and waits for it instead of training a second time.
+The launcher runs in a session of its own, so it outlives a task that is killed; the task's retry finds it by the lock
+in the job's folder and waits for it instead of training a second time.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ GRACE_SECONDS = 10.0
 LOG_TAIL_BYTES = 2000
 
 log = logging.getLogger(__name__)
+_waited_for: set[Path] = set()
+"""Folders of the jobs that this process waits for: a killed task must end them from its signal handler."""
 
 
 def is_running(folder: Path) -> bool:
@@ -91,6 +93,7 @@ def wait(folder: Path, child: subprocess.Popen[bytes] | None, progress: Progress
         WorkerLost: The processes died more often than they are started again; the log's end is in the message.
     """
     seen: object = None
+    _waited_for.add(folder)
     try:
         while (child is not None and child.poll() is None) or is_running(folder):
             record = read_record(folder / names.PROGRESS)
@@ -102,6 +105,8 @@ def wait(folder: Path, child: subprocess.Popen[bytes] | None, progress: Progress
     except BaseException:
         terminate(folder)
         raise
+    finally:
+        _waited_for.discard(folder)
     if read_record(folder / names.DONE) is not None:
         return
     if (failed := read_record(folder / names.FAILED)) is not None:
@@ -133,6 +138,12 @@ def terminate(folder: Path) -> None:
             rank.kill()
     except (psutil.NoSuchProcess, ProcessLookupError):
         return
+
+
+def end_waited_for() -> None:
+    """End the trainings that this process waits for."""
+    for folder in list(_waited_for):
+        terminate(folder)
 
 
 def end_all(scratch: Path) -> None:

@@ -20,7 +20,8 @@ Ints = npt.NDArray[np.int64]
 def keyed_order(count: int, key: str) -> Ints:
     """Return a permutation of 0..count-1 that follows from the key alone, on every machine and library version.
 
-    Each index is mixed with the key by SplitMix64 (Steele, Lea and Flood, OOPSLA 2014), then all are sorted by the result.
+    Each index is mixed with the key by SplitMix64 (Steele, Lea and Flood, OOPSLA 2014), then all are sorted by the
+    result.
     """
     start = np.frombuffer(hashlib.sha256(key.encode()).digest()[:8], dtype="<u8")[0]
     state = start + np.arange(1, count + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)

@@ -1,4 +1,4 @@
-"""The training loop of one rank: forward, backward, all-reduce, step; the same bits whether or not it was interrupted."""
+"""The training loop of one rank: forward, backward, all-reduce, step; the same bits whether interrupted or not."""
 
 from __future__ import annotations
 
@@ -29,14 +29,16 @@ log = logging.getLogger(__name__)
 
 
 class Loop:
-    """One rank's view of a training job; `examples` and `seconds` count what this process has trained, with its checkpoints."""
+    """One rank's view of a training job; `examples` and `seconds` count what this process itself has trained."""
 
     def __init__(self, job: TrainingJob, model: MeanPoolClassifier, table: TokenTable, device: torch.device) -> None:
         self.job, self.spec, self.table, self.device = job, job.loop, table, device
         self.model = model.to(device).train()
+        if device.type == "cuda":
+            model.encoder.set_attn_implementation("sdpa")  # type: ignore[operator]
         self.optimiser = make_optimiser(self.model, self.spec)
-        # With unused parameters looked for, DDP never rebuilds its buckets after the first step. A resumed run would rebuild
-        # them at another step, and with more than two ranks add gradients in another order: other bits.
+        # With unused parameters looked for, DDP never rebuilds its buckets after the first step. A resumed run would
+        # rebuild them at another step, and with more than two ranks add gradients in another order: other bits.
         self.parallel = DistributedDataParallel(
             self.model, broadcast_buffers=False, find_unused_parameters=True, gradient_as_bucket_view=True
         )
@@ -85,20 +87,23 @@ class Loop:
     def _step(self, batch: Ints) -> float:
         """Take one optimiser step and return the batch's mean loss over all ranks."""
         rows = rank_share(batch, dist.get_rank(), dist.get_world_size())
-        ids, mask = (torch.from_numpy(array).to(self.device) for array in pad([self.table.row(i).tolist() for i in rows]))
+        ids, mask = (
+            torch.from_numpy(array).to(self.device) for array in pad([self.table.row(i).tolist() for i in rows])
+        )
         labels = torch.from_numpy(self.table.labels[rows]).to(self.device)
         set_rates(self.optimiser, rate_factor(self.position.step, self.total_steps, self.spec.warm_up))
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.spec.precision == "bf16"):
             logits = self.parallel(input_ids=ids, attention_mask=mask)
-        # DDP averages over ranks; ranks may hold one row more or less, so each scales its sum to the mean over all rows.
+        # DDP averages over ranks; ranks may hold one row more or less, so each scales its sum to the mean over all
+        # rows.
         loss = cross_entropy(logits.float(), labels, reduction="sum") * (dist.get_world_size() / len(batch))
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.spec.clip_norm)
         mean = loss.detach() / dist.get_world_size()
         dist.all_reduce(mean)
         if not (math.isfinite(mean.item()) and math.isfinite(norm.item())):
             raise LossDiverged(
-                f"step {self.position.step}: loss {mean.item()}, gradient norm {norm.item()}; lower encoder_rate or head_rate"
+                f"step {self.position.step}: loss {mean.item()}, gradient norm {norm.item()}; lower the learning rates"
             )
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=False)

@@ -44,7 +44,7 @@ class LoopSpec:
     def __post_init__(self) -> None:
         if self.batch_size < 2 * self.ranks:
             raise ValueError(
-                f"batch_size={self.batch_size} for {self.ranks} ranks: each rank needs two rows; raise it or lower ranks"
+                f"batch_size={self.batch_size} for {self.ranks} ranks: each needs two rows; raise it or lower ranks"
             )
 
 

@@ -1,6 +1,6 @@
 """One training rank: started by torchrun, given a job folder and the store by environment, ended by the end of its job.
 
-    torchrun ... -m operators.core.training.worker FOLDER
+torchrun ... -m operators.core.training.worker FOLDER
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from operators.core.errors import DataError, LossDiverged, NightshiftError, Superseded
-from operators.core.training.processes import die_with_parent
 from operators.core.training import job as names
 from operators.core.training.job import TrainingJob, read_record, write_record
+from operators.core.training.processes import die_with_parent
 
 if TYPE_CHECKING:
     import torch
@@ -64,6 +64,10 @@ def _device(job: TrainingJob) -> torch.device:
 
     torch.set_num_threads(job.loop.threads_per_rank)
     torch.use_deterministic_algorithms(True, warn_only=True)
+    # That would also fill every new tensor first, in case it is read unwritten: 10 % of a step, and none is.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    # Moments of a converged model are squares of tiny gradients: as denormals they slow the optimiser down.
+    torch.set_flush_denormal(True)
     if job.loop.device == "cpu":
         return torch.device("cpu")
     device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))

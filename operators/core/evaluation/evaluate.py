@@ -1,0 +1,115 @@
+"""Stage `evaluate`: what a model is worth on the held-out rows, beside the baseline on the same rows."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from operators.core.errors import DataError
+from operators.core.evaluation.baseline import evaluate_baseline
+from operators.core.evaluation.metrics import measure
+from operators.core.evaluation.picture import confusion_png
+from operators.core.evaluation.spec import EvaluationSpec
+from operators.core.manifest import Made, Manifest, StageCall, canonical
+from operators.core.models.classifier import Classifier, Floats, load_classifier
+from operators.core.progress import Progress
+from operators.core.storage import Result, Store
+from operators.core.training.rows import LabelledRows, read_rows
+
+REVISION = 1
+
+
+def evaluate(
+    store: Store,
+    spec: EvaluationSpec,
+    *,
+    model: str,
+    dataset: str,
+    base_model: str,
+    threads: int,
+    progress: Progress,
+) -> Result:
+    """Return a model's evaluation on the `test` split of a data set.
+
+    Args:
+        store: Holds inputs and result.
+        spec: Batch size, and what the baseline is.
+        model: Digest of a fine-tuned or compressed model's manifest.
+        dataset: Digest of a data set's manifest.
+        base_model: Digest of the adopted base model that the baseline probes.
+        threads: Threads of one forward pass.
+        progress: Told about rows predicted.
+
+    Raises:
+        DataError: The model's labels are not the data set's.
+    """
+    baseline = evaluate_baseline(
+        store, spec, dataset=dataset, base_model=base_model, threads=threads, progress=progress
+    )
+    call = StageCall(
+        stage="evaluate",
+        revision=REVISION,
+        inputs=(
+            store.as_input("model", model),
+            store.as_input("dataset", dataset),
+            store.as_input("baseline", baseline.digest),
+        ),
+        spec={"batch_size": spec.batch_size},
+    )
+
+    def make() -> Made:
+        rows = read_rows(store, store.manifest(dataset), "test")
+        with tempfile.TemporaryDirectory() as folder:
+            store.fetch_all(store.manifest(model), Path(folder))
+            classifier = load_classifier(Path(folder), threads, spec.batch_size)
+            if tuple(classifier.labels) != rows.label_names:
+                raise DataError(f"the model tells {classifier.labels} apart, the data set {list(rows.label_names)}")
+            logits = classifier.logits(rows.texts, lambda done: progress(done, len(rows.texts), "test rows"))
+        return _made(store, classifier, rows, logits, baseline.manifest)
+
+    return store.once(call, make)
+
+
+def _made(store: Store, classifier: Classifier, rows: LabelledRows, logits: Floats, baseline: Manifest) -> Made:
+    predicted = logits.argmax(1)
+    metrics = measure(rows.labels, predicted, rows.label_names)
+    facts = {
+        "accuracy": metrics.accuracy,
+        "macro_f1": metrics.macro_f1,
+        "baseline_accuracy": baseline.facts["accuracy"],
+        "baseline_macro_f1": baseline.facts["macro_f1"],
+        "rows": len(rows.ids),
+        "model_format": classifier.card.format,
+    }
+    report = {**facts, "labels": list(rows.label_names), **dataclasses.asdict(metrics)}
+    files = (
+        store.put_bytes("report.json", canonical(report)),
+        store.put_bytes("confusion.png", confusion_png(metrics.confusion, rows.label_names)),
+        store.put_bytes("predictions.parquet", _predictions(rows, logits, predicted), rows=len(rows.ids)),
+    )
+    return Made(files=files, facts=facts)
+
+
+def _predictions(rows: LabelledRows, logits: Floats, predicted: npt.NDArray[np.int64]) -> bytes:
+    """Return Parquet: id, true label, predicted label and the probability given to it, in the data set's order."""
+    shifted = np.exp(logits - logits.max(1, keepdims=True))
+    scores = shifted.max(1) / shifted.sum(1)
+    names = rows.label_names
+    table = pa.table(
+        {
+            "id": pa.array(rows.ids, pa.string()),
+            "label": pa.array([names[number] for number in rows.labels], pa.string()),
+            "predicted": pa.array([names[number] for number in predicted], pa.string()),
+            "score": pa.array(scores, pa.float32()),
+        }
+    )
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer, compression="zstd")
+    return buffer.getvalue()

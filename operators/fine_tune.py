@@ -1,0 +1,60 @@
+"""Operator of the stage `fine_tune`."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from operators import connections
+from operators.core.recipe import Recipe
+from operators.stage import StageOperator
+
+if TYPE_CHECKING:
+    from operators.core.progress import Progress
+    from operators.core.storage import Result, Store
+
+
+class FineTuneOperator(StageOperator):
+    """Trains the recipe's classifier on every GPU, or on the CPU; returns the digest of its manifest.
+
+    A retry goes on from the last checkpoint, and waits for a training that outlived its killed task instead of starting
+    a second.
+
+    **Triage.** `LossDiverged`: lower the learning rate; a retry cannot help. `WorkerLost`: ranks died more often than
+    they are restarted; the log's end says why, out of memory most likely. `StorageError`: the store, or too little
+    local disk.
+
+    Args:
+        recipe: What to do.
+        dataset: Digest of the data set (templated).
+        base_model: Digest of the adopted base model (templated).
+    """
+
+    template_fields: Sequence[str] = ("dataset", "base_model")
+
+    def __init__(self, *, recipe: Recipe, dataset: str, base_model: str, **kwargs: Any) -> None:
+        super().__init__(recipe=recipe, **kwargs)
+        self.dataset = dataset
+        self.base_model = base_model
+
+    def run(self, store: Store, recipe: Recipe, day: datetime.date, progress: Progress) -> Result:
+        """Fine-tune, or find the model made."""
+        from operators.core.finetuning.fine_tune import fine_tune
+
+        return fine_tune(
+            store,
+            connections.store_settings(),
+            recipe.training,
+            dataset=self.dataset,
+            base_model=self.base_model,
+            scratch=connections.scratch_folder(),
+            progress=progress,
+            account=self.account,
+        )
+
+    def on_kill(self) -> None:
+        """End the training processes that this task waits for; the checkpoints stay."""
+        from operators.core.training.launcher import end_waited_for
+
+        end_waited_for()
