@@ -40,7 +40,7 @@ clean: stop ## Stop, then remove .venv and all state
 	@rm -rf $(VENV) $(HOME_FOLDER) *.egg-info
 
 backfill: $(STAMP) ## Run the days FROM= to TO=, both inclusive (RECIPE=mail_triage); waits
-	@$(BIN)/python -m operators.local.backfill --from "$(FROM)" --to "$(TO)" $(if $(RECIPE),--recipe "$(RECIPE)")
+	@$(BIN)/python -m operators.local.backfill --from "$(FROM)" --to "$(TO)" $(if $(RECIPE),--recipe "$(RECIPE)") $(PARAMS:%=--param "%")
 
 test: $(STAMP) ## What CI runs: default and integration tests, a fixed share of faults and e2e
 	@$(BIN)/python -m pytest

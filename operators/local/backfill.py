@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import json
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from rich.console import Console
 
@@ -16,19 +18,19 @@ from operators.core.errors import NightshiftError
 from operators.local import airflow, services
 from operators.local.layout import Layout, PlatformError
 from operators.local.rest import AirflowRest
-from operators.local.run import INTERRUPTED, Job, bring_up
+from operators.local.run import INTERRUPTED, PARAM_OPTION, Job, bring_up
 from operators.local.watch import failures
 
 ENDED = ("success", "failed")
 
 
-def create_command(dag_id: str, first: datetime.date, last: datetime.date) -> list[str]:
+def create_command(dag_id: str, first: datetime.date, last: datetime.date, conf: Mapping[str, Any]) -> list[str]:
     """Return the plain command: `--to-date` is an instant, so the last day is named by its end."""
     return [
         str(services.BIN / "airflow"), "backfill", "create", "--dag-id", dag_id,
         "--from-date", f"{first.isoformat()}T00:00:00+00:00", "--to-date", f"{last.isoformat()}T23:59:59+00:00",
         # Days that failed are run again; days that succeeded keep their run, whose results are in the store.
-        "--reprocess-behavior", "failed", "--max-active-runs", "1",
+        "--reprocess-behavior", "failed", "--max-active-runs", "1", "--dag-run-conf", json.dumps(conf),
     ]  # fmt: skip
 
 
@@ -49,7 +51,7 @@ def backfill(layout: Layout, job: Job, first: datetime.date, last: datetime.date
     rest = bring_up(layout, job, console).rest
     variables = {**os.environ, **airflow.read_environment(layout.airflow_environment)}
     done = subprocess.run(
-        create_command(job.dag_id, first, last), env=variables, capture_output=True, text=True, check=False
+        create_command(job.dag_id, first, last, job.conf), env=variables, capture_output=True, text=True, check=False
     )
     if done.returncode != 0:
         raise PlatformError(f"airflow backfill create failed:\n{(done.stdout + done.stderr).strip()[-2000:]}")
@@ -77,6 +79,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--from", dest="first", required=True, help="first day, e.g. 2002-09-20")
     parser.add_argument("--to", dest="last", required=True, help="last day, included")
     parser.add_argument("--recipe", default=services.DEFAULT_RECIPE)
+    parser.add_argument("--param", **PARAM_OPTION)
     options = parser.parse_args(arguments)
     console = Console()
     try:
@@ -87,7 +90,7 @@ def main(arguments: Sequence[str]) -> int:
         parser.error(f"FROM={first} lies after TO={last}")
     try:
         layout = Layout.from_environment(os.environ)
-        return backfill(layout, Job(recipe=options.recipe, conf={}), first, last, console)
+        return backfill(layout, Job(recipe=options.recipe, conf=dict(options.param)), first, last, console)
     except KeyboardInterrupt:
         console.print("\nThe backfill goes on without you: see the UI.")
         return INTERRUPTED

@@ -83,7 +83,11 @@ def _predictions(summary: Summary) -> list[str]:
 
 def _backup(summary: Summary) -> list[str]:
     backup = summary["backup"]
-    return [f"{backup['manifest'][:12]}, {'read back and verified' if backup['verified'] else 'NOT VERIFIED'}"]
+    state = "read back and verified" if backup["verified"] else "NOT VERIFIED"
+    sizes = (
+        f"; {_size(backup['bytes'])}, of which new {_size(backup['copied_bytes'])}" if "copied_bytes" in backup else ""
+    )
+    return [f"{backup['manifest'][:12]}, {state}{sizes}"]
 
 
 def _seconds(summary: Summary) -> list[str]:

@@ -49,30 +49,34 @@ class Job:
         return f"retrain_{self.recipe}"
 
 
+def parameter(text: str) -> tuple[str, Any]:
+    """Read `NAME=VALUE`: a number where the value is one; the trigger form's schema judges the rest."""
+    name, separator, value = text.partition("=")
+    if not separator:
+        raise argparse.ArgumentTypeError(f"{text}: write NAME=VALUE")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
+
+
+PARAM_OPTION: dict[str, Any] = {
+    "action": "append",
+    "default": [],
+    "type": parameter,
+    "metavar": "NAME=VALUE",
+    "help": "a field of the trigger form",
+}
+
+
 def parse(arguments: Sequence[str]) -> Job:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="make run", description=__doc__)
     parser.add_argument("--recipe", default=DEFAULT_RECIPE)
     parser.add_argument("--day", default=os.environ.get("NIGHTSHIFT_DAY") or DEFAULT_DAY, help="last day of data")
-    parser.add_argument(
-        "--param", action="append", default=[], metavar="NAME=VALUE", help="a field of the trigger form"
-    )
+    parser.add_argument("--param", **PARAM_OPTION)
     options = parser.parse_args(arguments)
-    conf: dict[str, Any] = {"day": options.day}
-    for item in options.param:
-        name, separator, value = item.partition("=")
-        if not separator:
-            parser.error(f"--param {item}: write NAME=VALUE")
-        conf[name] = _value(value)
-    return Job(recipe=options.recipe, conf=conf)
-
-
-def _value(text: str) -> Any:
-    """Return a number where the text is one; the trigger form's schema judges the rest."""
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
+    return Job(recipe=options.recipe, conf={"day": options.day, **dict(options.param)})
 
 
 def bring_up(layout: Layout, job: Job, console: Console) -> Platform:

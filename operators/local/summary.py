@@ -110,5 +110,5 @@ def _backup(manifest: Manifest | None) -> dict[str, Any] | None:
 
 
 def _counts(manifest: Manifest) -> dict[str, Any]:
-    names = ("objects", "bytes", "copied_objects", "copied_bytes")
+    names = ("manifests", "objects", "bytes", "copied_objects", "copied_bytes")
     return {name: manifest.facts[name] for name in names if name in manifest.facts}
