@@ -1,0 +1,147 @@
+"""A platform of its own for a test: free ports, a home of its own, a slice of the corpus, the real scheduler."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from operators.core.storage import Store, open_store
+from operators.local import inputs, ports, seaweedfs, stop, supervisor
+from operators.local.credentials import load_credentials
+from operators.local.layout import HOME_VARIABLE, REPOSITORY, Layout
+from operators.local.rest import AirflowRest
+
+DAY = "2002-09-26"
+DAYS = ["2002-09-22", "2002-09-23", "2002-09-24", "2002-09-25", DAY]
+MAILS_A_DAY = 60
+DAG_ID = "retrain_mail_triage"
+PARAMS = {"window_days": len(DAYS), "quality_floor": 0.5, "max_length": 64}
+"""A few hundred mails prove the way, not the quality: that is the whole corpus's part."""
+
+RUN_SECONDS = 480.0
+
+
+class FaultDidNotFire(AssertionError):
+    """A fault that a test scheduled found nothing to hit: the test has shown nothing."""
+
+
+@dataclass
+class Bed:
+    """One platform under test."""
+
+    home: Path
+    base: int
+
+    @property
+    def layout(self) -> Layout:
+        """Return where its state lies."""
+        return Layout(home=self.home)
+
+    @property
+    def supervisor(self) -> supervisor.Supervisor:
+        """Return its supervisor."""
+        return supervisor.Supervisor(self.layout)
+
+    @property
+    def rest(self) -> AirflowRest:
+        """Return a client of its Airflow."""
+        return AirflowRest.of(ports.load(self.layout), load_credentials(self.layout))
+
+    def environment(self) -> dict[str, str]:
+        """Return what a shell would have exported to use it."""
+        kept = {key: value for key, value in os.environ.items() if not key.startswith(("NIGHTSHIFT", "AIRFLOW"))}
+        return {
+            **kept,
+            HOME_VARIABLE: str(self.home),
+            ports.BASE_VARIABLE: str(self.base),
+            inputs.SLICE_VARIABLE: json.dumps({"days": DAYS, "mails_a_day": MAILS_A_DAY}),
+        }
+
+    def share_downloads(self) -> None:
+        """Use the checkout's packages: they are checked against their digests each time."""
+        shared = REPOSITORY / "var" / "downloads"
+        shared.mkdir(parents=True, exist_ok=True)
+        self.home.mkdir(parents=True, exist_ok=True)
+        (self.home / "downloads").symlink_to(shared)
+
+    def start_run(self, *arguments: str, **params: Any) -> subprocess.Popen[str]:
+        """Start `make run`'s command; its output goes to a file in the home."""
+        listed = [f"--param={name}={value}" for name, value in {**PARAMS, **params}.items()]
+        command = [sys.executable, "-m", "operators.local.run", "--day", DAY, *listed, *arguments]
+        with (self.home / "run.out").open("w") as output:
+            return subprocess.Popen(command, env=self.environment(), stdout=output, stderr=output, text=True)
+
+    def run(self, **params: Any) -> dict[str, Any]:
+        """Run the main job to its end and return its summary."""
+        return self.finish(self.start_run(**params))
+
+    def finish(self, process: subprocess.Popen[str]) -> dict[str, Any]:
+        """Wait for a started run to succeed and return its summary."""
+        status = process.wait(timeout=RUN_SECONDS)
+        assert status == 0, self.output()
+        return json.loads(self.layout.summary.read_text())
+
+    def output(self) -> str:
+        """Return what the last run printed."""
+        return (self.home / "run.out").read_text()
+
+    def store(self) -> Store:
+        """Open its store."""
+        return open_store(seaweedfs.store_settings(ports.load(self.layout), load_credentials(self.layout)))
+
+    def wait_for(self, what: str, find: Callable[[], Any], process: subprocess.Popen[str], seconds: float = 300) -> Any:
+        """Return the first thing that `find` finds while a run is under way.
+
+        Raises:
+            FaultDidNotFire: The run ended, or time ran out, before it was there.
+        """
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline and process.poll() is None:
+            if found := find():
+                return found
+            time.sleep(0.1)
+        raise FaultDidNotFire(f"{what} was never seen; the run says:\n{self.output()}")
+
+    def ranks(self) -> list[psutil.Process]:
+        """Return the training processes that torchrun started."""
+        return [process for process in self._processes() if "operators.core.training.worker" in command_of(process)]
+
+    def task_process(self, task_id: str) -> psutil.Process | None:
+        """Return the process that runs a task now: Airflow titles it with the task instance's id."""
+        ids = [
+            item["id"]
+            for run in self.rest.active_runs(DAG_ID)
+            for item in self.rest.task_instances(DAG_ID, run["dag_run_id"])
+            if item["task_id"] == task_id and item["state"] == "running"
+        ]
+        return next((p for p in self._processes() if any(one in command_of(p) for one in ids)), None)
+
+    def _processes(self) -> list[psutil.Process]:
+        return supervisor.marked(self.layout)
+
+    def stop(self) -> None:
+        """End it, every process of it."""
+        stop.stop(self.layout)
+
+
+def command_of(process: psutil.Process) -> str:
+    """Return a process's command line, empty where it has gone."""
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
+
+
+def kill(process: psutil.Process) -> None:
+    """End a process as the kernel's out-of-memory killer would."""
+    os.kill(process.pid, signal.SIGKILL)

@@ -1,0 +1,144 @@
+"""The main job through the real scheduler: once, again, by a backfill, and with its processes killed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import psutil
+import pytest
+
+from operators.local import supervisor
+from tests.e2e.bed import DAG_ID, DAY, PARAMS, Bed, kill
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+
+STAGES = (
+    "discover", "adopt_model", "validate", "ingest", "publish_dataset", "fine_tune", "evaluate", "compress",
+    "evaluate_compressed",
+)  # fmt: skip
+"""Before the gate: pure, so that a second run finds their results."""
+
+
+@pytest.fixture(scope="module")
+def bed(make_bed: Callable[[], Bed]) -> Bed:
+    """A platform that has run the main job once."""
+    return make_bed()
+
+
+@pytest.fixture(scope="module")
+def first(bed: Bed) -> dict[str, Any]:
+    """The first run's summary."""
+    return bed.run()
+
+
+def digests(bed: Bed, run_id: str, tasks: tuple[str, ...]) -> dict[str, Any]:
+    """Return what tasks of a run handed on."""
+    found: dict[str, Any] = {}
+    for item in bed.rest.task_instances(DAG_ID, run_id):
+        if item["task_id"] in tasks:
+            value = bed.rest.xcom(DAG_ID, run_id, item["task_id"], item["map_index"])
+            found[f"{item['task_id']}[{item['map_index']}]"] = value
+    return found
+
+
+def test_a_run_releases_a_model_that_answers_and_is_backed_up(bed: Bed, first: dict[str, Any]):
+    """Data, model, release, live prediction and backup: the summary has all of it, and the store agrees."""
+    rows = first["rows"]
+    store = bed.store()
+    released = store.stream("release-mail_triage").head()
+
+    assert rows["in"] == rows["kept"] + rows["duplicates"] + sum(rows["quarantined"].values())
+    assert (first["dataset"]["copies"], first["backup"]["verified"], first["state"]) == (3, True, "success")
+    assert released is not None
+    assert released.manifest == first["release"]["manifest"]
+    assert {first["release"]["version"]} == {one["version"] for one in first["predictions"]}
+    assert {one["label"] for one in first["predictions"]} <= {"ham", "spam"}
+    assert [sum(one["chosen"] for one in first["candidates"])] == [1]
+
+
+def test_a_second_run_finds_everything_and_ends_soon(bed: Bed, first: dict[str, Any]):
+    """Nothing before the gate is computed again, what is live stays live, and a minute is enough."""
+    started = time.monotonic()
+    again = bed.run()
+    seconds = time.monotonic() - started
+
+    assert set(STAGES) <= set(again["cached"])
+    assert first["release"] == again["release"]
+    assert seconds < 60
+
+
+def test_a_backfill_of_the_day_finds_the_same_results(bed: Bed, first: dict[str, Any]):
+    """Trigger and backfill of one day have the same run keys: no stage is computed twice."""
+    command = [sys.executable, "-m", "operators.local.backfill", "--from", DAY, "--to", DAY]
+    command += [f"--param={name}={value}" for name, value in PARAMS.items()]
+    done = subprocess.run(command, env=bed.environment(), capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (run,) = bed.rest.call("GET", f"/dags/{DAG_ID}/dagRuns", params={"run_type": "backfill"})["dag_runs"]
+
+    assert digests(bed, first["run_id"], STAGES) == digests(bed, run["dag_run_id"], STAGES)
+
+
+def test_a_wrong_parameter_is_refused_before_anything_runs(bed: Bed, first: dict[str, Any]):
+    """The trigger form's schema names what is wrong; no run is made."""
+    before = len(bed.rest.call("GET", f"/dags/{DAG_ID}/dagRuns")["dag_runs"])
+    status = bed.start_run(epochs=-3).wait(timeout=120)
+
+    assert status == 2
+    assert "epochs" in bed.output()
+    assert before == len(bed.rest.call("GET", f"/dags/{DAG_ID}/dagRuns")["dag_runs"])
+
+
+def test_after_stop_no_process_is_left_and_the_ports_are_free(bed: Bed, first: dict[str, Any]):
+    """`make stop` ends all of it, and the state is still there for the next start."""
+    bed.stop()
+
+    assert supervisor.marked(bed.layout) == []
+    assert bed.layout.summary.exists()
+
+
+@pytest.fixture(scope="module")
+def second_bed(make_bed: Callable[[], Bed], bed: Bed, first: dict[str, Any]) -> Bed:
+    """Another platform with the same pseudonym key, so that the same mail gives the same data set."""
+    bed.stop()
+    other = make_bed()
+    other.layout.make()
+    shutil.copy2(bed.layout.secrets / "credentials.json", other.layout.secrets / "credentials.json")
+    return other
+
+
+def test_a_killed_rank_changes_nothing_about_the_model(second_bed: Bed, bed: Bed, first: dict[str, Any]):
+    """Training whose rank dies goes on from its checkpoint to the very same weights."""
+    process = second_bed.start_run()
+    rank = second_bed.wait_for("a training rank", lambda: second_bed.ranks()[-1:], process)[0]
+    time.sleep(3)
+    kill(rank)
+    summary = second_bed.finish(process)
+
+    assert first["training"]["manifest"] == summary["training"]["manifest"]
+    assert first["dataset"]["manifest"] == summary["dataset"]["manifest"]
+
+
+def test_a_killed_task_process_is_tried_again_soon_and_the_run_ends(second_bed: Bed):
+    """The task's next try starts within 90 s and takes over what the killed one left."""
+    process = second_bed.start_run(learning_rate=1e-4)
+    rank = second_bed.wait_for("a training rank", lambda: second_bed.ranks()[-1:], process)[0]
+    task: psutil.Process = second_bed.wait_for(
+        "the task's process", lambda: second_bed.task_process("fine_tune"), process
+    )
+    kill(task)
+    killed_at = time.monotonic()
+    survived = rank.is_running()
+    second_bed.wait_for("the second try", lambda: second_bed.task_process("fine_tune"), process)
+    seconds = time.monotonic() - killed_at
+    summary = second_bed.finish(process)
+
+    assert survived
+    assert seconds < 90
+    assert summary["release"] is not None
+    assert os.path.exists(second_bed.layout.summary)
