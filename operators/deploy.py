@@ -28,8 +28,8 @@ class DeployOperator(StageOperator):
     Returns the release that is live afterwards, whether or not that is a new one.
 
     **Triage.** Red with `HealthCheckFailed`: the candidate answered wrongly or too slowly and was taken back; what was
-    live answers everything. Red with `DeploymentError`: a server stayed away; start it, then clear this task. It goes on
-    where it stopped.
+    live answers everything. Red with `DeploymentError`: a server stayed away; start it, then clear this task. It goes
+    on where it stopped.
     """
 
     def __init__(self, *, verdict: str, by_name: bool = False, **kwargs: Any) -> None:

@@ -25,8 +25,8 @@ class GateOperator(StageOperator):
     template_fields: Sequence[str] = ("evaluation",)
     doc_md = """
     **Triage.** Red with `GateFailed`: the model is worse than the floor or than what is live, which stays live. The
-    message has the figures. Look at the day's data and at the confusion matrix of both evaluations. A retry cannot help; a new
-    floor (`quality_floor` in the trigger form) or new data can.
+    message has the figures. Look at the day's data and at the confusion matrix of both evaluations. A retry cannot
+    help; a new floor (`quality_floor` in the trigger form) or new data can.
     """
 
     def __init__(self, *, evaluation: str, **kwargs: Any) -> None:
