@@ -75,6 +75,8 @@ def test_nothing_is_unpickled_or_evaluated(path: Path) -> None:
         ast.unparse(node.func)
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute | ast.Name)
+        # numpy reads arrays of plain numbers with this said, and refuses objects.
+        if "allow_pickle=False" not in ast.unparse(node)
     }
 
     assert {name.split(".")[0] for name in _imports(path)} & banned == set()

@@ -1,0 +1,81 @@
+"""Spam or ham, from a mail's subject and body: fine-tuned every night on the mail of the last sixty days."""
+
+from operators.core.anonymisation.spec import Action, AnonymisationSpec, ColumnPolicy
+from operators.core.compression.spec import CompressionSpec
+from operators.core.deployment.spec import DeploymentSpec
+from operators.core.evaluation.spec import EvaluationSpec, GateSpec
+from operators.core.finetuning.spec import TrainingSpec
+from operators.core.ingestion.spec import DatasetSpec, IngestionSpec
+from operators.core.models.known import ALL_MINILM_L6_V2
+from operators.core.recipe import Recipe
+from operators.core.sources.spec import Content, SourceSpec
+from operators.core.validation.spec import Argument, Expectation, ValidationSpec
+
+COLUMNS = ("id", "group", "label", "headers", "body")
+LABELS = ("ham", "spam")
+
+
+def _file(kind: str, **arguments: Argument) -> Expectation:
+    """A failure stops the run: the file is not what was agreed."""
+    return Expectation(kind=f"expect_table_{kind}", arguments=tuple(arguments.items()))
+
+
+def _row(column: str, kind: str, reason: str, **arguments: Argument) -> Expectation:
+    """A failure puts the row in quarantine under this reason."""
+    return Expectation(
+        kind=f"expect_column_values_to_{kind}", column=column, arguments=tuple(arguments.items()), reason=reason
+    )
+
+
+RECIPE = Recipe(
+    name="mail_triage",
+    title="Retrain mail triage",
+    owner="ml-platform",
+    description="Tells spam from ham by subject and body, retrained nightly on the last sixty days of mail.",
+    window_days=60,
+    source=SourceSpec(
+        folder="mail",
+        content=Content.MAIL,
+        columns=COLUMNS,
+        id_column="id",
+        label_column="label",
+        text_columns=("headers", "body"),
+    ),
+    validation=ValidationSpec(
+        expectations=(
+            _file("row_count_to_be_between", min_value=1, max_value=100_000),
+            _file("columns_to_match_set", column_set=COLUMNS, exact_match=False),
+            _row("id", "not_be_null", "id_missing"),
+            _row("id", "be_of_type", "id_wrong_type", type_="str"),
+            _row("id", "match_regex", "id_malformed", regex=r"^[a-z0-9-]{1,20}/[0-9]{5}$"),
+            _row("id", "be_unique", "id_repeated"),
+            _row("label", "not_be_null", "label_missing"),
+            _row("label", "be_in_set", "label_unknown", value_set=LABELS),
+            _row("headers", "not_be_null", "headers_missing"),
+            _row("headers", "be_of_type", "headers_wrong_type", type_="str"),
+            _row("body", "not_be_null", "body_missing"),
+            _row("body", "be_of_type", "body_wrong_type", type_="str"),
+            _row("decodable", "be_in_set", "undecodable", value_set=(True,)),
+            _row("text_characters", "be_between", "text_empty", min_value=1),
+            _row("text_characters", "be_between", "text_too_long", max_value=500_000),
+            _row("sent_offset_days", "not_be_null", "date_unreadable"),
+            _row("sent_offset_days", "be_between", "date_far_from_arrival", min_value=-60.5, max_value=60.5),
+        ),
+        max_quarantined_share=0.25,
+    ),
+    anonymisation=AnonymisationSpec(
+        columns=(
+            ColumnPolicy(column="id", action=Action.IDENTIFIER),
+            ColumnPolicy(column="label", action=Action.CATEGORY, values=LABELS),
+            ColumnPolicy(column="text", action=Action.TEXT),
+        ),
+    ),
+    ingestion=IngestionSpec(max_text_characters=4000),
+    dataset=DatasetSpec(test_share=0.2),
+    base_model=ALL_MINILM_L6_V2,
+    training=TrainingSpec(epochs=2, batch_size=32, max_length=128, encoder_rate=1.5e-4, head_rate=1e-2),
+    evaluation=EvaluationSpec(),
+    compression=CompressionSpec(),
+    gate=GateSpec(min_accuracy=0.9, max_accuracy_drop=0.01),
+    deployment=DeploymentSpec(),
+)
