@@ -73,7 +73,9 @@ def tiny_dataset(store: Store, day: str) -> str:
     rows = {"id": ["a", "b"], "text": ["meeting", "lottery"], "label": ["ham", "spam"]}
     shard = store.put_bytes("test/00000.parquet", _parquet(rows), rows=2)
     call = StageCall(stage="publish_dataset", revision=1, spec={"day": day})
-    return store.once(call, lambda: Made(files=(shard,), facts={"day": day, "recipe": RECIPE, "labels": ["ham", "spam"]})).digest
+    return store.once(
+        call, lambda: Made(files=(shard,), facts={"day": day, "recipe": RECIPE, "labels": ["ham", "spam"]})
+    ).digest
 
 
 def tiny_evaluation(store: Store, model: str, dataset: str, accuracy: float, swapped: bool = False) -> str:
