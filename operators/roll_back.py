@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
@@ -16,8 +17,10 @@ if TYPE_CHECKING:
 class RollBackOperator(BaseOperator):
     """Switches every server to the former release, which each still holds; returns that release's digest.
 
+    The run's parameter `recipe` says whose release goes back.
+
     Args:
-        recipe: Whose release goes back.
+        recipes: The recipes that may be named.
     """
 
     doc_md = """
@@ -27,9 +30,9 @@ class RollBackOperator(BaseOperator):
     it, then clear this task.
     """
 
-    def __init__(self, *, recipe: Recipe, **kwargs: Any) -> None:
+    def __init__(self, *, recipes: Mapping[str, Recipe], **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.recipe = recipe
+        self.recipes = dict(recipes)
 
     def execute(self, context: Context) -> str:
         """Roll back; the run's id is the wish, so a retry finishes what was begun."""
@@ -38,11 +41,12 @@ class RollBackOperator(BaseOperator):
         from operators.core.storage import open_store
 
         store = open_store(connections.store_settings())
-        timeout = self.recipe.deployment.server_timeout_seconds
+        recipe = self.recipes[context["params"]["recipe"]]
+        timeout = recipe.deployment.server_timeout_seconds
         try:
-            with open_servers(connections.serving_settings(), self.recipe.name, timeout) as servers:
+            with open_servers(connections.serving_settings(), recipe.name, timeout) as servers:
                 run_id = context["ti"].run_id
-                done = roll_back(store, servers, recipe=self.recipe.name, request=run_id, progress=self._progress)
+                done = roll_back(store, servers, recipe=recipe.name, request=run_id, progress=self._progress)
         finally:
             store.close()
         self.log.info(done.note)

@@ -1,0 +1,49 @@
+"""Bring a release back: from a backup into an empty place, or the former one onto the servers.
+
+**`restore_platform`** takes a recipe's backup, reads and hashes all of it, and writes it into the store that the
+connection `nightshift_restore_target` names: manifests, files, results and the history of data sets and releases.
+Airflow's own database is put where you say. A damaged backup writes nothing, and a second run changes nothing.
+
+**`roll_back_release`** makes the former release of a recipe live again, within seconds: every server still holds it.
+
+**Triage.** Each task's own notes say what its errors mean. A red restore is ours: clear it, and it goes on. A red roll
+back leaves what was live: look at the servers first (`make status`), then clear it.
+"""
+
+from datetime import timedelta
+from pathlib import Path
+
+from airflow.sdk import DAG, Param
+
+from operators.policies import ONE_AT_A_TIME, default_args
+from operators.recipes import load_recipes
+from operators.restore import RestoreOperator, restore_form
+from operators.roll_back import RollBackOperator
+
+recipes = {recipe.name: recipe for recipe in load_recipes(Path(__file__).parent / "recipes")}
+common = {
+    "default_args": default_args("platform") | {"execution_timeout": timedelta(hours=2)},
+    "doc_md": __doc__,
+    "tags": ["nightshift", "maintenance"],
+    **ONE_AT_A_TIME,
+}
+
+with DAG(
+    dag_id="restore_platform",
+    dag_display_name="Restore a backup",
+    description="Bring a release and all it reaches from the backup store into an empty place.",
+    schedule=None,
+    params=restore_form(list(recipes)),
+    **common,
+):
+    RestoreOperator(task_id="restore")
+
+with DAG(
+    dag_id="roll_back_release",
+    dag_display_name="Roll back a release",
+    description="Make a recipe's former release live again.",
+    schedule=None,
+    params={"recipe": Param(next(iter(recipes), None), "Whose release goes back.", type="string", enum=list(recipes))},
+    **common,
+):
+    RollBackOperator(task_id="roll_back", recipes=recipes)
