@@ -1,0 +1,5 @@
+"""`python -m operators.cli`."""
+
+from operators.cli import main
+
+raise SystemExit(main())

@@ -1,0 +1,90 @@
+"""Commands that make or move: init, get, restore, rollback."""
+
+from __future__ import annotations
+
+import argparse
+import uuid
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from operators.cli.answer import Answer
+from operators.cli.names import NAME_HELP, resolve
+from operators.cli.places import backup_settings, opened, serving_settings, shown_progress, store_settings
+from operators.core.settings import StorageSettings
+from operators.core.storage import initialise
+
+
+def add_commands(commands: Any, shared: argparse.ArgumentParser) -> None:
+    """Add this module's commands to the parser."""
+
+    def add(name: str, command: Any, words: str) -> argparse.ArgumentParser:
+        parser: argparse.ArgumentParser = commands.add_parser(name, parents=[shared], help=words, description=words)
+        parser.set_defaults(command=command)
+        return parser
+
+    add("init", init, "Make a store of empty endpoints; one that is made already stays as it is.")
+    fetch = add("get", get, "Put the files of a manifest, verified, into a folder.")
+    fetch.add_argument("name", help=NAME_HELP)
+    fetch.add_argument("file", nargs="?", help="one file of it; default: all")
+    fetch.add_argument("-o", "--output", metavar="FOLDER", required=True, help="where they go")
+    back = add("restore", restore, "Bring a backup into an empty place; the whole backup is checked first.")
+    back.add_argument("backup", help="digest of the backup's manifest, or latest:backup-<recipe>")
+    back.add_argument("--target-file", metavar="FILE", required=True, help="storage settings of the target place")
+    back.add_argument("--backup-file", metavar="FILE", help="storage settings of the backup store")
+    back.add_argument("--airflow-database", metavar="FILE", help="also put Airflow's database there, where nothing is")
+    roll = add("rollback", rollback, "Make the former release of a recipe live again on every server.")
+    roll.add_argument("recipe")
+    roll.add_argument("--timeout-seconds", type=float, default=60.0, help="how long a server may be away (default 60)")
+
+
+def init(options: argparse.Namespace) -> Answer:
+    """Return the members of the store, made now or before."""
+    record = initialise(store_settings(options))
+    names = [member.name for member in record.members]
+    line = f"{len(names)} endpoints ({', '.join(names)}), {record.acknowledge} acknowledge, primary {record.primary}"
+    return Answer(document={"term": record.term, "members": names, "primary": record.primary}, lines=(line,))
+
+
+def get(options: argparse.Namespace) -> Answer:
+    """Fetch files; each appears whole or not at all."""
+    folder = Path(options.output)
+    with opened(store_settings(options)) as store:
+        digest = resolve(store, options.name)
+        manifest = store.manifest(digest)
+        entries = [manifest.file(options.file)] if options.file else list(manifest.files)
+        for entry in entries:
+            store.fetch(entry, folder / entry.name)
+    document = {"digest": digest, "files": {entry.name: str(folder / entry.name) for entry in entries}}
+    return Answer(document=document, lines=tuple(f"{folder / entry.name}  {entry.bytes:,} bytes" for entry in entries))
+
+
+def restore(options: argparse.Namespace) -> Answer:
+    """Restore a backup into the place that the target file names, which is initialised if it is new."""
+    from operators.core.recovery.restore import restore_release
+
+    target_settings = StorageSettings.from_json(Path(options.target_file).read_text())
+    database = Path(options.airflow_database).absolute() if options.airflow_database else None
+    with opened(backup_settings(options.backup_file)) as backup:
+        digest = resolve(backup, options.backup)
+        initialise(target_settings)
+        with opened(target_settings) as target, shown_progress("restore") as progress:
+            done = restore_release(backup, target, digest, database=database, progress=progress)
+    line = (
+        f"release {done.release[:12]} is back: {done.manifests} manifests and {done.objects} objects, "
+        f"{done.size_bytes:,} bytes, all verified; {done.written} pieces were new here"
+    )
+    return Answer(document=asdict(done), lines=(line,))
+
+
+def rollback(options: argparse.Namespace) -> Answer:
+    """Roll back once; each call of the command is a wish of its own."""
+    from operators.core.deployment.client import open_servers
+    from operators.core.deployment.roll_back import roll_back
+
+    with (
+        opened(store_settings(options)) as store,
+        open_servers(serving_settings(), options.recipe, options.timeout_seconds) as servers,
+    ):
+        done = roll_back(store, servers, recipe=options.recipe, request=f"cli-{uuid.uuid4().hex}")
+    return Answer(document=asdict(done), lines=(done.note,))

@@ -1,0 +1,87 @@
+"""Where the stores are: a file, the environment, or the platform of this machine."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+
+from operators.cli.answer import WrongUse
+from operators.core.progress import Progress
+from operators.core.settings import STORAGE_VARIABLE, ServingSettings, StorageSettings
+from operators.core.storage import Store, open_store
+
+
+def store_settings(options: argparse.Namespace) -> StorageSettings:
+    """Return the settings of the store.
+
+    Raises:
+        WrongUse: Nothing says where it is.
+    """
+    if options.storage_file:
+        return StorageSettings.from_json(Path(options.storage_file).read_text())
+    if os.environ.get(STORAGE_VARIABLE):
+        return StorageSettings.from_environment(os.environ)
+    return _platform()[0]
+
+
+def backup_settings(path: str | None) -> StorageSettings:
+    """Return the settings of the backup store, the platform's where no file is named."""
+    return StorageSettings.from_json(Path(path).read_text()) if path else _platform()[1]
+
+
+def serving_settings() -> ServingSettings:
+    """Return where the platform's model servers are."""
+    return _platform()[2]
+
+
+def _platform() -> tuple[StorageSettings, StorageSettings, ServingSettings]:
+    """Return the store, the backup store and the servers of this machine's platform; never makes one."""
+    from operators.local import airflow, ports, seaweedfs
+    from operators.local.credentials import load_credentials
+    from operators.local.layout import Layout
+
+    layout = Layout.from_environment(os.environ)
+    if not (layout.secrets / "credentials.json").is_file():
+        raise WrongUse(
+            f"no platform in {layout.home}: start it with `make run`, set NIGHTSHIFT_HOME to its folder, or name the "
+            f"store with --storage-file or {STORAGE_VARIABLE}"
+        )
+    placed, credentials = ports.load(layout), load_credentials(layout)
+    serving = ServingSettings(
+        servers=tuple(f"http://127.0.0.1:{placed[name]}" for name in ports.SERVERS),
+        balancer_url=airflow.balancer_url(placed),
+        token=credentials.serving_token,
+    )
+    return seaweedfs.store_settings(placed, credentials), seaweedfs.backup_settings(placed, credentials), serving
+
+
+@contextmanager
+def opened(settings: StorageSettings) -> Iterator[Store]:
+    """Open a store for the length of a block."""
+    store = open_store(settings)
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+@contextmanager
+def shown_progress(title: str) -> Iterator[Progress]:
+    """Show a bar of bytes on standard error while a block runs; a terminal only, so that logs stay short."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    with Bar(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(title, total=None)
+
+        def report(done: int, total: int, note: str) -> None:
+            if note.startswith("bytes"):
+                bar.update(task, completed=done, total=total)
+
+        yield report

@@ -1,0 +1,77 @@
+"""Commands that follow a manifest to all it reaches: lineage, verify."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from rich.text import Text
+from rich.tree import Tree
+
+from operators.cli.answer import Answer
+from operators.cli.names import NAME_HELP, resolve
+from operators.cli.places import opened, shown_progress, store_settings
+from operators.core.manifest import Manifest
+from operators.core.storage.graph import closure, objects
+
+
+def add_commands(commands: Any, shared: argparse.ArgumentParser) -> None:
+    """Add this module's commands to the parser."""
+    tree = "Print what a manifest was made from, as a tree."
+    check = "Read and hash everything that a manifest reaches; 1 when a piece has no good copy."
+    for name, command, words in (("lineage", lineage, tree), ("verify", verify, check)):
+        parser = commands.add_parser(name, parents=[shared], help=words, description=words)
+        parser.add_argument("name", help=NAME_HELP)
+        parser.set_defaults(command=command)
+
+
+def lineage(options: argparse.Namespace) -> Answer:
+    """Return what a manifest was made from; a manifest met again is named, not unfolded."""
+    with opened(store_settings(options)) as store:
+        root = resolve(store, options.name)
+        manifests = closure(store, [root])
+    tree = Tree(Text(_label(root, manifests[root])))
+    _grow(tree, manifests[root], manifests, {root})
+    edges = {
+        digest: {"stage": manifest.stage, "inputs": [[item.role, item.manifest] for item in manifest.inputs]}
+        for digest, manifest in manifests.items()
+    }
+    return Answer(document={"root": root, "manifests": edges}, lines=(tree,))
+
+
+def _grow(tree: Tree, manifest: Manifest, manifests: dict[str, Manifest], met: set[str]) -> None:
+    for item in manifest.inputs:
+        if item.manifest is None:
+            tree.add(Text(f"{item.role}: file {item.identity[:12]}, outside the store"))
+            continue
+        again = item.manifest in met
+        met.add(item.manifest)
+        label = f"{item.role}: {_label(item.manifest, manifests[item.manifest])}{' (above)' if again else ''}"
+        branch = tree.add(Text(label))
+        if not again:
+            _grow(branch, manifests[item.manifest], manifests, met)
+
+
+def _label(digest: str, manifest: Manifest) -> str:
+    return f"{manifest.stage} {digest[:12]}"
+
+
+def verify(options: argparse.Namespace) -> Answer:
+    """Return whether every piece that a manifest reaches has a good copy."""
+    from operators.core.recovery.copying import verify_all
+
+    with opened(store_settings(options)) as store, shown_progress("verify") as progress:
+        root = resolve(store, options.name)
+        manifests = closure(store, [root])
+        pieces = {("obj", digest): entry.stored_bytes for digest, entry in objects(manifests).items()}
+        damaged = verify_all(store, pieces, progress)
+    document = {
+        "root": root,
+        "manifests": len(manifests),
+        "objects": len(pieces),
+        "bytes": sum(pieces.values()),
+        "damaged": damaged,
+    }
+    lines = tuple(Text(f"no good copy of {piece}", style="red") for piece in damaged)
+    summary = f"{len(manifests)} manifests and {len(pieces)} objects, {document['bytes']:,} bytes, read and hashed"
+    return Answer(document=document, lines=(*lines, f"{summary}; {len(damaged)} damaged"), is_good=not damaged)

@@ -1,0 +1,41 @@
+"""Listings for people: the manifests, run keys and streams that endpoints show; `find` and `head` tell the truth."""
+
+from __future__ import annotations
+
+from operators.core.errors import QuorumLost
+from operators.core.storage.endpoint import Endpoint
+from operators.core.storage.members import Member
+from operators.core.storage.store import Store
+
+
+def manifest_digests(store: Store, start: str = "") -> list[str]:
+    """Return the digests of all manifests that begin with `start`, sorted.
+
+    Raises:
+        QuorumLost: Too few endpoints answer for the listing to be whole.
+    """
+    folder = f"man/{start[:2]}/" if len(start) >= 2 else "man/"
+    return sorted({key.rsplit("/", 1)[1] for key in _keys(store, folder) if key.rsplit("/", 1)[1].startswith(start)})
+
+
+def run_keys(store: Store, start: str = "") -> list[str]:
+    """Return the run keys that have an entry and begin with `start`, sorted."""
+    return sorted({key.split("/")[1] for key in _keys(store, "run/") if key.split("/")[1].startswith(start)})
+
+
+def stream_names(store: Store) -> list[str]:
+    """Return the names of all streams, sorted."""
+    return sorted({key.split("/")[1] for key in _keys(store, "log/")})
+
+
+def _keys(store: Store, folder: str) -> set[str]:
+    """Return every key below a folder on any endpoint that counts, without the incarnation."""
+
+    def listed(endpoint: Endpoint, line: Member) -> list[str]:
+        prefix = f"{line.incarnation}/"
+        return [key.removeprefix(prefix) for key in endpoint.list(prefix + folder)]
+
+    views = store.membership.ask_counted(store.record, listed)
+    if len(views) < store.record.quorum:
+        raise QuorumLost(f"{sorted(views)} answer, {store.record.quorum} endpoints must for a whole listing")
+    return {key for keys in views.values() for key in keys}
