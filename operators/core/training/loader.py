@@ -93,7 +93,12 @@ class TokenTable:
         Raises:
             DataError: There are fewer than two rows of it.
         """
-        table = cls(*(np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("tokens", "offsets", "labels")))
+        table = cls(
+            *(
+                np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+                for name in ("tokens", "offsets", "labels")
+            )
+        )
         if len(table.labels) < 2:
             raise DataError(f"{len(table.labels)} training rows are too few to train on")
         return table

@@ -39,9 +39,7 @@ class Loop:
         self.optimiser = make_optimiser(self.model, self.spec)
         # With unused parameters looked for, DDP never rebuilds its buckets after the first step. A resumed run would
         # rebuild them at another step, and with more than two ranks add gradients in another order: other bits.
-        self.parallel = DistributedDataParallel(
-            self.model, broadcast_buffers=False, find_unused_parameters=True, gradient_as_bucket_view=True
-        )
+        self.parallel = DistributedDataParallel(self.model, find_unused_parameters=True, gradient_as_bucket_view=True)
         self.steps_per_epoch = len(self._batches(0))
         self.total_steps = self.steps_per_epoch * self.spec.epochs
         self.position = Position()

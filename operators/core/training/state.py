@@ -69,9 +69,10 @@ def gather_generators(device: torch.device) -> torch.Tensor | None:
 def set_generator(state: torch.Tensor, device: torch.device) -> None:
     """Set this rank's random state to its row of what `gather_generators` returned."""
     size = torch.get_rng_state().numel()
-    torch.set_rng_state(state[:size].contiguous())
+    # Clones, because torch 2.13 crashes on a state that does not begin its storage: a row of a matrix but the first.
+    torch.set_rng_state(state[:size].clone())
     if device.type == "cuda":
-        torch.cuda.set_rng_state(state[size:].contiguous(), device)
+        torch.cuda.set_rng_state(state[size:].clone(), device)
 
 
 def _trained(model: nn.Module) -> list[tuple[str, nn.Parameter]]:

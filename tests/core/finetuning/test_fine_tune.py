@@ -1,0 +1,183 @@
+"""Fine-tuning by two real gloo ranks: the same weights however often killed, one trainer at a time, no process left."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from operators.core.errors import LossDiverged
+from operators.core.finetuning.fine_tune import fine_tune
+from operators.core.finetuning.spec import TrainingSpec
+from operators.core.progress import Progress, no_progress
+from operators.core.settings import EndpointSettings, StorageSettings
+from operators.core.storage import Result, Store, initialise, open_store
+from operators.core.training import job as names
+from operators.core.training.job import read_record
+from tests.core.training.tiny import adopt_tiny, publish_tiny
+
+pytestmark = pytest.mark.integration
+
+SPEC = TrainingSpec(
+    epochs=3, batch_size=4, max_length=32, encoder_rate=1e-3, ranks=2, precision="fp32", checkpoint_steps=25
+)
+
+
+class Place:
+    """A store with a base model and a data set, and a scratch folder beside it."""
+
+    def __init__(self, folder: Path, *, poisoned: bool = False) -> None:
+        for name in "abc":
+            (folder / name).mkdir(parents=True)
+        endpoints = tuple(EndpointSettings(name=name, url=f"file://{folder / name}") for name in "abc")
+        self.settings = StorageSettings(endpoints=endpoints)
+        initialise(self.settings)
+        self.store: Store = open_store(self.settings)
+        self.scratch = folder / "scratch"
+        self.dataset = publish_tiny(self.store)
+        self.base_model = adopt_tiny(self.store, folder / "base", poisoned=poisoned)
+
+    def fine_tune(self, progress: Progress = no_progress) -> Result:
+        """Fine-tune as the task does."""
+        inputs = {"dataset": self.dataset, "base_model": self.base_model}
+        return fine_tune(self.store, self.settings, SPEC, **inputs, scratch=self.scratch, progress=progress, account={})
+
+    def fine_tune_elsewhere(self) -> subprocess.Popen[bytes]:
+        """Fine-tune in another process, as a task that can be killed."""
+        code = (
+            "import sys; from pathlib import Path; from tests.core.finetuning.test_fine_tune import *;"
+            "p = Place.__new__(Place); p.settings = StorageSettings.from_json(sys.argv[1]);"
+            "p.store = open_store(p.settings); p.scratch, p.dataset, p.base_model = Path(sys.argv[2]), *sys.argv[3:5];"
+            "p.fine_tune()"
+        )
+        arguments = [self.settings.to_json(), str(self.scratch), self.dataset, self.base_model]
+        return subprocess.Popen([sys.executable, "-c", code, *arguments], cwd=Path(__file__).parents[3])
+
+    def processes(self) -> list[psutil.Process]:
+        """Return every process that was given this place's scratch folder."""
+        return [
+            process
+            for process in psutil.process_iter(["cmdline"])
+            if any(str(self.scratch) in word for word in process.info["cmdline"] or ())
+        ]
+
+    def ranks(self) -> list[psutil.Process]:
+        """Return the training ranks at work here."""
+        return [
+            process for process in self.processes() if any("training.worker" in word for word in process.cmdline()[:4])
+        ]
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Place, Result]:
+    """A place, and the model that was trained there without any interruption."""
+    place = Place(tmp_path_factory.mktemp("uninterrupted"))
+    return place, place.fine_tune()
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    """A place where nothing has been trained yet."""
+    return Place(tmp_path)
+
+
+def wait_until(condition: Callable[[], object], seconds: float = 120.0) -> None:
+    """Return when the condition holds; fail when it never does."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "the moment never came"
+        time.sleep(0.02)
+
+
+def test_a_finished_model_is_found_and_not_trained_again(uninterrupted: tuple[Place, Result]) -> None:
+    """The second call does no step, and the local folder of the first is gone."""
+    place, first = uninterrupted
+    steps: list[int] = []
+    second = place.fine_tune(lambda done, total, note: steps.append(done))
+
+    assert (second.digest, second.found, steps) == (first.digest, True, [])
+    assert first.manifest.facts["world_size"] == 2
+    assert first.manifest.facts["final_loss"] < 0.4
+    assert not list((place.scratch / "training").iterdir())
+
+
+def test_a_run_whose_rank_is_killed_ends_with_the_same_model(uninterrupted: tuple[Place, Result], place: Place) -> None:
+    """SIGKILL one rank past a checkpoint: the gang starts again from it, and the model is the same to the bit."""
+    killed: list[int] = []
+
+    def kill_once(done: int, total: int, note: str) -> None:
+        if done > 30 and not killed:
+            victim = place.ranks()[-1]
+            killed.append(victim.pid)
+            victim.send_signal(signal.SIGKILL)
+
+    result = place.fine_tune(kill_once)
+
+    assert len(killed) == 1
+    assert result.manifest.identity == uninterrupted[1].manifest.identity
+
+
+def test_a_retry_waits_for_the_training_of_its_killed_task(uninterrupted: tuple[Place, Result], place: Place) -> None:
+    """SIGKILL the task while torchrun trains on: the retry takes that training over and gets the same model."""
+    task = place.fine_tune_elsewhere()
+    wait_until(lambda: list(place.scratch.glob(f"training/*/{names.PROGRESS}")))
+    task.kill()
+    task.wait()
+    launcher = read_record(next(place.scratch.glob(f"training/*/{names.LAUNCHER}")))
+    seen: list[object] = []
+    result = place.fine_tune(
+        lambda *_: seen.append(read_record(next(place.scratch.glob(f"training/*/{names.LAUNCHER}"))))
+    )
+
+    assert seen and all(record == launcher for record in seen)
+    assert result.manifest.identity == uninterrupted[1].manifest.identity
+
+
+def test_an_ended_task_leaves_no_process_and_its_retry_resumes(
+    uninterrupted: tuple[Place, Result], place: Place
+) -> None:
+    """What interrupts the wait ends every rank; the next try goes on from the checkpoint, to the same model."""
+
+    def interrupt(done: int, total: int, note: str) -> None:
+        if done > 30:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        place.fine_tune(interrupt)
+    left = place.processes()
+    account: list[int] = []
+    result = place.fine_tune(lambda done, total, note: account.append(done))
+
+    assert left == []
+    assert min(account) > 25
+    assert result.manifest.identity == uninterrupted[1].manifest.identity
+
+
+def test_a_killed_launcher_takes_its_ranks_with_it(uninterrupted: tuple[Place, Result], place: Place) -> None:
+    """SIGKILL torchrun itself: no rank trains on beside its successors."""
+    task = place.fine_tune_elsewhere()
+    wait_until(lambda: list(place.scratch.glob(f"training/*/{names.PROGRESS}")))
+    record = read_record(next(place.scratch.glob(f"training/*/{names.LAUNCHER}")))
+    assert record is not None
+    os.kill(record["pid"], signal.SIGKILL)
+    task.wait()
+
+    wait_until(lambda: not place.ranks(), seconds=10.0)
+    assert task.returncode != 0
+    assert place.fine_tune().manifest.identity == uninterrupted[1].manifest.identity
+
+
+def test_a_loss_that_is_no_number_stops_training_at_once(tmp_path: Path) -> None:
+    """The error says which step and what to lower; no checkpoint of it is kept."""
+    place = Place(tmp_path, poisoned=True)
+
+    with pytest.raises(LossDiverged, match="step 0"):
+        place.fine_tune()
+    assert place.ranks() == []

@@ -1,0 +1,73 @@
+"""A training spec refuses what is out of range and decides each `auto` for a machine."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+
+from operators.core.finetuning.spec import RANGES, TrainingSpec
+from operators.core.manifest import StageCall, spec_json
+from operators.core.training.spec import Machine
+
+TWO_CORES = Machine(cores=2, gpus=0, has_bf16=True)
+
+
+@pytest.mark.parametrize("name", RANGES)
+def test_a_number_out_of_range_is_refused_by_name(name: str) -> None:
+    """The message names the field, so that whoever filled in the form knows which one."""
+    lowest, highest = RANGES[name]
+
+    with pytest.raises(ValueError, match=name):
+        TrainingSpec(**{name: highest * 2})
+    with pytest.raises(ValueError, match=name):
+        TrainingSpec(**{name: lowest - 1})
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        ({"ranks": 0}, "ranks"),
+        ({"ranks": "all"}, "ranks"),
+        ({"precision": "fp16"}, "precision"),
+        ({"ranks": 64}, "batch_size"),
+    ],
+)
+def test_a_wrong_choice_is_refused_by_name(changes: dict[str, Any], word: str) -> None:
+    """Ranks, precision and a batch too small for its ranks are refused too."""
+    with pytest.raises(ValueError, match=word):
+        TrainingSpec(**changes)
+
+
+@pytest.mark.parametrize(
+    ("machine", "expected"),
+    [
+        (TWO_CORES, (2, "bf16", "cpu")),
+        (Machine(cores=1, gpus=0, has_bf16=False), (1, "fp32", "cpu")),
+        (Machine(cores=64, gpus=0, has_bf16=False), (2, "fp32", "cpu")),
+        (Machine(cores=64, gpus=8, has_bf16=True), (8, "bf16", "cuda")),
+    ],
+)
+def test_auto_is_decided_by_the_machine(machine: Machine, expected: tuple[int, str, str]) -> None:
+    """Every GPU, else two ranks on the CPU where it has two cores; bf16 where the device has it."""
+    loop = TrainingSpec().resolve(machine)
+
+    assert (loop.ranks, loop.precision, loop.device) == expected
+
+
+def test_more_ranks_than_gpus_are_refused() -> None:
+    """Two ranks cannot share a GPU."""
+    with pytest.raises(ValueError, match="ranks=3"):
+        TrainingSpec(ranks=3).resolve(Machine(cores=8, gpus=2, has_bf16=True))
+
+
+def test_how_often_checkpoints_are_written_changes_no_run_key() -> None:
+    """What changes no number is in no key; what changes numbers is."""
+
+    def run_key(**changes: Any) -> str:
+        loop = dataclasses.replace(TrainingSpec(), **changes).resolve(TWO_CORES)
+        return StageCall(stage="fine_tune", revision=1, spec=spec_json(loop)).run_key
+
+    assert run_key(checkpoint_steps=7) == run_key()
+    assert len({run_key(), run_key(epochs=3), run_key(ranks=1), run_key(precision="fp32"), run_key(seed=1)}) == 5

@@ -1,0 +1,95 @@
+"""A base model of 30,000 parameters and a data set of short texts, real in everything but size."""
+
+from __future__ import annotations
+
+import datetime
+import io
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+
+from operators.core.manifest import Made, StageCall, sha256_of_file
+from operators.core.models.adopt import adopt_model
+from operators.core.models.spec import BaseModelSpec
+from operators.core.progress import no_progress
+from operators.core.storage import Store
+
+WORDS = [f"w{i}" for i in range(60)]
+CONFIG = {
+    "architectures": ["BertModel"],
+    "model_type": "bert",
+    "hidden_act": "gelu",
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_attention_heads": 2,
+    "num_hidden_layers": 2,
+    "max_position_embeddings": 64,
+    "layer_norm_eps": 1e-12,
+    "pad_token_id": 0,
+    "type_vocab_size": 2,
+    "vocab_size": len(WORDS) + 4,
+}
+
+
+def write_base(folder: Path, *, poisoned: bool = False) -> BaseModelSpec:
+    """Write a base model's files and return the spec that pins them; a poisoned one holds weights that are no numbers."""
+    import torch
+    from safetensors.torch import save_file
+
+    from operators.core.models.encoder import build_classifier
+
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text(json.dumps(CONFIG))
+    vocabulary = {word: number for number, word in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", *WORDS])}
+    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer()
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    tokenizer.save(str(folder / "tokenizer.json"))
+    torch.manual_seed(0)
+    weights = build_classifier(folder, 2).encoder.state_dict()
+    if poisoned:
+        next(iter(weights.values()))[:] = float("nan")
+    save_file(weights, folder / "model.safetensors")
+    names = ("config.json", "model.safetensors", "tokenizer.json")
+    return BaseModelSpec(name="tiny", digests=tuple((name, sha256_of_file(folder / name)) for name in names))
+
+
+def adopt_tiny(store: Store, folder: Path, *, poisoned: bool = False) -> str:
+    """Return the digest of a tiny base model's manifest."""
+    return adopt_model(store, folder, write_base(folder, poisoned=poisoned), no_progress).digest
+
+
+def publish_tiny(store: Store, *, train: int = 400, test: int = 40) -> str:
+    """Return the digest of a data set whose label says which half of the vocabulary most words are from."""
+    files = tuple(
+        store.put_bytes(f"{split}/00000.parquet", _shard(split, rows), rows=rows)
+        for split, rows in (("train", train), ("test", test))
+    )
+    facts = {"labels": ["high", "low"], "splits": {"train": train, "test": test}}
+    call = StageCall(stage="publish_dataset", revision=1, spec={"rows": [train, test]})
+    return store.once(call, lambda: Made(files=files, facts=facts)).digest
+
+
+def _shard(split: str, rows: int) -> bytes:
+    labels = ["high" if i % 2 else "low" for i in range(rows)]
+    texts = [
+        " ".join(WORDS[(i * 7 + j * 11) % 30 + (30 if label == "high" else 0)] for j in range(3 + i % 20))
+        for i, label in enumerate(labels)
+    ]
+    table = pa.table(
+        {
+            "id": [f"{split}-{i}" for i in range(rows)],
+            "day": [datetime.date(2002, 9, 26)] * rows,
+            "text": texts,
+            "label": labels,
+        }
+    )
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer)
+    return buffer.getvalue()
