@@ -22,7 +22,8 @@ def test_every_recipe_of_the_project_loads() -> None:
 def test_the_readme_s_own_recipe_loads(tmp_path: Path) -> None:
     """The ten lines of the README are a recipe."""
     (tmp_path / "mail_triage.py").write_text((FOLDER / "mail_triage.py").read_text())
-    block = re.search(r"```python\n(# dags/recipes/ticket_routing.py.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    readme = (ROOT / "README.md").read_text()
+    block = re.search(r"```python\n(# dags/recipes/ticket_routing.py.*?)```", readme, re.DOTALL)
     assert block is not None
     (tmp_path / "ticket_routing.py").write_text(block[1])
 
@@ -50,7 +51,9 @@ def test_parameters_take_the_place_of_the_recipe_s_values() -> None:
     """What a person sets in the form reaches the specs; what is left empty stays."""
     recipe = load_recipe(FOLDER / "mail_triage.py")
 
-    changed = recipe.with_params({"epochs": 3, "learning_rate": 1e-5, "window_days": 7, "quality_floor": 0.5, "ranks": None})
+    changed = recipe.with_params(
+        {"epochs": 3, "learning_rate": 1e-5, "window_days": 7, "quality_floor": 0.5, "ranks": None}
+    )
 
     assert (changed.training.epochs, changed.training.encoder_rate) == (3, 1e-5)
     assert (changed.window_days, changed.gate.min_accuracy) == (7, 0.5)
