@@ -35,7 +35,7 @@ CONFIG = {
 
 
 def write_base(folder: Path, *, poisoned: bool = False) -> BaseModelSpec:
-    """Write a base model's files and return the spec that pins them; a poisoned one holds weights that are no numbers."""
+    """Write a base model's files and return the spec that pins them; if poisoned, with weights that are no numbers."""
     import torch
     from safetensors.torch import save_file
 
