@@ -11,6 +11,8 @@ from operators.core.recipe import Recipe
 from operators.stage import StageOperator
 
 if TYPE_CHECKING:
+    from airflow.sdk import Context
+
     from operators.core.progress import Progress
     from operators.core.storage import Result, Store
 
@@ -18,9 +20,11 @@ if TYPE_CHECKING:
 class DeployOperator(StageOperator):
     """Raises the model's share of the requests in steps, watches, and takes it back by itself when it fails.
 
+    The run's parameter `release_anyway` says that a person wants this very model: it goes live also when a later day is
+    live, or when it was rolled back before.
+
     Args:
         verdict: Digest of the gate's verdict, which names the model.
-        by_name: Deploy it also when a later day is live, or when a person rolled it back.
     """
 
     template_fields: Sequence[str] = ("verdict",)
@@ -32,10 +36,15 @@ class DeployOperator(StageOperator):
     on where it stopped.
     """
 
-    def __init__(self, *, verdict: str, by_name: bool = False, **kwargs: Any) -> None:
+    def __init__(self, *, verdict: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.verdict = verdict
-        self.by_name = by_name
+        self._by_name = False
+
+    def execute(self, context: Context) -> str | list[str]:
+        """Deploy, or find that there is nothing to do."""
+        self._by_name = bool(context["params"].get("release_anyway"))
+        return super().execute(context)
 
     def run(self, store: Store, recipe: Recipe, day: datetime.date, progress: Progress) -> Result:
         """Return the release that is live on every server."""
@@ -51,7 +60,7 @@ class DeployOperator(StageOperator):
                 recipe=recipe.name,
                 verdict=self.verdict,
                 spec=recipe.deployment,
-                by_name=self.by_name,
+                by_name=self._by_name,
                 progress=progress,
             )
         self.log.info("%s; repaired: %s", done.note, list(done.repaired) or "none")

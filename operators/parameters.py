@@ -53,6 +53,11 @@ def trigger_form(recipe: Recipe) -> dict[str, Param]:
         "ranks": optional(
             "integer", "Training processes. Empty: one per GPU, or two on a CPU.", minimum=1, maximum=1024
         ),
+        "release_anyway": Param(
+            False,
+            "Release it also when a later day is live, or when a person rolled it back. The gate still holds.",
+            type="boolean",
+        ),
     }
 
 
