@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import inspect
 import time
 from abc import abstractmethod
 from collections.abc import Iterable
@@ -32,6 +33,8 @@ class StageOperator(BaseOperator):
     """
 
     def __init__(self, *, recipe: Recipe, **kwargs: Any) -> None:
+        # The constructor would put None over the notes that each operator's class has.
+        kwargs.setdefault("doc_md", inspect.cleandoc(getattr(type(self), "doc_md", None) or "") or None)
         super().__init__(**kwargs)
         self.recipe = recipe
         self.account: dict[str, Any] = {}
