@@ -36,7 +36,7 @@ class Display:
         if self._live:
             self._live.start()
         else:
-            self.console.print(self._title)
+            self.console.print(self._title, highlight=False, soft_wrap=True)
         return self
 
     def __exit__(
@@ -65,7 +65,9 @@ class Display:
         self._said[task.task_id] = (task.state, task.tries)
         self._said_at[task.task_id] = now
         self.console.print(
-            f"{task.task_id:<20} {task.state:<16} {task.seconds:7.1f} s  {_note(task)}".rstrip(), highlight=False
+            f"{task.task_id:<20} {task.state:<16} {task.seconds:7.1f} s  {_note(task)}".rstrip(),
+            highlight=False,
+            soft_wrap=True,
         )
 
 

@@ -28,7 +28,7 @@ DAG_ID = "retrain_mail_triage"
 PARAMS = {"window_days": len(DAYS), "quality_floor": 0.5, "max_length": 64}
 """A few hundred mails prove the way, not the quality: that is the whole corpus's part."""
 
-RUN_SECONDS = 480.0
+RUN_SECONDS = 900.0
 
 
 class FaultDidNotFire(AssertionError):

@@ -16,7 +16,7 @@ import pytest
 from operators.local import supervisor
 from tests.e2e.bed import DAG_ID, DAY, PARAMS, Bed, kill
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
 
 STAGES = (
     "discover", "adopt_model", "validate", "ingest", "publish_dataset", "fine_tune", "evaluate", "compress",
