@@ -104,6 +104,8 @@ def wait(folder: Path, child: subprocess.Popen[bytes] | None, progress: Progress
             time.sleep(POLL_SECONDS)
     except BaseException:
         terminate(folder)
+        if child is not None:
+            child.wait(GRACE_SECONDS)
         raise
     finally:
         _waited_for.discard(folder)
