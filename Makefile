@@ -17,7 +17,7 @@ unexport PYTHONDONTWRITEBYTECODE
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 export NIGHTSHIFT_HOME NIGHTSHIFT_PORT_BASE
 
-.PHONY: help setup run status stop clean backfill test lint test-faults test-e2e test-gpu bench lock
+.PHONY: help setup run status stop clean backfill test lint test-faults test-e2e test-gpu lock
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,7 +43,7 @@ backfill: $(STAMP) ## Run the days FROM= to TO=, both inclusive (RECIPE=mail_tri
 	@$(BIN)/python -m operators.local.backfill --from "$(FROM)" --to "$(TO)" $(if $(RECIPE),--recipe "$(RECIPE)") $(PARAMS:%=--param "%")
 
 test: $(STAMP) ## What CI runs: default and integration tests, a fixed share of faults and e2e
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -m "not slow and not gpu"
 
 lint: $(STAMP) ## Style, types and the direction of imports
 	@$(BIN)/ruff check .
@@ -59,9 +59,6 @@ test-e2e: $(STAMP) ## Every test of the whole platform
 
 test-gpu: $(STAMP) ## Tests that need an accelerator
 	@$(BIN)/python -m pytest -m gpu
-
-bench: $(STAMP) ## Benchmarks (ONLY=B3)
-	@$(BIN)/python -m tests.benchmarks $(ONLY)
 
 lock: $(STAMP) ## Resolve requirements.lock anew from pyproject.toml
 	@$(BIN)/uv pip compile pyproject.toml --python 3.11 --extra airflow --extra local --extra dev \

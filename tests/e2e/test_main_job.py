@@ -112,6 +112,7 @@ def second_bed(make_bed: Callable[[], Bed], bed: Bed, first: dict[str, Any]) -> 
     return other
 
 
+@pytest.mark.slow
 def test_a_killed_rank_changes_nothing_about_the_model(second_bed: Bed, bed: Bed, first: dict[str, Any]):
     """Training whose rank dies goes on from its checkpoint to the very same weights."""
     process = second_bed.start_run()
@@ -124,6 +125,7 @@ def test_a_killed_rank_changes_nothing_about_the_model(second_bed: Bed, bed: Bed
     assert first["dataset"]["manifest"] == summary["dataset"]["manifest"]
 
 
+@pytest.mark.slow
 def test_a_killed_task_process_is_tried_again_soon_and_the_run_ends(second_bed: Bed):
     """The task's next try starts within 90 s and takes over what the killed one left."""
     process = second_bed.start_run(learning_rate=1e-4)
