@@ -17,7 +17,7 @@ from operators.core.anonymisation.pseudonyms import PSEUDONYM_PATTERN
 from operators.core.anonymisation.spans import Span
 
 MIN_PHONE_DIGITS = 6
-"""A valid number of any region has at least this many digits, its country code included; a test asks every region."""
+"""Fewer digits are no phone number: Germany has local ones of five, which any price or postcode would match."""
 MIN_SCORE = 0.3
 """Below lies only the IPv6 address `::` on its own, which is C++ in most mails that have it."""
 _DIGIT = re.compile(r"\d")
@@ -72,7 +72,8 @@ def phone_finder(regions: tuple[str, ...]) -> Callable[[str], Iterator[Span]]:
             if len(_DIGIT.findall(line)) >= MIN_PHONE_DIGITS:
                 for start, end in in_line(line):
                     value = "".join(_DIGIT.findall(line[start:end]))
-                    yield Span(start=offset + start, end=offset + end, kind="phone", value=value)
+                    if len(value) >= MIN_PHONE_DIGITS:
+                        yield Span(start=offset + start, end=offset + end, kind="phone", value=value)
             offset += len(line) + 1
 
     return find_phones
