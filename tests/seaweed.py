@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -9,14 +10,15 @@ import signal
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from pathlib import Path
+
+from s3fs import S3FileSystem
 
 from operators.core.settings import EndpointSettings
 from operators.local.ports import is_free
 
 ACCESS_KEY, SECRET_KEY = "testkey", "testsecret"
+BUCKET = "nightshift-test"
 PARTS = ("s3", "master", "volume", "filer")
 
 
@@ -27,6 +29,7 @@ class Seaweed:
         self.name = name
         self.folder = folder
         self.ports = _free_ports(2 * len(PARTS))
+        self._files: S3FileSystem | None = None
         self._process: subprocess.Popen[bytes] | None = None
         identity = {
             "name": "test",
@@ -41,10 +44,10 @@ class Seaweed:
         """Address of its S3 interface."""
         return f"http://127.0.0.1:{self.ports[0]}"
 
-    def settings(self, bucket: str) -> EndpointSettings:
-        """Return the settings of one bucket here."""
+    def settings(self) -> EndpointSettings:
+        """Return the settings of the bucket here."""
         return EndpointSettings(
-            name=self.name, url=f"s3://{bucket}", endpoint_url=self.url, access_key=ACCESS_KEY, secret_key=SECRET_KEY
+            name=self.name, url=f"s3://{BUCKET}", endpoint_url=self.url, access_key=ACCESS_KEY, secret_key=SECRET_KEY
         )
 
     def start(self) -> None:
@@ -64,38 +67,39 @@ class Seaweed:
 
     def wait(self, timeout_seconds: float = 60) -> None:
         """Return once it takes writes."""
-        from s3fs import S3FileSystem
-
         deadline = time.monotonic() + timeout_seconds
-        files = S3FileSystem(
-            key=ACCESS_KEY, secret=SECRET_KEY, client_kwargs={"endpoint_url": self.url}, skip_instance_cache=True
-        )
         while True:
             try:
-                urllib.request.urlopen(self.url, timeout=2)
-            except urllib.error.HTTPError:
-                pass
-            except OSError:
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(0.1)
-                continue
-            try:
-                files.call_s3("create_bucket", Bucket="ready")
-            except FileExistsError:
-                pass
-            except Exception:
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(0.2)
-                continue
-            try:
-                files.call_s3("put_object", Bucket="ready", Key="probe", Body=b"ready")
+                self.empty()
+                self.files().call_s3("put_object", Bucket=BUCKET, Key="ready", Body=b"ready")
+                self.empty()
                 return
             except Exception:
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(0.2)
+
+    def empty(self) -> None:
+        """Leave the bucket there and empty: a new one for each test would cost seconds, for its volumes."""
+        with contextlib.suppress(FileExistsError):
+            self.files().call_s3("create_bucket", Bucket=BUCKET)
+        while keys := self.files().call_s3("list_objects_v2", Bucket=BUCKET).get("Contents", []):
+            names = [{"Key": item["Key"]} for item in keys]
+            self.files().call_s3("delete_objects", Bucket=BUCKET, Delete={"Objects": names})
+
+    def files(self) -> S3FileSystem:
+        """Return a client of this server that never retries."""
+        if self._files is None:
+            self._files = S3FileSystem(
+                key=ACCESS_KEY,
+                secret=SECRET_KEY,
+                client_kwargs={"endpoint_url": self.url, "region_name": "us-east-1"},
+                config_kwargs={"connect_timeout": 2, "read_timeout": 10, "retries": {"max_attempts": 0}},
+                skip_instance_cache=True,
+                use_listings_cache=False,
+            )
+            self._files.retries = 1
+        return self._files
 
     def kill(self) -> None:
         """End the process as a power cut would: SIGTERM does not stop this server."""

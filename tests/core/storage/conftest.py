@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -38,8 +37,10 @@ def settings(request: pytest.FixtureRequest, tmp_path: Path) -> StorageSettings:
             (tmp_path / name).mkdir()
         endpoints = [EndpointSettings(name=name, url=f"file://{tmp_path / name}") for name in NAMES]
     else:
-        bucket = f"test-{uuid.uuid4().hex[:12]}"
-        endpoints = [server.settings(bucket) for server in request.getfixturevalue("seaweed")]
+        servers = request.getfixturevalue("seaweed")
+        for server in servers:
+            server.empty()
+        endpoints = [server.settings() for server in servers]
     return StorageSettings(endpoints=tuple(endpoints), acknowledge=2)
 
 

@@ -1,0 +1,62 @@
+"""The maintenance DAGs, as the trigger form shows them."""
+
+from __future__ import annotations
+
+import runpy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+FILE = Path(__file__).resolve().parents[2] / "dags" / "maintenance.py"
+
+
+@pytest.fixture(scope="module")
+def forms() -> dict[str, Any]:
+    """The typed fields of each form: what `params` of the DAG file's calls hold."""
+    pytest.importorskip("airflow")
+    from operators.restore import restore_form
+
+    names = runpy.run_path(str(FILE))["recipes"]
+    return {"recipes": list(names), "restore": restore_form(list(names))}
+
+
+def test_a_restore_starts_from_values_that_are_right(forms: dict[str, Any]) -> None:
+    """Triggered with an untouched form, a restore takes the newest backup of the first recipe."""
+    values = {name: param.resolve() for name, param in forms["restore"].items()}
+
+    assert values["recipe"] in forms["recipes"]
+    assert (values["backup"], values["target"], values["airflow_database"]) == (
+        "latest",
+        "nightshift_restore_target",
+        None,
+    )
+
+
+@pytest.mark.parametrize(
+    ("field", "wrong"),
+    [
+        ("recipe", "another"),
+        ("backup", "newest"),
+        ("backup", "../x"),
+        ("target", "a b"),
+        ("target", "$(id)"),
+        ("airflow_database", "relative.db"),
+    ],
+)
+def test_a_wrong_value_is_refused(forms: dict[str, Any], field: str, wrong: str) -> None:
+    """A value outside its type or pattern never reaches the task."""
+    from airflow.sdk import Param
+    from airflow.sdk.exceptions import AirflowException
+
+    param: Param = forms["restore"][field]
+    with pytest.raises((ValueError, AirflowException)):
+        param.resolve(value=wrong)
+
+
+def test_the_file_is_wiring_only() -> None:
+    """At most 60 lines, with triage notes."""
+    text = FILE.read_text()
+
+    assert len(text.splitlines()) <= 60
+    assert "**Triage.**" in text
