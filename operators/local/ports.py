@@ -102,7 +102,7 @@ def holder(port: int) -> str:
                 and connection.pid
             ):
                 process = psutil.Process(connection.pid)
-                return f"process {process.pid} ({' '.join(process.cmdline())[:80] or process.name()})"
+                return f"process {process.pid} ({' '.join(' '.join(process.cmdline()).split())[:80] or process.name()})"
     except (psutil.Error, OSError):
         pass
     return "another process"

@@ -25,7 +25,7 @@ from operators.local.report import report
 from operators.local.rest import AirflowRest, wait_until
 from operators.local.services import DEFAULT_RECIPE
 from operators.local.summary import RunFacts, summarise
-from operators.local.up import Platform, up
+from operators.local.up import Platform, check, up
 from operators.local.watch import RunWatch, failures
 
 DEFAULT_DAY = "2002-09-26"
@@ -81,6 +81,7 @@ def parse(arguments: Sequence[str]) -> Job:
 
 def bring_up(layout: Layout, job: Job, console: Console) -> Platform:
     """Return the platform, up, with the job's DAG unpaused and its input in place."""
+    check(layout, os.environ)
     with ThreadPoolExecutor(1) as beside:
         # Fetching and laying out 6,046 mails takes as long as Airflow does to start: both at once.
         inputs: Future[None] = beside.submit(prepare_inputs, layout)

@@ -68,12 +68,7 @@ def up(
         PlatformError: A port is taken, the disk is too full, or a service did not come up; the log is named.
     """
     running = Supervisor(layout).is_up()
-    if running:
-        placed = ports.load(layout)
-    else:
-        check_disk(layout.home, environment)
-        placed = ports.wanted_ports(environment)
-        ports.check_free(placed)
+    placed = check(layout, environment)
     layout.make()
     ports.save(layout, placed)
     credentials = load_credentials(layout)
@@ -89,6 +84,20 @@ def up(
         platform.supervisor.boot(platform.services, environment)
     _start(platform, say)
     return platform
+
+
+def check(layout: Layout, environment: Mapping[str, str]) -> dict[str, int]:
+    """Return where the platform listens, or is to listen once it starts; nothing is made or started.
+
+    Raises:
+        PlatformError: A port is taken, or the disk is too full.
+    """
+    if Supervisor(layout).is_up():
+        return ports.load(layout)
+    check_disk(layout.home, environment)
+    placed = ports.wanted_ports(environment)
+    ports.check_free(placed)
+    return placed
 
 
 def _start(platform: Platform, say: Say) -> None:
