@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -82,9 +83,11 @@ def _measure(
     store.fetch_all(store.manifest(parent), folder / PARENT)
     store.fetch_all(candidates, folder)
     names = [PARENT, *sorted({entry.name.split("/")[0] for entry in candidates.files})]
-    models = {name: load_classifier(folder / name, spec.threads) for name in names}
     test, train = read_rows(store, dataset, "test"), read_rows(store, dataset, "train")
+    models = {name: load_classifier(folder / name, spec.threads) for name in names}
     seconds = _latencies(models, spread(test.texts, spec.latency_texts), spec.warm_up_texts)
+    # Loaded again: torch has one number of threads for all, and the rows may take every core.
+    models = {name: load_classifier(folder / name, os.cpu_count() or 1) for name in names}
     predicted = _predict(models, test, train, progress)
     return {
         "rows": len(test.texts) + len(train.texts),
