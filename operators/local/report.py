@@ -13,10 +13,10 @@ Summary = Mapping[str, Any]
 def report(console: Console, summary: Summary, password: str) -> None:
     """Print a summary; parts that the run did not reach are left out."""
     for title, text in _sections(summary):
-        console.print(f"[bold]{title:<11}[/bold]{text}", highlight=False, soft_wrap=True)
+        console.print(f"[bold]{title:<13}[/bold]{text}", highlight=False, soft_wrap=True)
     ui = summary["ui"]
     console.print(
-        f"[bold]{'UI':<11}[/bold]{ui['url']}  user {ui['user']}  password {password}", highlight=False, soft_wrap=True
+        f"[bold]{'UI':<13}[/bold]{ui['url']}  user {ui['user']}  password {password}", highlight=False, soft_wrap=True
     )
 
 
