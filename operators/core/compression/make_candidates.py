@@ -7,14 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from operators.core.compression.export import export_onnx
-from operators.core.compression.quantise import quantise
 from operators.core.compression.sample import spread
 from operators.core.compression.spec import CandidateKind, ExportSpec
 from operators.core.errors import DataError, TrainingError
 from operators.core.manifest import FileEntry, Made, Manifest, StageCall, spec_json
 from operators.core.models.classifier import ClassifierCard, load_classifier
-from operators.core.models.encoder import load_trained
 from operators.core.progress import Progress, no_progress
 from operators.core.storage import Result, Store
 from operators.core.training.rows import read_rows
@@ -47,6 +44,11 @@ def make_candidates(store: Store, model: str, spec: ExportSpec, progress: Progre
 
 
 def _make(store: Store, model: Manifest, spec: ExportSpec, folder: Path, progress: Progress) -> Made:
+    # Here, not at the top: candidates that are found need neither torch nor ONNX.
+    from operators.core.compression.export import export_onnx
+    from operators.core.compression.quantise import quantise
+    from operators.core.models.encoder import load_trained
+
     parent, exported = folder / "parent", folder / CandidateKind.ONNX_FP32.value
     store.fetch_all(model, parent)
     steps = len(spec.candidates) + 2

@@ -4,29 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
-from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import cast
-
-import numpy as np
-import numpy.typing as npt
-import torch
-from sklearn.linear_model import LogisticRegression
 
 from operators.core.evaluation.metrics import measure
 from operators.core.evaluation.spec import EvaluationSpec
 from operators.core.manifest import Made, StageCall, canonical
-from operators.core.models.encoder import load_base
-from operators.core.models.tokenising import batches_by_length, encode, load_tokenizer, pad
 from operators.core.progress import Progress
 from operators.core.storage import Result, Store
-from operators.core.training.machine import cpu_has_bf16
 from operators.core.training.rows import read_rows
 
 REVISION = 1
-MAX_ITERATIONS = 1000
-
-Floats = npt.NDArray[np.float32]
 
 
 def evaluate_baseline(
@@ -50,42 +37,20 @@ def evaluate_baseline(
     )
 
     def make() -> Made:
+        # Here, not at the top: torch and scikit-learn take 5 s to import, which a result that is found need not pay.
+        from operators.core.evaluation.probe import probe
+
         manifest = store.manifest(dataset)
         train, test = (read_rows(store, manifest, split) for split in ("train", "test"))
         total = len(train.texts) + len(test.texts)
         with tempfile.TemporaryDirectory() as folder:
             store.fetch_all(store.manifest(base_model), Path(folder))
-            features = _features(
-                Path(folder),
-                train.texts + test.texts,
-                spec,
-                threads,
-                lambda done: progress(done, total, "baseline rows"),
+            predicted = probe(
+                Path(folder), train, test, spec, threads, lambda done: progress(done, total, "baseline rows")
             )
-        probe = LogisticRegression(C=spec.baseline_strength, max_iter=MAX_ITERATIONS)
-        probe.fit(features[: len(train.texts)], train.labels)
-        metrics = measure(test.labels, probe.predict(features[len(train.texts) :]), test.label_names)
+        metrics = measure(test.labels, predicted, test.label_names)
         report = {"rows": len(test.texts), "labels": list(test.label_names), **dataclasses.asdict(metrics)}
         facts = {"accuracy": metrics.accuracy, "macro_f1": metrics.macro_f1, "rows": len(test.texts)}
         return Made(files=(store.put_bytes("report.json", canonical(report)),), facts=facts)
 
     return store.once(call, make)
-
-
-def _features(
-    folder: Path, texts: Sequence[str], spec: EvaluationSpec, threads: int, report: Callable[[int], None]
-) -> Floats:
-    """Return unit-length features of the frozen encoder, shape (texts, hidden)."""
-    torch.set_num_threads(threads)
-    model = load_base(folder, 2, dropout=0.0, seed=0).eval()
-    rows = encode(load_tokenizer(folder), texts, spec.baseline_max_length)
-    features = np.zeros((len(rows), model.head.in_features), dtype=np.float32)
-    done = 0
-    for batch in batches_by_length(rows, spec.batch_size):
-        ids, mask = (torch.from_numpy(array) for array in pad([rows[index] for index in batch]))
-        # A first result stands for its run key, so a rounding that differs between machines does no harm here.
-        with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16, enabled=cpu_has_bf16()):
-            features[batch] = model.features(ids, mask).numpy()
-        done += len(batch)
-        report(done)
-    return cast(Floats, features)

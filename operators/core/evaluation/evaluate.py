@@ -15,7 +15,6 @@ import pyarrow.parquet as pq
 from operators.core.errors import DataError
 from operators.core.evaluation.baseline import evaluate_baseline
 from operators.core.evaluation.metrics import measure
-from operators.core.evaluation.picture import confusion_png
 from operators.core.evaluation.spec import EvaluationSpec
 from operators.core.manifest import Made, Manifest, StageCall, canonical
 from operators.core.models.classifier import Classifier, Floats, load_classifier
@@ -78,6 +77,9 @@ def evaluate(
 
 
 def _made(store: Store, classifier: Classifier, rows: LabelledRows, logits: Floats, baseline: Manifest) -> Made:
+    # Here, not at the top: a result that is found needs no pictures.
+    from operators.core.evaluation.picture import confusion_png
+
     predicted = logits.argmax(1)
     metrics = measure(rows.labels, predicted, rows.label_names)
     facts = {
