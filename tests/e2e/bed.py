@@ -15,6 +15,7 @@ from typing import Any
 
 import psutil
 
+from operators.core.settings import StorageSettings
 from operators.core.storage import Store, open_store
 from operators.local import inputs, ports, seaweedfs, stop, supervisor
 from operators.local.credentials import load_credentials
@@ -97,7 +98,12 @@ class Bed:
 
     def store(self) -> Store:
         """Open its store."""
-        return open_store(seaweedfs.store_settings(ports.load(self.layout), load_credentials(self.layout)))
+        return open_store(self.stores()[0])
+
+    def stores(self) -> tuple[StorageSettings, StorageSettings]:
+        """Return the settings of its store and of its backup store."""
+        placed, credentials = ports.load(self.layout), load_credentials(self.layout)
+        return seaweedfs.store_settings(placed, credentials), seaweedfs.backup_settings(placed, credentials)
 
     def wait_for(self, what: str, find: Callable[[], Any], process: subprocess.Popen[str], seconds: float = 300) -> Any:
         """Return the first thing that `find` finds while a run is under way.

@@ -13,8 +13,12 @@ from typing import Any
 import psutil
 import pytest
 
+from operators.core.storage.members import Membership
 from operators.local import supervisor
+from operators.local.layout import REPOSITORY
+from operators.recipes import load_recipe
 from tests.e2e.bed import DAG_ID, DAY, PARAMS, Bed, kill
+from tests.leaks import corpus_search, files_below, objects_of, texts_of
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
 
@@ -60,6 +64,20 @@ def test_a_run_releases_a_model_that_answers_and_is_backed_up(bed: Bed, first: d
     assert {first["release"]["version"]} == {one["version"] for one in first["predictions"]}
     assert {one["label"] for one in first["predictions"]} <= {"ham", "spam"}
     assert [sum(one["chosen"] for one in first["candidates"])] == [1]
+
+
+def test_no_mail_address_is_left_anywhere(bed: Bed, first: dict[str, Any]):
+    """No address of the mails stands in any object of any endpoint, in logs, XComs or Data Docs."""
+    search = corpus_search(bed.layout.landing, load_recipe(REPOSITORY / "dags" / "recipes" / "mail_triage.py").source)
+    kept = [
+        *(item for settings in bed.stores() for item in objects_of(Membership(settings))),
+        *files_below(bed.layout.log, bed.layout.data_docs, bed.layout.airflow, bed.layout.servers),
+    ]
+    leaks = {place: found for place, data in kept for text in texts_of(data) if (found := search.found(text))}
+
+    assert len(search.known) > 100
+    assert len(kept) > 100
+    assert leaks == {}
 
 
 def test_a_second_run_finds_everything_and_ends_soon(bed: Bed, first: dict[str, Any]):

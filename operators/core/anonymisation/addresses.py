@@ -1,9 +1,9 @@
-"""Mail addresses: the one published pattern, what it finds, and the search for addresses that leaked."""
+"""Mail addresses: the one published pattern, and what it finds."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Set
+from collections.abc import Iterable, Iterator
 
 from operators.core.anonymisation.spans import Span
 
@@ -16,8 +16,6 @@ The domain need not be valid nor have a dot (`root@localhost`), may be a literal
 written as in URLs (`%40`). At most 128 characters before the @ keep the search linear; RFC 5321 allows 64. It has no
 context: text in which it finds nothing holds no string that matches it.
 """
-LONGEST_ADDRESS = 400
-"""Characters around an @ within which a known address is looked for; RFC 5321 allows 320."""
 
 
 def find_addresses(text: str, known: Iterable[str] = ()) -> Iterator[Span]:
@@ -42,19 +40,3 @@ def _occurrences(folded: str, address: str) -> Iterator[Span]:
     while start >= 0:
         yield Span(start=start, end=start + len(wanted), kind="address", value=wanted)
         start = folded.find(wanted, start + len(wanted))
-
-
-def leaked(text: str, known: Set[str]) -> set[str]:
-    """Return the known addresses that stand in a text, whatever their case.
-
-    Args:
-        text: An output: a column, a log, a page.
-        known: Addresses in lower case, each with an @.
-    """
-    lowered = text.lower()
-    found: set[str] = set()
-    for match in re.finditer("@", lowered):
-        window = lowered[max(0, match.start() - LONGEST_ADDRESS) : match.end() + LONGEST_ADDRESS]
-        # Most windows hold no known address: look the plain candidates up before trying every known one.
-        found |= {address for address in known if address in window}
-    return found

@@ -46,16 +46,12 @@ class MeasurementSpec:
     """Real texts timed one by one, the models interleaved so that noise of the machine meets all alike."""
     warm_up_texts: int = 5
     """Texts answered before the clock counts."""
-    threads: int = 1
-    """Threads of one inference; a server runs several inferences beside each other instead."""
 
     def __post_init__(self) -> None:
         if self.latency_texts < 10:
             raise ValueError(f"latency_texts={self.latency_texts}: at least 10, a percentile needs a sample")
         if self.warm_up_texts < 0:
             raise ValueError(f"warm_up_texts={self.warm_up_texts}: cannot be negative")
-        if not 1 <= self.threads <= 64:
-            raise ValueError(f"threads={self.threads}: 1 to 64")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -26,7 +26,7 @@ def evaluate_baseline(
         spec: Tokens seen and strength of the regression.
         dataset: Digest of a data set's manifest.
         base_model: Digest of an adopted base model's manifest.
-        threads: Threads of one forward pass.
+        threads: Batches computed beside each other.
         progress: Told about rows turned into features.
     """
     call = StageCall(

@@ -17,7 +17,8 @@ from operators.core.evaluation.baseline import evaluate_baseline
 from operators.core.evaluation.metrics import measure
 from operators.core.evaluation.spec import EvaluationSpec
 from operators.core.manifest import Made, Manifest, StageCall, canonical
-from operators.core.models.classifier import Classifier, Floats, load_classifier
+from operators.core.models.batching import Floats
+from operators.core.models.classifier import Classifier, load_classifier
 from operators.core.progress import Progress
 from operators.core.storage import Result, Store
 from operators.core.training.rows import LabelledRows, read_rows
@@ -43,7 +44,7 @@ def evaluate(
         model: Digest of a fine-tuned or compressed model's manifest.
         dataset: Digest of a data set's manifest.
         base_model: Digest of the adopted base model that the baseline probes.
-        threads: Threads of one forward pass.
+        threads: Batches computed beside each other.
         progress: Told about rows predicted.
 
     Raises:

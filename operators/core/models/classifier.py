@@ -13,13 +13,10 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from operators.core.errors import DataError
-from operators.core.models.tokenising import Ints, batches_by_length, encode, load_tokenizer, pad
-
-Floats = npt.NDArray[np.float32]
-Forward = Callable[[Ints, Ints], Floats]
+from operators.core.models.batching import Floats, Forward, Ints, run_batches
+from operators.core.models.tokenising import encode, load_tokenizer
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,10 +55,11 @@ class ClassifierCard:
 class Classifier:
     """A loaded model: texts in, logits out."""
 
-    def __init__(self, folder: Path, card: ClassifierCard, forward: Forward, batch_size: int) -> None:
+    def __init__(self, folder: Path, card: ClassifierCard, forward: Forward, threads: int, batch_size: int) -> None:
         self.card = card
         self.labels = list(card.labels)
         self.batch_size = batch_size
+        self.threads = threads
         self._tokenizer = load_tokenizer(folder)
         self._forward = forward
 
@@ -75,8 +73,10 @@ class Classifier:
         result = np.zeros((len(texts), len(self.labels)), dtype=np.float32)
         rows = encode(self._tokenizer, texts, self.card.max_length)
         done = 0
-        for batch in batches_by_length(rows, self.batch_size):
-            result[batch] = self._forward(*pad([rows[index] for index in batch], self.card.pad_id))
+        for batch, logits in run_batches(
+            self._forward, rows, batch_size=self.batch_size, pad_id=self.card.pad_id, threads=self.threads
+        ):
+            result[batch] = logits
             done += len(batch)
             if progress:
                 progress(done)
@@ -88,7 +88,7 @@ def load_classifier(folder: Path, threads: int, batch_size: int = 32) -> Classif
 
     Args:
         folder: Holds the files of a fine-tuned or a compressed model.
-        threads: Threads of one forward pass.
+        threads: Batches computed beside each other, on a thread each.
         batch_size: Rows of one forward pass.
 
     Raises:
@@ -96,15 +96,15 @@ def load_classifier(folder: Path, threads: int, batch_size: int = 32) -> Classif
     """
     card = ClassifierCard.from_folder(folder)
     make = _torch_forward if card.format == "safetensors" else _onnx_forward
-    return Classifier(folder, card, make(folder, card, threads), batch_size)
+    return Classifier(folder, card, make(folder, card), threads, batch_size)
 
 
-def _torch_forward(folder: Path, card: ClassifierCard, threads: int) -> Forward:
+def _torch_forward(folder: Path, card: ClassifierCard) -> Forward:
     import torch
 
     from operators.core.models.encoder import load_trained
 
-    torch.set_num_threads(threads)
+    torch.set_num_threads(1)
     model = load_trained(folder, len(card.labels))
 
     def forward(ids: Ints, mask: Ints) -> Floats:
@@ -115,14 +115,12 @@ def _torch_forward(folder: Path, card: ClassifierCard, threads: int) -> Forward:
     return forward
 
 
-def _onnx_forward(folder: Path, card: ClassifierCard, threads: int) -> Forward:
+def _onnx_forward(folder: Path, card: ClassifierCard) -> Forward:
     import onnxruntime as ort
 
     options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
+    options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
-    # A spinning pool would burn the cores that its neighbours need.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         session = ort.InferenceSession(str(folder / "model.onnx"), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # the runtime's errors share no class of their own

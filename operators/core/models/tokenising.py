@@ -1,20 +1,16 @@
-"""Texts to token numbers: cut to length, never padded further than the longest row of a batch."""
+"""Texts to token numbers, cut to length."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
 from tokenizers import Tokenizer
 
 from operators.core.errors import DataError
 
 CHARACTERS_PER_TOKEN = 12
 """Characters read for each token kept, at first: texts are many times longer than what a model sees of them."""
-
-Ints = npt.NDArray[np.int64]
 
 
 def load_tokenizer(folder: Path) -> Tokenizer:
@@ -52,23 +48,3 @@ def _head(text: str, limit: int) -> str:
         return text
     cut = max(text.rfind(space, 0, limit) for space in (" ", "\n"))
     return text[:cut] if cut > 0 else text
-
-
-def pad(rows: Sequence[Sequence[int]], pad_id: int = 0) -> tuple[Ints, Ints]:
-    """Return token numbers and attention mask, both of shape (rows, longest row)."""
-    longest = max(len(row) for row in rows)
-    ids = np.full((len(rows), longest), pad_id, dtype=np.int64)
-    mask = np.zeros((len(rows), longest), dtype=np.int64)
-    for index, row in enumerate(rows):
-        ids[index, : len(row)] = row
-        mask[index, : len(row)] = 1
-    return ids, mask
-
-
-def batches_by_length(rows: Sequence[Sequence[int]], batch_size: int) -> list[Ints]:
-    """Return row indices in batches of like length, longest first, each row once.
-
-    Longest first shows at the start how much memory the whole needs.
-    """
-    order = np.argsort([-len(row) for row in rows], kind="stable")
-    return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]

@@ -14,8 +14,8 @@ from torch.nn.functional import cross_entropy
 from torch.nn.parallel import DistributedDataParallel
 
 from operators.core.errors import LossDiverged
+from operators.core.models.batching import pad
 from operators.core.models.encoder import MeanPoolClassifier
-from operators.core.models.tokenising import pad
 from operators.core.training.checkpoints import Checkpoints, read_position, read_tensors
 from operators.core.training.job import TrainingJob
 from operators.core.training.loader import Ints, TokenTable, epoch_batches, rank_share

@@ -8,12 +8,13 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from operators.core.anonymisation.addresses import ADDRESS_PATTERN, leaked
+from operators.core.anonymisation.addresses import ADDRESS_PATTERN
 from operators.core.anonymisation.anonymiser import Anonymiser, check_clean
 from operators.core.anonymisation.pseudonyms import PSEUDONYM_PATTERN, key_id, pseudonym, share_of
 from operators.core.anonymisation.spec import AnonymisationSpec, Recogniser
 from operators.core.errors import DataError, PrivacyRiskTooHigh
 from tests.core.mails import KEY, POLICY
+from tests.leaks import AddressSearch
 
 ANONYMISER = Anonymiser(POLICY, KEY)
 DIRT = [
@@ -148,9 +149,10 @@ def test_the_search_finds_a_planted_address_when_the_policy_is_off() -> None:
     """The leak search is no formality: without recognisers it finds what was planted."""
     text = "write to planted@example.invalid today"
     off = Anonymiser(replace(POLICY, recognisers=()), KEY)
+    search = AddressSearch({"planted@example.invalid"})
 
-    assert leaked(off.text(text), {"planted@example.invalid"}) == {"planted@example.invalid"}
-    assert leaked(ANONYMISER.text(text), {"planted@example.invalid"}) == set()
+    assert search.found(off.text(text)) == {"planted@example.invalid"}
+    assert search.found(ANONYMISER.text(text)) == set()
 
 
 def test_check_clean_names_the_place_and_not_the_address() -> None:

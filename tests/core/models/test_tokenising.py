@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
-from operators.core.models.tokenising import batches_by_length, encode, pad
+from operators.core.models.batching import batches_by_length, pad
+from operators.core.models.tokenising import encode
 
 
 def tokenizer() -> Tokenizer:

@@ -30,7 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--name", required=True, help="what this server calls itself")
     parser.add_argument("--folder", type=Path, required=True, help="its own folder: releases and state")
     parser.add_argument("--model", required=True, help="the model it answers for: the recipe's name")
-    parser.add_argument("--threads", type=int, default=1, help="threads of one inference")
+    parser.add_argument("--threads", type=int, default=1, help="batches of one request computed beside each other")
     parser.add_argument("--parallel", type=int, default=2, help="inferences beside each other")
     options = parser.parse_args(arguments)
     token = os.environ.get(TOKEN_VARIABLE, "")

@@ -43,7 +43,7 @@ class Versions:
             folder: This server's own folder; its copy of the releases and its state live there.
             recipe: Name of the model it answers for.
             open_store: Opens the store; called only when files are missing here.
-            threads: Threads of one inference.
+            threads: Batches of one request computed beside each other.
         """
         self._folder, self._recipe, self._open_store, self._threads = folder, recipe, open_store, threads
         self._change = threading.Lock()

@@ -1,0 +1,99 @@
+"""The search for mail addresses that leaked: every address of the source, in every place where something is kept."""
+
+from __future__ import annotations
+
+import email
+import io
+import sqlite3
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from email.utils import getaddresses
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import zstandard
+
+from operators.core.anonymisation.addresses import ADDRESS_PATTERN
+from operators.core.sources.contents import read_content
+from operators.core.sources.landing import decode_rows
+from operators.core.sources.spec import SourceSpec
+from operators.core.storage.members import Membership
+
+
+class AddressSearch:
+    """Finds known addresses in text, whatever their case, in time linear in the text."""
+
+    def __init__(self, addresses: Iterable[str]) -> None:
+        self.known = {address.lower() for address in addresses if "@" in address and len(address) > 2}
+        # Two characters after the first @ (fewer where the address ends) lead to the few addresses worth comparing.
+        self._by_domain: dict[str, list[tuple[int, str]]] = defaultdict(list)
+        for address in self.known:
+            at = address.index("@")
+            self._by_domain[address[at : at + 3]].append((at, address))
+
+    def found(self, text: str) -> set[str]:
+        """Return the known addresses that stand in a text."""
+        lowered = text.lower()
+        hits: set[str] = set()
+        at = lowered.find("@")
+        while at >= 0:
+            for width in (1, 2, 3):
+                for before, address in self._by_domain.get(lowered[at : at + width], ()):
+                    if before <= at and lowered.startswith(address, at - before):
+                        hits.add(address)
+            at = lowered.find("@", at + 1)
+        return hits
+
+
+def addresses_of(row: Mapping[str, Any], source: SourceSpec) -> set[str]:
+    """Return every address in a mail's headers, and every match of the pattern in its bodies, raw and decoded."""
+    message = email.message_from_string(f"{row['headers']}\n\n{row['body']}")
+    headers = [str(value) for value in message.values()]
+    found = {address for value in headers for _, address in getaddresses([value])}
+    bodies = [row["body"], read_content(row, source).text]
+    for part in message.walk():
+        payload = part.get_payload(decode=True)
+        if isinstance(payload, bytes):
+            bodies.append(payload.decode("utf-8", "replace"))
+    return found | {match for body in bodies for match in ADDRESS_PATTERN.findall(body)}
+
+
+def corpus_search(landing: Path, source: SourceSpec) -> AddressSearch:
+    """Return a search for every address of a landing zone."""
+    files = sorted((landing / source.folder).glob(f"{source.partition_key}=*/*.jsonl.zst"))
+    rows = (row for path in files for row in decode_rows(path.read_bytes(), path.name, source))
+    return AddressSearch(address for row in rows for address in addresses_of(row, source))
+
+
+def texts_of(data: bytes) -> Iterator[str]:
+    """Yield what some bytes say: all columns of Parquet, the content of zstd, the rows of SQLite, else the bytes."""
+    if data[:4] == b"PAR1":
+        for column in pq.read_table(io.BytesIO(data)).columns:
+            yield from map(str, column.to_pylist())
+    elif data[:4] == b"\x28\xb5\x2f\xfd":
+        yield from texts_of(zstandard.ZstdDecompressor().stream_reader(data).read())
+    elif data[:16] == b"SQLite format 3\0":
+        database = sqlite3.connect(":memory:")
+        database.deserialize(data)
+        yield from database.iterdump()
+        database.close()
+    else:
+        yield data.decode("latin-1")
+
+
+def objects_of(membership: Membership) -> Iterator[tuple[str, bytes]]:
+    """Yield every key of every endpoint, with its bytes."""
+    for endpoint in membership.endpoints.values():
+        for key in endpoint.list(""):
+            data = endpoint.get(key)
+            assert data is not None, f"{key} vanished from {endpoint.name}"
+            yield f"{endpoint.name}:{key}", data
+
+
+def files_below(*folders: Path) -> Iterator[tuple[str, bytes]]:
+    """Yield every file below some folders, with its bytes."""
+    for folder in folders:
+        for path in sorted(folder.rglob("*")):
+            if path.is_file():
+                yield str(path), path.read_bytes()
