@@ -99,6 +99,7 @@ class Membership:
         self.endpoints: dict[str, Endpoint] = {item.name: open_endpoint(item) for item in settings.endpoints}
         self.acknowledge = settings.acknowledge
         self.round = Round(len(self.endpoints))
+        self._views: dict[str, tuple[str, View]] = {}
 
     def ask_counted(self, record: Record, question: Callable[[Endpoint, Member], Answer]) -> dict[str, Answer]:
         """Return the answers of the endpoints whose identity, read after the answer, equals their line."""
@@ -117,7 +118,7 @@ class Membership:
         Raises:
             QuorumLost: Too few endpoints answer, or the highest record cannot be brought to W.
         """
-        views = self.round.ask(self.endpoints.values(), _view)
+        views = self.views()
         records = {view.record for view in views.values() if view.record is not None}
         if not records:
             hint = "run `nightshift init`" if len(views) == len(self.endpoints) else "bring the endpoints back"
@@ -131,6 +132,24 @@ class Membership:
             f"member record {top} is not on {self.acknowledge} endpoints that count; answering: {sorted(views)}. "
             "Bring the missing endpoints back, or resync a wiped one"
         )
+
+    def views(self) -> dict[str, View]:
+        """Return what the endpoints that answer say of the members now."""
+        return self.round.ask(self.endpoints.values(), self._view)
+
+    def _view(self, endpoint: Endpoint) -> View:
+        keys = endpoint.list("member/")
+        newest = keys[-1] if keys else ""
+        key, known = self._views.get(endpoint.name, ("", None))
+        # A record is written once in the life of an endpoint: under the identity it was read with, it is the same.
+        if known is not None and known.identity and key == newest and read_identity(endpoint) == known.identity:
+            return known
+        data = endpoint.get(newest) if newest else None
+        # The identity is read last: an endpoint wiped in between must not count with what it held before.
+        view = View(record=None if data is None else Record.decode(data), identity=read_identity(endpoint))
+        if view.record is not None:
+            self._views[endpoint.name] = (newest, view)
+        return view
 
     def _complete(self, record: Record, views: Mapping[str, View]) -> bool:
         """Return whether W endpoints that count hold the record, copying it to those that lack it."""
@@ -152,13 +171,6 @@ class Membership:
         return {name for name, held in self.ask_counted(record, offer).items() if held == record.encode()}
 
 
-def _view(endpoint: Endpoint) -> View:
-    keys = endpoint.list("member/")
-    data = endpoint.get(keys[-1]) if keys else None
-    # The identity is read last: an endpoint wiped in between must not count with what it held before.
-    return View(record=None if data is None else Record.decode(data), identity=read_identity(endpoint))
-
-
 def _counted(record: Record, views: Mapping[str, View]) -> list[str]:
     """Return the endpoints that count under a record; one that lacks the record itself counts and is given it."""
     return [line.name for line in record.members if line.name in views and views[line.name].counts_as(line)]
@@ -177,7 +189,7 @@ def initialise(settings: StorageSettings) -> Record:
     for endpoint in membership.endpoints.values():
         if hasattr(endpoint, "create_bucket"):
             endpoint.create_bucket()
-    views = membership.round.ask(membership.endpoints.values(), _view)
+    views = membership.views()
     if any(view.record for view in views.values()):
         return membership.read_record()
     missing = sorted(set(membership.endpoints) - set(views))

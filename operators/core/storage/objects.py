@@ -12,6 +12,8 @@ from operators.core.errors import AllCopiesDamaged, QuorumLost
 from operators.core.storage.endpoint import Endpoint, EndpointAway
 from operators.core.storage.members import Member, Membership, Record
 
+SMALL_BYTES = 1024 * 1024
+
 log = logging.getLogger(__name__)
 
 
@@ -29,7 +31,8 @@ def put_object(membership: Membership, record: Record, kind: str, digest: str, d
 
     def hold(endpoint: Endpoint, line: Member) -> bool:
         key = f"{line.incarnation}/{object_key(kind, digest)}"
-        if not _holds(endpoint, key, digest):
+        # Looking costs a request: what is small is sent again rather than looked for.
+        if (isinstance(data, bytes) and len(data) <= SMALL_BYTES) or not _holds(endpoint, key, digest):
             endpoint.put(key, data)
         return True
 

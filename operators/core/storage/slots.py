@@ -6,6 +6,8 @@ docs/architecture.md, section 3; its reasons are in docs/adr/0003.
 
 from __future__ import annotations
 
+from collections.abc import Set
+
 from operators.core.errors import CommitUnknown, PrimaryAway, QuorumLost
 from operators.core.storage.endpoint import Endpoint
 from operators.core.storage.members import Member, Membership, Record, term_key
@@ -40,13 +42,15 @@ def _settle(membership: Membership, slot: str, proposal: bytes | None) -> bytes 
         if membership.read_record() != record:
             raise CommitUnknown(f"slot {slot}: the members changed while it was read; try again")
         return None
+    holders = {name for name, view in views.items() if record.term in view}
     if newest == record.term:
         winner = _only({view[newest] for view in views.values() if newest in view}, slot)
     else:
         # An entry of an older term takes the place of the proposal: it may have been acknowledged.
         older = {view[newest] for view in views.values() if newest in view}
         winner = _win_at_primary(membership, record, slot, _only(older, slot) if older else proposal)
-    _spread(membership, record, slot, winner)
+        holders.add(record.primary)
+    _spread(membership, record, slot, winner, holders)
     return winner
 
 
@@ -84,19 +88,20 @@ def _win_at_primary(membership: Membership, record: Record, slot: str, proposal:
     return held
 
 
-def _spread(membership: Membership, record: Record, slot: str, winner: bytes) -> None:
-    """Return once W endpoints that count were read to hold the winner and no newer record rules."""
+def _spread(membership: Membership, record: Record, slot: str, winner: bytes, holders: Set[str]) -> None:
+    """Return once W endpoints that count were read to hold the winner and no newer record rules.
+
+    The endpoints in `holders` showed an entry of this term before, and are only read.
+    """
 
     def offer(endpoint: Endpoint, line: Member) -> bytes | None:
         key = f"{line.incarnation}/{slot}/{term_key(record.term)}"
-        held = endpoint.get(key)
-        if held is None:
+        if endpoint.name not in holders:
             endpoint.put_if_absent(key, winner)
-            held = endpoint.get(key)
-        return held
+        return endpoint.get(key)
 
-    holders = {name for name, held in membership.ask_counted(record, offer).items() if held == winner}
-    if len(holders) < record.acknowledge:
-        raise QuorumLost(f"slot {slot}: on {sorted(holders)}, {record.acknowledge} endpoints must hold it; try again")
+    agreed = {name for name, held in membership.ask_counted(record, offer).items() if held == winner}
+    if len(agreed) < record.acknowledge:
+        raise QuorumLost(f"slot {slot}: on {sorted(agreed)}, {record.acknowledge} endpoints must hold it; try again")
     if membership.read_record() != record:
         raise CommitUnknown(f"slot {slot}: the members changed during the commit; try again")

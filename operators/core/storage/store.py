@@ -55,6 +55,8 @@ class Store:
     def __init__(self, membership: Membership) -> None:
         self.membership = membership
         self._record: Record = membership.read_record()
+        # Named by their bytes, so what was read once is right for ever; a night names some hundreds.
+        self._manifests: dict[str, Manifest] = {}
 
     @property
     def record(self) -> Record:
@@ -110,7 +112,10 @@ class Store:
 
     def manifest(self, digest: str) -> Manifest:
         """Return the manifest of that digest."""
-        return Manifest.decode(get_object(self.membership, self._record, "man", check_digest(digest)))
+        if digest not in self._manifests:
+            data = get_object(self.membership, self._record, "man", check_digest(digest))
+            self._manifests[digest] = Manifest.decode(data)
+        return self._manifests[digest]
 
     def as_input(self, role: str, digest: str) -> Input:
         """Return a manifest of the store as an input of another."""

