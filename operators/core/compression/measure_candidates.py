@@ -10,7 +10,7 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,8 @@ class _Predictions:
     """Index of the predicted label of each row."""
 
     test: Labels
-    train: Labels
+    all: Labels
+    """The test rows, then the train rows where the model was asked for them."""
 
 
 def measure_candidates(
@@ -102,6 +103,7 @@ def _measure(
                 "p99_ms": round(1000 * float(np.percentile(seconds[name], 99)), 3),
                 "accuracy": float((predicted[name].test == np.asarray(test.labels)).mean()),
                 "agreement": _agreement(predicted[PARENT], predicted[name]),
+                "agreement_rows": len(predicted[name].all),
             }
             for name in names
         ],
@@ -126,35 +128,32 @@ def _latencies(models: Mapping[str, Classifier], texts: Sequence[str], warm_up: 
 def _predict(
     models: Mapping[str, Classifier], test: LabelledRows, train: LabelledRows, progress: Progress
 ) -> dict[str, _Predictions]:
-    """Return every model's predictions; the parent's train rows are those of its exported graph, where there is one.
+    """Return every model's predictions on the rows that it is compared on: all, or the test rows for the exported graph.
 
-    The graph was compared with PyTorch logit by logit when it was made, and it answers in half the time.
+    The graph was compared with PyTorch logit by logit when it was made; quantisation is what may change an answer.
     """
-    stands_in = EXPORTED if EXPORTED in models else PARENT
-    order = sorted(models, key=lambda name: name != stands_in)
-    total = len(models) * (len(test.texts) + len(train.texts)) - (len(train.texts) if stands_in != PARENT else 0)
+    splits = {name: [test.texts] if name == EXPORTED else [test.texts, train.texts] for name in models}
+    total = sum(len(texts) for compared in splits.values() for texts in compared)
     predicted: dict[str, _Predictions] = {}
     done = 0
-
-    def labels(name: str, texts: Sequence[str]) -> Labels:
-        nonlocal done
-        logits = models[name].logits(texts, lambda count: progress(done + count, total, f"rows, {name} predicts"))
-        done += len(texts)
-        numbers: Labels = logits.argmax(axis=1)
-        return numbers
-
-    for name in order:
-        # Test rows by themselves: what else lies in a batch moves an int8 model's answers a little.
-        held_out = labels(name, test.texts)
-        seen = predicted[stands_in].train if name == PARENT != stands_in else labels(name, train.texts)
-        predicted[name] = _Predictions(test=held_out, train=seen)
+    for name, compared in splits.items():
+        numbers: list[Labels] = []
+        for texts in compared:
+            # Each split by itself: what else lies in a batch moves an int8 model's answers a little.
+            logits = models[name].logits(texts, _shifted(progress, done, total, f"rows, {name} predicts"))
+            numbers.append(logits.argmax(axis=1))
+            done += len(texts)
+        predicted[name] = _Predictions(test=numbers[0], all=np.concatenate(numbers))
     return predicted
 
 
+def _shifted(progress: Progress, before: int, total: int, note: str) -> Callable[[int], None]:
+    return lambda count: progress(before + count, total, note)
+
+
 def _agreement(parent: _Predictions, candidate: _Predictions) -> float:
-    """Return the part of all rows on which two models predict the same."""
-    same = int((parent.test == candidate.test).sum() + (parent.train == candidate.train).sum())
-    return same / (len(parent.test) + len(parent.train))
+    """Return the part of the rows a candidate was asked on which it predicts what its parent does."""
+    return float((parent.all[: len(candidate.all)] == candidate.all).mean())
 
 
 def _weights(folder: Path) -> Path:
