@@ -128,7 +128,7 @@ def _latencies(models: Mapping[str, Classifier], texts: Sequence[str], warm_up: 
 def _predict(
     models: Mapping[str, Classifier], test: LabelledRows, train: LabelledRows, progress: Progress
 ) -> dict[str, _Predictions]:
-    """Return every model's predictions on the rows that it is compared on: all, or the test rows for the exported graph.
+    """Return every model's predictions on the rows it is compared on: all, or the test rows for the graph.
 
     The graph was compared with PyTorch logit by logit when it was made; quantisation is what may change an answer.
     """
