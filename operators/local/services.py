@@ -93,6 +93,9 @@ def configure(layout: Layout, ports: Ports, credentials: Credentials, dags: Path
     airflow.configure(layout, ports, credentials, dags)
     write_private(layout.run / "caddy.json", json.dumps(caddy.configuration(ports), indent=1))
     storage = seaweedfs.store_settings(ports, credentials).to_json()
+    # For `nightshift --storage-file`, for a restore elsewhere, and for programs of one's own.
+    write_private(layout.secrets / "store.json", storage)
+    write_private(layout.secrets / "backup.json", seaweedfs.backup_settings(ports, credentials).to_json())
     write_private(
         layout.secrets / "serving.env",
         f"{STORAGE_VARIABLE}='{storage}'\n{TOKEN_VARIABLE}='{credentials.serving_token}'\n",
