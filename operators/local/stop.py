@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from operators.core.training.launcher import end_all
 from operators.local.layout import Layout
 from operators.local.supervisor import Supervisor, marked
 
@@ -13,6 +14,8 @@ def stop(layout: Layout) -> bool:
     supervisor = Supervisor(layout)
     if not supervisor.is_up() and not marked(layout):
         return False
+    # A training outlives its task on purpose; the end of the platform is the one thing that ends it.
+    end_all(layout.scratch)
     supervisor.shut_down()
     return True
 

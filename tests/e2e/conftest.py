@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,9 +15,9 @@ from operators.local import ports
 from tests.e2e.bed import Bed
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def make_bed() -> Iterator[Callable[[], Bed]]:
-    """A maker of platforms that are down yet; all of them are ended and removed after the module."""
+    """A maker of platforms that are down yet; all of them are ended and removed after the session."""
     beds: list[Bed] = []
 
     def make() -> Bed:
@@ -31,3 +32,15 @@ def make_bed() -> Iterator[Callable[[], Bed]]:
     for bed in beds:
         bed.stop()
         shutil.rmtree(bed.home, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def bed(make_bed: Callable[[], Bed]) -> Bed:
+    """A platform for the main job, undisturbed."""
+    return make_bed()
+
+
+@pytest.fixture(scope="session")
+def first(bed: Bed) -> dict[str, Any]:
+    """The summary of its first run."""
+    return bed.run()

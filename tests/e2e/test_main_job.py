@@ -1,23 +1,20 @@
-"""The main job through the real scheduler: once, again, by a backfill, and with its processes killed."""
+"""The main job through the real scheduler: once, again, and by a backfill."""
 
 from __future__ import annotations
 
-import os
-import shutil
+import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from typing import Any
 
-import psutil
 import pytest
 
 from operators.core.storage.members import Membership
 from operators.local import supervisor
 from operators.local.layout import REPOSITORY
 from operators.recipes import load_recipe
-from tests.e2e.bed import DAG_ID, DAY, PARAMS, Bed, kill
+from tests.e2e.bed import DAG_ID, DAY, PARAMS, Bed
 from tests.leaks import corpus_search, files_below, objects_of, texts_of
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
@@ -27,18 +24,6 @@ STAGES = (
     "evaluate_compressed",
 )  # fmt: skip
 """Before the gate: pure, so that a second run finds their results."""
-
-
-@pytest.fixture(scope="module")
-def bed(make_bed: Callable[[], Bed]) -> Bed:
-    """A platform that has run the main job once."""
-    return make_bed()
-
-
-@pytest.fixture(scope="module")
-def first(bed: Bed) -> dict[str, Any]:
-    """The first run's summary."""
-    return bed.run()
 
 
 def digests(bed: Bed, run_id: str, tasks: tuple[str, ...]) -> dict[str, Any]:
@@ -80,6 +65,21 @@ def test_no_mail_address_is_left_anywhere(bed: Bed, first: dict[str, Any]):
     assert leaks == {}
 
 
+def test_the_readme_s_script_recomputes_the_accuracy(bed: Bed, first: dict[str, Any]):
+    """From the stored shards and the released model, the summary's figure comes out again."""
+    readme = (REPOSITORY / "README.md").read_text()
+    script = re.search(r"<!-- run by tests/e2e/test_main_job.py -->\n```python\n(.*?)```", readme, re.DOTALL)
+    assert script is not None
+    command = [sys.executable, "-W", "ignore", "-c", script[1]]
+    done = subprocess.run(command, env=bed.environment(), capture_output=True, text=True, timeout=120, check=True)
+    name, value = done.stdout.split()
+    (chosen,) = (one for one in first["candidates"] if one["chosen"])
+
+    assert name == "accuracy"
+    assert float(value) == pytest.approx(first["training"]["compressed_accuracy"], abs=1e-9)
+    assert float(value) == pytest.approx(chosen["accuracy"], abs=1e-9)
+
+
 def test_a_second_run_finds_everything_and_ends_soon(bed: Bed, first: dict[str, Any]):
     """Nothing before the gate is computed again, what is live stays live, and a minute is enough."""
     started = time.monotonic()
@@ -118,47 +118,3 @@ def test_after_stop_no_process_is_left_and_the_ports_are_free(bed: Bed, first: d
 
     assert supervisor.marked(bed.layout) == []
     assert bed.layout.summary.exists()
-
-
-@pytest.fixture(scope="module")
-def second_bed(make_bed: Callable[[], Bed], bed: Bed, first: dict[str, Any]) -> Bed:
-    """Another platform with the same pseudonym key, so that the same mail gives the same data set."""
-    bed.stop()
-    other = make_bed()
-    other.layout.make()
-    shutil.copy2(bed.layout.secrets / "credentials.json", other.layout.secrets / "credentials.json")
-    return other
-
-
-@pytest.mark.slow
-def test_a_killed_rank_changes_nothing_about_the_model(second_bed: Bed, bed: Bed, first: dict[str, Any]):
-    """Training whose rank dies goes on from its checkpoint to the very same weights."""
-    process = second_bed.start_run()
-    rank = second_bed.wait_for("a training rank", lambda: second_bed.ranks()[-1:], process)[0]
-    time.sleep(3)
-    kill(rank)
-    summary = second_bed.finish(process)
-
-    assert first["training"]["manifest"] == summary["training"]["manifest"]
-    assert first["dataset"]["manifest"] == summary["dataset"]["manifest"]
-
-
-@pytest.mark.slow
-def test_a_killed_task_process_is_tried_again_soon_and_the_run_ends(second_bed: Bed):
-    """The task's next try starts within 90 s and takes over what the killed one left."""
-    process = second_bed.start_run(learning_rate=1e-4)
-    rank = second_bed.wait_for("a training rank", lambda: second_bed.ranks()[-1:], process)[0]
-    task: psutil.Process = second_bed.wait_for(
-        "the task's process", lambda: second_bed.task_process("fine_tune"), process
-    )
-    kill(task)
-    killed_at = time.monotonic()
-    survived = rank.is_running()
-    second_bed.wait_for("the second try", lambda: second_bed.task_process("fine_tune"), process)
-    seconds = time.monotonic() - killed_at
-    summary = second_bed.finish(process)
-
-    assert survived
-    assert seconds < 90
-    assert summary["release"] is not None
-    assert os.path.exists(second_bed.layout.summary)
