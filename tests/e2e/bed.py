@@ -131,13 +131,22 @@ class Bed:
 
     def task_process(self, task_id: str) -> psutil.Process | None:
         """Return the process that runs a task now: Airflow titles it with the task instance's id."""
-        ids = [
-            item["id"]
+        ids = [item["id"] for item in self._instances(task_id) if item["state"] == "running"]
+        return next((p for p in self._processes() if any(one in command_of(p) for one in ids)), None)
+
+    def tried_again(self, task_id: str) -> bool:
+        """Say whether a task runs, or has run, for more than the first time."""
+        return any(
+            item["try_number"] > 1 and item["state"] in ("running", "success") for item in self._instances(task_id)
+        )
+
+    def _instances(self, task_id: str) -> list[dict[str, Any]]:
+        return [
+            item
             for run in self.active_runs()
             for item in self.rest.task_instances(DAG_ID, run["dag_run_id"])
-            if item["task_id"] == task_id and item["state"] == "running"
+            if item["task_id"] == task_id
         ]
-        return next((p for p in self._processes() if any(one in command_of(p) for one in ids)), None)
 
     def _processes(self) -> list[psutil.Process]:
         return supervisor.marked(self.layout)

@@ -44,12 +44,12 @@ def kill_task(bed: Bed, task_id: str, process: subprocess.Popen[str]) -> None:
 def seconds_until_tried_again(bed: Bed, task_id: str, process: subprocess.Popen[str]) -> float:
     """Return how long it takes until a killed task's next try runs."""
     killed_at = time.monotonic()
-    bed.wait_for(f"the second try of {task_id}", lambda: bed.task_process(task_id), process)
+    bed.wait_for(f"the second try of {task_id}", lambda: bed.tried_again(task_id), process)
     return time.monotonic() - killed_at
 
 
 def test_a_killed_rank_and_a_killed_task_change_nothing_about_the_model(fresh_bed: Bed, first: dict[str, Any]):
-    """Training goes on from its checkpoint when a rank dies, and goes on at all when the task that waits for it dies."""
+    """Training goes on from its checkpoint when a rank dies, and goes on when the task that waits for it dies."""
     process = fresh_bed.start_run()
     rank = fresh_bed.wait_for("a training rank", lambda: fresh_bed.ranks()[-1:], process)[0]
     time.sleep(3)
