@@ -36,7 +36,7 @@ with DAG(
     params=restore_form(list(recipes)),
     **common,
 ):
-    RestoreOperator(task_id="restore")
+    RestoreOperator(task_id="restore", doc_md=RestoreOperator.doc_md)
 
 with DAG(
     dag_id="roll_back_release",
@@ -46,4 +46,4 @@ with DAG(
     params={"recipe": Param(next(iter(recipes), None), "Whose release goes back.", type="string", enum=list(recipes))},
     **common,
 ):
-    RollBackOperator(task_id="roll_back", recipes=recipes)
+    RollBackOperator(task_id="roll_back", recipes=recipes, doc_md=RollBackOperator.doc_md)

@@ -13,6 +13,7 @@ former release is live again. Any other red task is ours: read its log, then cle
 from pathlib import Path
 
 from airflow.sdk import DAG
+
 from operators.adopt_model import AdoptModelOperator
 from operators.back_up import BackUpOperator
 from operators.compress import CompressOperator
@@ -22,12 +23,11 @@ from operators.evaluate import EvaluateOperator
 from operators.fine_tune import FineTuneOperator
 from operators.gate import GateOperator
 from operators.ingest import IngestOperator
-from operators.publish_dataset import PublishDatasetOperator
-from operators.validate import ValidateOperator
-
 from operators.parameters import trigger_form
-from operators.policies import NIGHTLY, ONE_AT_A_TIME, default_args
+from operators.policies import NIGHTLY, ONE_AT_A_TIME, TRAINING, default_args
+from operators.publish_dataset import PublishDatasetOperator
 from operators.recipes import load_recipes
+from operators.validate import ValidateOperator
 
 for recipe in load_recipes(Path(__file__).parent / "recipes"):
     with DAG(
@@ -42,11 +42,12 @@ for recipe in load_recipes(Path(__file__).parent / "recipes"):
         **ONE_AT_A_TIME,
     ):
         listing = DiscoverOperator(task_id="discover", recipe=recipe).output
-        valid = ValidateOperator.partial(task_id="validate", recipe=recipe).expand(listing=listing).output
-        parts = IngestOperator.partial(task_id="ingest", recipe=recipe).expand(validation=valid).output
+        valid = ValidateOperator.partial(task_id="validate", recipe=recipe, doc_md=ValidateOperator.doc_md)
+        parts = IngestOperator.partial(task_id="ingest", recipe=recipe, doc_md=IngestOperator.doc_md)
+        parts = parts.expand(validation=valid.expand(listing=listing).output).output
         data = PublishDatasetOperator(task_id="publish_dataset", recipe=recipe, parts=parts).output
         base = AdoptModelOperator(task_id="adopt_model", recipe=recipe).output
-        model = FineTuneOperator(task_id="fine_tune", recipe=recipe, dataset=data, base_model=base).output
+        model = FineTuneOperator(task_id="fine_tune", recipe=recipe, dataset=data, base_model=base, **TRAINING).output
         rows = {"recipe": recipe, "dataset": data, "base_model": base}
         proven = EvaluateOperator(task_id="evaluate", model=model, **rows)
         small = CompressOperator(task_id="compress", recipe=recipe, model=model, dataset=data)

@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 
 
 class AdoptModelOperator(StageOperator):
-    """Brings the recipe's base model into the store, proven byte for byte; returns the digest of its manifest.
+    """Brings the recipe's base model into the store, proven byte for byte; returns the digest of its manifest."""
 
+    doc_md = """
     **Triage.** Red: the model's folder lacks a file or holds one whose digest is not the recipe's. Fetch the model
     again; if it is meant to be another one, change the recipe. A retry cannot help.
     """

@@ -18,9 +18,6 @@ if TYPE_CHECKING:
 class EvaluateOperator(StageOperator):
     """Measures a model on the held-out rows beside a linear probe; returns the digest of the evaluation's manifest.
 
-    **Triage.** Red with a `DataError`: the data set has no test rows, or its labels are not the model's; a retry cannot
-    help.
-
     Args:
         recipe: What to do.
         model: Digest of a fine-tuned or compressed model (templated).
@@ -28,6 +25,10 @@ class EvaluateOperator(StageOperator):
         base_model: Digest of the adopted base model that the probe stands on (templated).
     """
 
+    doc_md = """
+    **Triage.** Red with a `DataError`: the data set has no test rows, or its labels are not the model's; a retry cannot
+    help.
+    """
     template_fields: Sequence[str] = ("model", "dataset", "base_model")
 
     def __init__(self, *, recipe: Recipe, model: str, dataset: str, base_model: str, **kwargs: Any) -> None:

@@ -21,16 +21,17 @@ class FineTuneOperator(StageOperator):
     A retry goes on from the last checkpoint, and waits for a training that outlived its killed task instead of starting
     a second.
 
-    **Triage.** `LossDiverged`: lower the learning rate; a retry cannot help. `WorkerLost`: ranks died more often than
-    they are restarted; the log's end says why, out of memory most likely. `StorageError`: the store, or too little
-    local disk.
-
     Args:
         recipe: What to do.
         dataset: Digest of the data set (templated).
         base_model: Digest of the adopted base model (templated).
     """
 
+    doc_md = """
+    **Triage.** `LossDiverged`: lower the learning rate; a retry cannot help. `WorkerLost`: ranks died more often than
+    they are restarted; the log's end says why, out of memory most likely. `StorageError`: the store, or too little
+    local disk.
+    """
     template_fields: Sequence[str] = ("dataset", "base_model")
 
     def __init__(self, *, recipe: Recipe, dataset: str, base_model: str, **kwargs: Any) -> None:

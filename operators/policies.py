@@ -34,11 +34,14 @@ RETRY_POLICY = ExceptionRetryPolicy(
 NIGHTLY = CronDataIntervalTimetable("0 0 * * *", timezone="UTC")
 """A run a night, for the day that has just ended."""
 
+TRAINING: dict[str, Any] = {"pool": ACCELERATORS_POOL, "execution_timeout": timedelta(hours=12)}
+"""What `fine_tune` is given beside the defaults. A training cut off by its time-out goes on at the next try."""
+
 ONE_AT_A_TIME: dict[str, Any] = {
     "start_date": datetime(2000, 1, 1, tzinfo=UTC),
     "catchup": False,
     "max_active_runs": 1,
-    "dagrun_timeout": timedelta(hours=6),
+    "dagrun_timeout": timedelta(hours=23),
 }
 """The start lies early, so that old days can be backfilled."""
 

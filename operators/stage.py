@@ -34,7 +34,7 @@ class StageOperator(BaseOperator):
 
     def __init__(self, *, recipe: Recipe, **kwargs: Any) -> None:
         # The constructor would put None over the notes that each operator's class has.
-        kwargs.setdefault("doc_md", inspect.cleandoc(getattr(type(self), "doc_md", None) or "") or None)
+        kwargs.setdefault("doc_md", inspect.cleandoc(type(self).doc_md or ""))
         super().__init__(**kwargs)
         self.recipe = recipe
         self.account: dict[str, Any] = {}
