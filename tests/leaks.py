@@ -20,6 +20,9 @@ from operators.core.sources.landing import decode_rows
 from operators.core.sources.spec import SourceSpec
 from operators.core.storage.members import Membership
 
+PARQUET, ZSTD, SQLITE = b"PAR1", b"\x28\xb5\x2f\xfd", b"SQLite format 3\0"
+DECODED = (PARQUET, ZSTD)
+
 
 class AddressSearch:
     """Finds known addresses in text, whatever their case, in time linear in the text."""
@@ -31,6 +34,15 @@ class AddressSearch:
         for address in self.known:
             at = address.index("@")
             self._by_domain[address[at : at + 3]].append((at, address))
+
+    def found_in(self, data: bytes) -> set[str]:
+        """Return the known addresses that stand in what some bytes say.
+
+        In weights any three characters stand somewhere by chance: what is no text is searched for eight or more.
+        """
+        shortest = 8 if b"\0" in data and data[:4] not in DECODED and data[:16] != SQLITE else 0
+        hits = set().union(*(self.found(text) for text in texts_of(data)))
+        return {address for address in hits if len(address) >= shortest}
 
     def found(self, text: str) -> set[str]:
         """Return the known addresses that stand in a text."""
@@ -68,14 +80,15 @@ def corpus_search(landing: Path, source: SourceSpec) -> AddressSearch:
 
 def texts_of(data: bytes) -> Iterator[str]:
     """Yield what some bytes say: all columns of Parquet, the content of zstd, the rows of SQLite, else the bytes."""
-    if data[:4] == b"PAR1":
+    if data[:4] == PARQUET:
         for column in pq.read_table(io.BytesIO(data)).columns:
             yield from map(str, column.to_pylist())
-    elif data[:4] == b"\x28\xb5\x2f\xfd":
+    elif data[:4] == ZSTD:
         yield from texts_of(zstandard.ZstdDecompressor().stream_reader(data).read())
-    elif data[:16] == b"SQLite format 3\0":
+    elif data[:16] == SQLITE:
         database = sqlite3.connect(":memory:")
-        database.deserialize(data)
+        # Bytes 18 and 19 ask for a second file, the write-ahead log, which memory has not; it is searched by itself.
+        database.deserialize(data[:18] + b"\x01\x01" + data[20:])
         yield from database.iterdump()
         database.close()
     else:
