@@ -17,7 +17,7 @@ unexport PYTHONDONTWRITEBYTECODE
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 export NIGHTSHIFT_HOME NIGHTSHIFT_PORT_BASE
 
-.PHONY: help setup run status stop clean backfill test lint test-faults test-e2e test-gpu lock
+.PHONY: help setup run status stop clean backfill test lint test-faults test-e2e lock
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,7 +43,8 @@ backfill: $(STAMP) ## Run the days FROM= to TO=, both inclusive (RECIPE=mail_tri
 	@$(BIN)/python -m operators.local.backfill --from "$(FROM)" --to "$(TO)" $(if $(RECIPE),--recipe "$(RECIPE)") $(PARAMS:%=--param "%")
 
 test: $(STAMP) ## What CI runs: default and integration tests, a fixed share of faults and e2e
-	@$(BIN)/python -m pytest -m "not slow and not gpu"
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not e2e and not slow"
+	$(BIN)/python -m pytest -q -m "e2e and not slow"
 
 lint: $(STAMP) ## Style, types and the direction of imports
 	@$(BIN)/ruff check .
@@ -56,9 +57,6 @@ test-faults: $(STAMP) ## Every fault test
 
 test-e2e: $(STAMP) ## Every test of the whole platform
 	@$(BIN)/python -m pytest -m e2e
-
-test-gpu: $(STAMP) ## Tests that need an accelerator
-	@$(BIN)/python -m pytest -m gpu
 
 lock: $(STAMP) ## Resolve requirements.lock anew from pyproject.toml
 	@$(BIN)/uv pip compile pyproject.toml --python 3.11 --extra airflow --extra local --extra dev \

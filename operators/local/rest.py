@@ -23,7 +23,9 @@ class AirflowRest:
     def __init__(self, url: str, user: str, password: str, patience_seconds: float = PATIENCE_SECONDS) -> None:
         self._login = {"username": user, "password": password}
         self._patience_seconds = patience_seconds
-        self._http = httpx.Client(base_url=url, timeout=20, trust_env=False)
+        # No connection is kept: nobody has to remember to close this, and on loopback a new one costs nothing.
+        alone = httpx.Limits(max_keepalive_connections=0)
+        self._http = httpx.Client(base_url=url, timeout=20, trust_env=False, limits=alone)
 
     @classmethod
     def of(cls, ports: Ports, credentials: Credentials) -> AirflowRest:

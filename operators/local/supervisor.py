@@ -75,16 +75,19 @@ class Supervisor:
     """A client of one platform's supervisord."""
 
     def __init__(self, layout: Layout) -> None:
+        self.layout = layout
+
+    def _call(self, method: str, *arguments: Any) -> Any:
         from supervisor.xmlrpc import SupervisorTransport
 
-        self.layout = layout
-        transport = SupervisorTransport(None, None, f"unix://{socket_path(layout)}")
-        self._rpc: Any = xmlrpc.client.ServerProxy("http://127.0.0.1", transport=transport).supervisor
+        transport = SupervisorTransport(None, None, f"unix://{socket_path(self.layout)}")
+        with xmlrpc.client.ServerProxy("http://127.0.0.1", transport=transport) as proxy:
+            return getattr(proxy.supervisor, method)(*arguments)
 
     def is_up(self) -> bool:
         """Say whether supervisord answers."""
         try:
-            return bool(self._rpc.getState()["statename"] == "RUNNING")
+            return bool(self._call("getState")["statename"] == "RUNNING")
         except UNREACHABLE:
             return False
 
@@ -127,30 +130,30 @@ class Supervisor:
     def states(self) -> dict[str, str]:
         """Return each service's state in supervisord's words (`RUNNING`, `BACKOFF`, ...); empty when it is down."""
         try:
-            return {item["name"]: item["statename"] for item in self._rpc.getAllProcessInfo()}
+            return {item["name"]: item["statename"] for item in self._call("getAllProcessInfo")}
         except UNREACHABLE:
             return {}
 
     def process_id(self, name: str) -> int:
         """Return a service's process id, 0 while it has none."""
-        return int(self._rpc.getProcessInfo(name)["pid"])
+        return int(self._call("getProcessInfo", name)["pid"])
 
     def start(self, names: Iterable[str]) -> None:
         """Start these services where they do not run; returns at once."""
         for name in names:
             with contextlib.suppress(xmlrpc.client.Fault):  # it runs already
-                self._rpc.startProcess(name, False)
+                self._call("startProcess", name, False)
 
     def stop(self, names: Iterable[str]) -> None:
         """Stop these services; returns when their processes are gone."""
         for name in names:
             with contextlib.suppress(xmlrpc.client.Fault):  # it does not run
-                self._rpc.stopProcess(name, True)
+                self._call("stopProcess", name, True)
 
     def shut_down(self) -> None:
         """End every service and supervisord, and whatever their processes left behind, in whichever group it is."""
         with contextlib.suppress(*UNREACHABLE):
-            self._rpc.shutdown()
+            self._call("shutdown")
         deadline = time.monotonic() + 30
         while self.is_up() and time.monotonic() < deadline:
             time.sleep(0.1)

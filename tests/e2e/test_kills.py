@@ -14,7 +14,7 @@ import pytest
 
 from tests.e2e.bed import Bed, FaultDidNotFire, kill
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.e2e, pytest.mark.faults, pytest.mark.timeout(1800)]
 
 SERVICES = ("server-1", "scheduler", "api-server", "store-2", "store-1")
 TASKS = (
