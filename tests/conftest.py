@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from operators.core.settings import EndpointSettings, StorageSettings
 from operators.core.storage import Store, initialise, open_store
+
+
+@pytest.fixture
+def short_path() -> Iterator[Path]:
+    """A folder with a short name: pytest's own are too long for the Unix socket of a platform."""
+    with tempfile.TemporaryDirectory(prefix="ns-") as folder:
+        yield Path(folder)
 
 
 @pytest.fixture

@@ -140,15 +140,15 @@ def test_a_backup_is_restored_from_the_command_line(run: Run, store: Store, rele
 
 
 def test_without_a_platform_the_message_says_what_to_do(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, short_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """No settings anywhere: status 2, and no folder is made."""
     monkeypatch.delenv("NIGHTSHIFT_STORAGE", raising=False)
-    monkeypatch.setenv("NIGHTSHIFT_HOME", str(tmp_path / "none"))
+    monkeypatch.setenv("NIGHTSHIFT_HOME", str(short_path / "none"))
 
     assert main(["ls", "streams"]) == 2
     assert "make run" in capsys.readouterr().err
-    assert not (tmp_path / "none").exists()
+    assert not (short_path / "none").exists()
 
 
 def test_secrets_are_not_repeated_by_errors(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -20,9 +20,9 @@ PLACED = ports.wanted_ports({ports.BASE_VARIABLE: "20000"})
 
 
 @pytest.fixture
-def layout(tmp_path: Path) -> Layout:
+def layout(short_path: Path) -> Layout:
     """An empty platform's folders."""
-    layout = Layout(home=tmp_path / "h")
+    layout = Layout(home=short_path / "h")
     layout.make()
     return layout
 

@@ -68,9 +68,9 @@ def test_a_free_base_has_a_whole_free_block():
     ports.check_free(ports.wanted_ports({ports.BASE_VARIABLE: str(base)}))
 
 
-def test_recorded_ports_rule_over_the_environment(tmp_path: Path):
+def test_recorded_ports_rule_over_the_environment(short_path: Path):
     """`status` and `stop` find a running platform where it is, not where the shell would put a new one."""
-    layout = Layout(home=tmp_path / "h")
+    layout = Layout(home=short_path / "h")
     layout.make()
     placed = ports.wanted_ports({ports.BASE_VARIABLE: "21000"})
     ports.save(layout, placed)
