@@ -6,7 +6,7 @@ import random
 import shutil
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import psutil
@@ -25,7 +25,7 @@ SEED = 20020926
 
 
 @pytest.fixture
-def fresh_bed(make_bed: Callable[[], Bed], bed: Bed, first: dict[str, Any]) -> Bed:
+def fresh_bed(make_bed: Callable[[], Bed], bed: Bed, first: dict[str, Any]) -> Iterator[Bed]:
     """An empty platform with the pseudonym key of the first, so that the same mail gives the same data set."""
     bed.stop()
     other = make_bed()

@@ -152,9 +152,13 @@ def test_the_next_backup_mends_a_damaged_one(store: Store, backup: Store, tmp_pa
     release = make_release(store, "2002-09-01", b"one")
     saved = back_up(store, backup, release=release, spec=SPEC)
     piece = next(iter(objects(closure(store, [release]))))
-    next(path for path in files_of(backup) if path.name == piece).write_bytes(b"rotten")
+    copy = next(path for path in files_of(backup) if path.name == piece)
+    sound = copy.read_bytes()
+    copy.write_bytes(b"rotten")
     back_up(store, backup, release=release, spec=SPEC)
-    restore_release(backup, new_store(tmp_path / "target", 1, 1), saved.digest)
+
+    assert sound == copy.read_bytes()
+    assert restore_release(backup, new_store(tmp_path / "target", 1, 1), saved.digest)
 
 
 def test_nothing_is_announced_when_the_store_lost_something(store: Store, backup: Store) -> None:
