@@ -14,7 +14,7 @@ import pytest
 
 from tests.e2e.bed import Bed, FaultDidNotFire, kill
 
-pytestmark = [pytest.mark.e2e, pytest.mark.faults, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.e2e, pytest.mark.faults, pytest.mark.slow, pytest.mark.timeout(1800)]
 
 SERVICES = ("server-1", "scheduler", "api-server", "store-2", "store-1")
 TASKS = (
@@ -68,7 +68,6 @@ def test_a_killed_rank_and_a_killed_task_change_nothing_about_the_model(fresh_be
     assert first["dataset"]["manifest"] == summary["dataset"]["manifest"]
 
 
-@pytest.mark.slow
 def test_every_service_may_be_killed_during_a_run(fresh_bed: Bed, first: dict[str, Any]):
     """A killed service has a new process within 10 s; the run ends with the same model."""
     moments = random.Random(SEED)
@@ -94,7 +93,6 @@ def test_every_service_may_be_killed_during_a_run(fresh_bed: Bed, first: dict[st
     assert first["training"]["manifest"] == summary["training"]["manifest"]
 
 
-@pytest.mark.slow
 def test_every_task_may_be_killed_once(fresh_bed: Bed, first: dict[str, Any]):
     """Each task is tried again within 90 s of its death, and the run ends with the same model."""
     process = fresh_bed.start_run()
@@ -108,7 +106,6 @@ def test_every_task_may_be_killed_once(fresh_bed: Bed, first: dict[str, Any]):
     assert first["training"]["manifest"] == summary["training"]["manifest"]
 
 
-@pytest.mark.slow
 def test_an_endpoint_that_is_not_primary_may_stay_away(fresh_bed: Bed, first: dict[str, Any]):
     """With one of three endpoints down from the start, the whole run succeeds on the other two."""
     process = fresh_bed.start_run()
