@@ -98,7 +98,7 @@ def texts_of(data: bytes) -> Iterator[str]:
 def objects_of(membership: Membership) -> Iterator[tuple[str, bytes]]:
     """Yield every key of every endpoint, with its bytes."""
     for endpoint in membership.endpoints.values():
-        for key in endpoint.list(""):
+        for key, _, _ in endpoint.list(""):
             data = endpoint.get(key)
             assert data is not None, f"{key} vanished from {endpoint.name}"
             yield f"{endpoint.name}:{key}", data

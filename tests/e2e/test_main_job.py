@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from operators.core.storage.members import Membership
+from operators.core.storage.members import open_members
 from operators.local import supervisor
 from operators.local.layout import REPOSITORY
 from operators.recipes import load_recipe
@@ -55,7 +55,7 @@ def test_no_mail_address_is_left_anywhere(bed: Bed, first: dict[str, Any]):
     """No address of the mails stands in any object of any endpoint, in logs, XComs or Data Docs."""
     search = corpus_search(bed.layout.landing, load_recipe(REPOSITORY / "dags" / "recipes" / "mail_triage.py").source)
     kept = [
-        *(item for settings in bed.stores() for item in objects_of(Membership(settings))),
+        *(item for settings in bed.stores() for item in objects_of(open_members(settings))),
         *files_below(bed.layout.log, bed.layout.data_docs, bed.layout.servers),
         *((str(path), path.read_bytes()) for path in bed.layout.airflow.glob("airflow.db*")),
     ]

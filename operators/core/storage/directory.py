@@ -7,7 +7,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from operators.core.storage.endpoint import EndpointAway, check_key
+from operators.core.storage.endpoint import EndpointAway, Listed, check_key
 
 _INCOMING = "incoming"
 
@@ -64,15 +64,39 @@ class DirectoryEndpoint:
         except OSError as error:
             raise EndpointAway(f"endpoint {self.name}: cannot read {key}: {error}") from error
 
-    def list(self, prefix: str) -> list[str]:
-        """Return every key below the prefix, sorted."""
+    def list(self, prefix: str, *, after: str = "", limit: int | None = None) -> list[Listed]:
+        """Return the keys below the prefix, in the order of their names."""
         self._check_folder()
         top = self.folder / prefix.rstrip("/")
+        found = []
         try:
-            found = [path.relative_to(self.folder) for path in top.rglob("*") if path.is_file()]
+            for path in top.rglob("*"):
+                key = path.relative_to(self.folder).as_posix()
+                if key > after and not key.startswith(f"{_INCOMING}/") and path.is_file():
+                    state = path.stat()
+                    found.append(Listed(key, state.st_size, state.st_mtime))
         except OSError as error:
             raise EndpointAway(f"endpoint {self.name}: cannot list {prefix}: {error}") from error
-        return sorted(path.as_posix() for path in found if path.parts[0] != _INCOMING)
+        return sorted(found)[:limit]
+
+    def delete(self, key: str) -> None:
+        """Unlink the file and flush its folder."""
+        path = self._path(key)
+        self._check_folder()
+        try:
+            path.unlink(missing_ok=True)
+            if path.parent.is_dir():
+                _sync_folder(path.parent)
+        except OSError as error:
+            raise EndpointAway(f"endpoint {self.name}: cannot delete {key}: {error}") from error
+
+    def clock(self) -> float:
+        """Return the file system's time: that of a file made now."""
+        try:
+            with tempfile.TemporaryFile(dir=self.folder) as handle:
+                return os.fstat(handle.fileno()).st_mtime
+        except OSError as error:
+            raise EndpointAway(f"endpoint {self.name}: cannot tell its time: {error}") from error
 
     def _path(self, key: str) -> Path:
         return self.folder / check_key(key)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 from operators.core.errors import StorageError
 from operators.core.settings import EndpointSettings
@@ -17,6 +17,15 @@ Answer = TypeVar("Answer")
 
 class EndpointAway(StorageError):
     """An endpoint did not answer, or refused; what was asked may still have taken effect."""
+
+
+class Listed(NamedTuple):
+    """One key of a listing."""
+
+    key: str
+    bytes: int
+    modified: float
+    """When it was last written, in seconds since 1970 by the endpoint's clock; whole seconds on S3."""
 
 
 class Endpoint(Protocol):
@@ -36,8 +45,20 @@ class Endpoint(Protocol):
     def size(self, key: str) -> int | None:
         """Return the stored size in bytes, None where the key is absent."""
 
-    def list(self, prefix: str) -> list[str]:
-        """Return every key that starts with `prefix` (which ends with `/`), sorted."""
+    def list(self, prefix: str, *, after: str = "", limit: int | None = None) -> list[Listed]:
+        """Return the keys that start with `prefix` (which ends with `/` or is empty), in the order of their names.
+
+        Args:
+            prefix: Where to look.
+            after: Only keys whose names come after this one.
+            limit: At most that many, the first ones.
+        """
+
+    def delete(self, key: str) -> None:
+        """Hold nothing under the key, whatever was there before. Only the collector calls this."""
+
+    def clock(self) -> float:
+        """Return the endpoint's own time, in seconds since 1970: what `Listed.modified` is measured by."""
 
 
 def check_key(key: str) -> str:
@@ -62,8 +83,18 @@ def open_endpoint(settings: EndpointSettings) -> Endpoint:
     return S3Endpoint(settings)
 
 
-class Round:
-    """Asks several endpoints the same thing at once and keeps the answers of those that gave one."""
+class Round(Protocol):
+    """How several endpoints are asked at once: threads, or the simulator's scheduler."""
+
+    def ask(self, endpoints: Iterable[Endpoint], question: Callable[[Endpoint], Answer]) -> dict[str, Answer]:
+        """Return the answers by endpoint name; an endpoint that is away is left out."""
+
+    def close(self) -> None:
+        """End what answers the questions; one still open is waited for."""
+
+
+class ThreadRound:
+    """Asks each endpoint in a thread."""
 
     def __init__(self, size: int) -> None:
         self._pool = ThreadPoolExecutor(max_workers=2 * size, thread_name_prefix="endpoint")

@@ -33,7 +33,7 @@ def _keys(store: Store, folder: str) -> set[str]:
 
     def listed(endpoint: Endpoint, line: Member) -> list[str]:
         prefix = f"{line.incarnation}/"
-        return [key.removeprefix(prefix) for key in endpoint.list(prefix + folder)]
+        return [found.key.removeprefix(prefix) for found in endpoint.list(prefix + folder)]
 
     views = store.membership.ask_counted(store.record, listed)
     if len(views) < store.record.quorum:

@@ -7,15 +7,16 @@ rules.
 from __future__ import annotations
 
 import json
-import uuid
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
-from typing import TypeVar
+from random import Random, SystemRandom
+from typing import NamedTuple, TypeVar
 
 from operators.core.errors import QuorumLost, StorageError
 from operators.core.manifest import FORMAT, canonical
 from operators.core.settings import StorageSettings
-from operators.core.storage.endpoint import Endpoint, EndpointAway, Round, open_endpoint
+from operators.core.storage.endpoint import Endpoint, EndpointAway, Round, ThreadRound, open_endpoint
 
 IDENTITY_KEY = "identity.json"
 Answer = TypeVar("Answer")
@@ -30,6 +31,10 @@ class Member:
     """Identity given once, by `nightshift init` or a resync."""
     incarnation: str
     """Prefix of all its keys; a wiped endpoint starts a new one."""
+
+    def is_line_of(self, identity: tuple[str, str] | None) -> bool:
+        """Say whether an endpoint of that identity is the one that this line means."""
+        return identity == (self.endpoint, self.incarnation)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,13 +64,17 @@ class Record:
         """N-W+1: any that many endpoints meet every acknowledged write."""
         return len(self.members) - self.acknowledge + 1
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the endpoints, in the order of their lines."""
+        return tuple(member.name for member in self.members)
+
     def line(self, name: str) -> Member:
         """Return an endpoint's line."""
         return next(member for member in self.members if member.name == name)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class View:
+class View(NamedTuple):
     """What one endpoint says of the store's members."""
 
     record: Record | None
@@ -73,14 +82,15 @@ class View:
     identity: tuple[str, str] | None
     """Read after the record."""
 
-    def counts_as(self, line: Member) -> bool:
-        """Say whether the endpoint is the one that a line means."""
-        return self.identity == (line.endpoint, line.incarnation)
-
 
 def term_key(term: int) -> str:
     """Return the last part of a slot's key: sortable as text."""
     return f"{term:012d}"
+
+
+def encode_identity(endpoint: str, incarnation: str) -> bytes:
+    """Return the bytes of `identity.json`."""
+    return canonical({"format": FORMAT, "endpoint": endpoint, "incarnation": incarnation})
 
 
 def read_identity(endpoint: Endpoint) -> tuple[str, str] | None:
@@ -93,24 +103,40 @@ def read_identity(endpoint: Endpoint) -> tuple[str, str] | None:
 
 
 class Membership:
-    """The endpoints of a store and the record that rules them."""
+    """The endpoints of a store, the record that rules them, and the only clock and random source the protocol uses."""
 
-    def __init__(self, settings: StorageSettings) -> None:
-        self.endpoints: dict[str, Endpoint] = {item.name: open_endpoint(item) for item in settings.endpoints}
-        self.acknowledge = settings.acknowledge
-        self.round = Round(len(self.endpoints))
-        self._views: dict[str, tuple[str, View]] = {}
+    def __init__(
+        self,
+        endpoints: Iterable[Endpoint],
+        acknowledge: int,
+        *,
+        around: Round,
+        clock: Callable[[], float] = time.time,
+        random: Random | None = None,
+    ) -> None:
+        """Bring them together.
+
+        Args:
+            endpoints: In the order in which files are read: nearest first.
+            acknowledge: W of a store that is yet to be made; a made one has it in its record.
+            around: How several endpoints are asked at once.
+            clock: Seconds since 1970.
+            random: Where identities and pin names come from; None for the operating system's.
+        """
+        self.endpoints = {endpoint.name: endpoint for endpoint in endpoints}
+        self.acknowledge = acknowledge
+        self.round = around
+        self.clock = clock
+        self.random = random or SystemRandom()
+        self._known: dict[str, tuple[str, View]] = {}
 
     def ask_counted(self, record: Record, question: Callable[[Endpoint, Member], Answer]) -> dict[str, Answer]:
-        """Return the answers of the endpoints whose identity, read after the answer, equals their line."""
-
-        def both(endpoint: Endpoint) -> tuple[Answer, bool]:
-            line = record.line(endpoint.name)
-            answer = question(endpoint, line)
-            return answer, read_identity(endpoint) == (line.endpoint, line.incarnation)
-
-        listed = [self.endpoints[member.name] for member in record.members if member.name in self.endpoints]
-        return {name: answer for name, (answer, counts) in self.round.ask(listed, both).items() if counts}
+        """Return the answers of the endpoints whose identity, read after *all* answers, equals their line."""
+        lines = {line.name: line for line in record.members if line.name in self.endpoints}
+        asked = [self.endpoints[name] for name in lines]
+        answers = self.round.ask(asked, lambda endpoint: question(endpoint, lines[endpoint.name]))
+        identities = self.round.ask([self.endpoints[name] for name in answers], read_identity)
+        return {name: answers[name] for name, identity in identities.items() if lines[name].is_line_of(identity)}
 
     def read_record(self) -> Record:
         """Return the record that rules: the highest that any N-W+1 endpoints hold, copied to W first.
@@ -119,61 +145,94 @@ class Membership:
             QuorumLost: Too few endpoints answer, or the highest record cannot be brought to W.
         """
         views = self.views()
-        records = {view.record for view in views.values() if view.record is not None}
-        if not records:
-            hint = "run `nightshift init`" if len(views) == len(self.endpoints) else "bring the endpoints back"
-            raise QuorumLost(f"no member record on {sorted(views)} (asked {sorted(self.endpoints)}): {hint}")
-        top = max(record.term for record in records)
-        candidates = [record for record in records if record.term == top]
-        for record in sorted(candidates, key=lambda item: (-len(_counted(item, views)), item.encode())):
+        for record in candidates(views):
             if self._complete(record, views):
                 return record
+        if not any(view.record for view in views.values()):
+            hint = "run `nightshift init`" if len(views) == len(self.endpoints) else "bring the endpoints back"
+            raise QuorumLost(f"no member record on {sorted(views)} (asked {sorted(self.endpoints)}): {hint}")
+        top = candidates(views)[0]
         raise QuorumLost(
-            f"member record {top} is not on {self.acknowledge} endpoints that count; answering: {sorted(views)}. "
+            f"member record {top.term} is not on {top.acknowledge} endpoints that count; answering: {sorted(views)}. "
             "Bring the missing endpoints back, or resync a wiped one"
         )
 
     def views(self) -> dict[str, View]:
-        """Return what the endpoints that answer say of the members now."""
-        return self.round.ask(self.endpoints.values(), self._view)
+        """Return what the endpoints that answer say of the members now, their identities read after all records."""
+        found = self.round.ask(self.endpoints.values(), self._newest)
+        identities = self.round.ask([self.endpoints[name] for name in found], read_identity)
+        views: dict[str, View] = {}
+        for name, identity in identities.items():
+            key, record, read_under = found[name]
+            if read_under is not None and read_under != identity:
+                # What was remembered is of another life of this endpoint: it does not answer this time.
+                del self._known[name]
+                continue
+            views[name] = View(record=record, identity=identity)
+            if record is not None and identity is not None:
+                self._known[name] = (key, views[name])
+        return views
 
-    def _view(self, endpoint: Endpoint) -> View:
-        keys = endpoint.list("member/")
-        newest = keys[-1] if keys else ""
-        key, known = self._views.get(endpoint.name, ("", None))
-        # A record is written once in the life of an endpoint: under the identity it was read with, it is the same.
-        if known is not None and known.identity and key == newest and read_identity(endpoint) == known.identity:
-            return known
+    def _newest(self, endpoint: Endpoint) -> tuple[str, Record | None, tuple[str, str] | None]:
+        """Return (key, record, identity it was remembered under); a record is written once in an endpoint's life."""
+        listed = endpoint.list("member/")
+        newest = listed[-1].key if listed else ""
+        key, known = self._known.get(endpoint.name, ("", None))
+        if known is not None and key == newest:
+            return newest, known.record, known.identity
         data = endpoint.get(newest) if newest else None
-        # The identity is read last: an endpoint wiped in between must not count with what it held before.
-        view = View(record=None if data is None else Record.decode(data), identity=read_identity(endpoint))
-        if view.record is not None:
-            self._views[endpoint.name] = (newest, view)
-        return view
+        return newest, None if data is None else Record.decode(data), None
 
     def _complete(self, record: Record, views: Mapping[str, View]) -> bool:
         """Return whether W endpoints that count hold the record, copying it to those that lack it."""
-        counted = _counted(record, views)
+        counted = counting(record, views)
         if len(counted) < record.quorum:
             return False
         if sum(views[name].record == record for name in counted) >= record.acknowledge:
             return True
-        return len(self.put_record(record)) >= record.acknowledge
+        return self.propose(record) == record
 
-    def put_record(self, record: Record) -> set[str]:
-        """Put a record, if absent, on every endpoint; return those that count and hold it."""
+    def propose(self, record: Record) -> Record | None:
+        """Put a record, if absent, on every endpoint; return what W that count hold under its term, None where none.
 
-        def offer(endpoint: Endpoint, _line: Member) -> bytes | None:
+        Terms are ballots: another's record may have the number, and some have nobody's.
+        """
+
+        def offer(endpoint: Endpoint) -> bytes | None:
             key = f"member/{term_key(record.term)}"
             endpoint.put_if_absent(key, record.encode())
             return endpoint.get(key)
 
-        return {name for name, held in self.ask_counted(record, offer).items() if held == record.encode()}
+        held = self.round.ask(self.endpoints.values(), offer)
+        identities = self.round.ask([self.endpoints[name] for name in held], read_identity)
+        for data in sorted({data for data in held.values() if data is not None}):
+            offered = Record.decode(data)
+            holders = [name for name in identities if held[name] == data and name in offered.names]
+            if sum(offered.line(name).is_line_of(identities[name]) for name in holders) >= offered.acknowledge:
+                return offered
+        return None
 
 
-def _counted(record: Record, views: Mapping[str, View]) -> list[str]:
+def open_members(settings: StorageSettings) -> Membership:
+    """Return the members that the settings name; nothing is contacted yet."""
+    endpoints = [open_endpoint(item) for item in settings.endpoints]
+    return Membership(endpoints, settings.acknowledge, around=ThreadRound(len(endpoints)))
+
+
+def candidates(views: Mapping[str, View]) -> list[Record]:
+    """Return the records of the highest term that was seen, the one whose lines most endpoints match first.
+
+    The first is also what a new record is made from where none of them rules.
+    """
+    records = {view.record for view in views.values() if view.record is not None}
+    top = max((record.term for record in records), default=0)
+    highest = [record for record in records if record.term == top]
+    return sorted(highest, key=lambda record: (-len(counting(record, views)), record.encode()))
+
+
+def counting(record: Record, views: Mapping[str, View]) -> list[str]:
     """Return the endpoints that count under a record; one that lacks the record itself counts and is given it."""
-    return [line.name for line in record.members if line.name in views and views[line.name].counts_as(line)]
+    return [line.name for line in record.members if line.name in views and line.is_line_of(views[line.name].identity)]
 
 
 def initialise(settings: StorageSettings) -> Record:
@@ -185,10 +244,15 @@ def initialise(settings: StorageSettings) -> Record:
     Raises:
         StorageError: An endpoint is away.
     """
-    membership = Membership(settings)
+    membership = open_members(settings)
     for endpoint in membership.endpoints.values():
         if hasattr(endpoint, "create_bucket"):
             endpoint.create_bucket()
+    return found_store(membership)
+
+
+def found_store(membership: Membership) -> Record:
+    """Give each endpoint its identity and write the first record, unless there is one."""
     views = membership.views()
     if any(view.record for view in views.values()):
         return membership.read_record()
@@ -196,16 +260,19 @@ def initialise(settings: StorageSettings) -> Record:
     if missing:
         raise EndpointAway(f"a new store needs all its endpoints, {missing} did not answer")
     # A crash between identities and the first record leaves identities behind: they are taken up, not refused.
-    members = tuple(_give_identity(endpoint) for endpoint in membership.endpoints.values())
-    first = Record(term=1, members=members, primary=members[0].name, acknowledge=settings.acknowledge)
-    membership.put_record(first)
+    members = tuple(_give_identity(membership, endpoint) for endpoint in membership.endpoints.values())
+    membership.propose(Record(term=1, members=members, primary=members[0].name, acknowledge=membership.acknowledge))
     return membership.read_record()
 
 
-def _give_identity(endpoint: Endpoint) -> Member:
-    fresh = {"format": FORMAT, "endpoint": uuid.uuid4().hex, "incarnation": uuid.uuid4().hex[:12]}
-    endpoint.put_if_absent(IDENTITY_KEY, canonical(fresh))
+def _give_identity(membership: Membership, endpoint: Endpoint) -> Member:
+    endpoint.put_if_absent(IDENTITY_KEY, encode_identity(new_name(membership.random), new_name(membership.random)))
     identity = read_identity(endpoint)
     if identity is None:
         raise EndpointAway(f"endpoint {endpoint.name} does not keep its identity")
     return Member(name=endpoint.name, endpoint=identity[0], incarnation=identity[1])
+
+
+def new_name(random: Random) -> str:
+    """Return 24 hexadecimal digits that nobody else has drawn."""
+    return f"{random.getrandbits(96):024x}"

@@ -13,6 +13,7 @@ from operators.core.storage.endpoint import Endpoint, EndpointAway
 from operators.core.storage.members import Member, Membership, Record
 
 SMALL_BYTES = 1024 * 1024
+CONTENT = ("obj/", "man/")
 
 log = logging.getLogger(__name__)
 
@@ -20,6 +21,16 @@ log = logging.getLogger(__name__)
 def object_key(kind: str, digest: str) -> str:
     """Return the key of a file (`obj`) or a manifest (`man`), below an incarnation."""
     return f"{kind}/{digest[:2]}/{digest}"
+
+
+def is_content(key: str) -> bool:
+    """Say whether a key (without its incarnation) is named by the SHA-256 of its bytes."""
+    return key.startswith(CONTENT)
+
+
+def matches(key: str, data: bytes) -> bool:
+    """Say whether bytes are those that a content key names."""
+    return hashlib.sha256(data).hexdigest() == key.rsplit("/", 1)[1]
 
 
 def put_object(membership: Membership, record: Record, kind: str, digest: str, data: bytes | Path) -> set[str]:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import base64
 import functools
 import hashlib
+from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +19,12 @@ from aiobotocore.session import AioSession
 from fsspec.asyn import sync
 
 from operators.core.settings import EndpointSettings
-from operators.core.storage.endpoint import EndpointAway, check_key
+from operators.core.storage.endpoint import EndpointAway, Listed, check_key
 
 _TRIES = 2
 _TIMEOUTS_SECONDS = {"connect_timeout": 3, "read_timeout": 30}
 _LARGEST_PUT_BYTES = 5 * 1024**3
+_PAGE_KEYS = 1000
 
 
 @functools.cache
@@ -100,19 +103,36 @@ class S3Endpoint:
         except Exception as error:
             raise self._away(f"cannot look up {key}", error) from error
 
-    def list(self, prefix: str) -> list[str]:
-        """Return every key below the prefix, page by page, past every cache."""
-        keys: list[str] = []
-        token: dict[str, str] = {}
+    def list(self, prefix: str, *, after: str = "", limit: int | None = None) -> list[Listed]:
+        """Return the keys below the prefix, page by page, past every cache."""
+        found: list[Listed] = []
+        more: dict[str, Any] = {"StartAfter": after} if after else {}
+        if limit is not None:
+            more["MaxKeys"] = min(limit, _PAGE_KEYS)
         while True:
             try:
-                page = self._files.call_s3("list_objects_v2", Bucket=self._bucket, Prefix=prefix, **token)
+                page = self._files.call_s3("list_objects_v2", Bucket=self._bucket, Prefix=prefix, **more)
             except Exception as error:
                 raise self._away(f"cannot list {prefix}", error) from error
-            keys += [item["Key"] for item in page.get("Contents", [])]
-            if not page.get("IsTruncated"):
-                return sorted(keys)
-            token = {"ContinuationToken": page["NextContinuationToken"]}
+            found += [_listed(item) for item in page.get("Contents", [])]
+            if not page.get("IsTruncated") or (limit is not None and len(found) >= limit):
+                return sorted(found)[:limit]
+            more["ContinuationToken"] = page["NextContinuationToken"]
+
+    def delete(self, key: str) -> None:
+        """Delete the object; one that is not there is no error."""
+        try:
+            self._files.call_s3("delete_object", Bucket=self._bucket, Key=check_key(key))
+        except Exception as error:
+            raise self._away(f"cannot delete {key}", error) from error
+
+    def clock(self) -> float:
+        """Return the time in the header of an answer, in whole seconds."""
+        try:
+            answer = self._files.call_s3("head_bucket", Bucket=self._bucket)
+            return parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"]).timestamp()
+        except Exception as error:
+            raise self._away("cannot tell its time", error) from error
 
     def _put(self, key: str, data: bytes, **conditions: str) -> bool:
         """Return whether the server says that it checked our SHA-256."""
@@ -144,3 +164,7 @@ class S3Endpoint:
 
     def _away(self, what: str, error: Exception) -> EndpointAway:
         return EndpointAway(f"endpoint {self.name} {what}: {type(error).__name__}: {error}")
+
+
+def _listed(item: Mapping[str, Any]) -> Listed:
+    return Listed(item["Key"], item["Size"], item["LastModified"].timestamp())

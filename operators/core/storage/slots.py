@@ -56,11 +56,12 @@ def _settle(membership: Membership, slot: str, proposal: bytes | None) -> bytes 
 
 def _entries(endpoint: Endpoint, line: Member, slot: str) -> dict[int, bytes]:
     """Return the newest entry of a slot on one endpoint, as {term: value}; empty where it has none."""
-    keys = endpoint.list(f"{line.incarnation}/{slot}/")
-    if not keys:
+    listed = endpoint.list(f"{line.incarnation}/{slot}/")
+    if not listed:
         return {}
-    data = endpoint.get(keys[-1])
-    return {} if data is None else {int(keys[-1].rsplit("/", 1)[1]): data}
+    newest = listed[-1].key
+    data = endpoint.get(newest)
+    return {} if data is None else {int(newest.rsplit("/", 1)[1]): data}
 
 
 def _only(values: set[bytes], slot: str) -> bytes:

@@ -24,7 +24,7 @@ from operators.core.manifest import (
 )
 from operators.core.settings import StorageSettings
 from operators.core.storage.endpoint import Endpoint
-from operators.core.storage.members import Member, Membership, Record
+from operators.core.storage.members import Member, Membership, Record, open_members
 from operators.core.storage.objects import get_object, put_object, write_file
 from operators.core.storage.slots import put_once, read_slot
 from operators.core.storage.streams import Stream
@@ -46,7 +46,7 @@ def open_store(settings: StorageSettings) -> Store:
     Raises:
         QuorumLost: Too few endpoints answer, or the store was never initialised.
     """
-    return Store(Membership(settings))
+    return Store(open_members(settings))
 
 
 class Store:
@@ -171,7 +171,7 @@ class Store:
 
         def read(endpoint: Endpoint, line: Member) -> dict[str, bytes | None]:
             prefix = f"{line.incarnation}/"
-            keys = endpoint.list(f"{prefix}account/{check_digest(run_key)}/")
+            keys = [found.key for found in endpoint.list(f"{prefix}account/{check_digest(run_key)}/")]
             return {key.removeprefix(prefix): endpoint.get(key) for key in keys}
 
         merged: dict[str, bytes | None] = {}

@@ -99,7 +99,7 @@ class Stream:
 
         def generations(endpoint: Endpoint, line: Member) -> list[int]:
             prefix = f"{line.incarnation}/log/{self.name}/"
-            return [int(key.removeprefix(prefix).split("/")[0]) for key in endpoint.list(prefix)]
+            return [int(found.key.removeprefix(prefix).split("/")[0]) for found in endpoint.list(prefix)]
 
         views = self._membership.ask_counted(self._membership.read_record(), generations)
         return sorted({generation for view in views.values() for generation in view})

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from operators.core.storage import Store
-from operators.core.storage.endpoint import Endpoint, EndpointAway
+from operators.core.storage.endpoint import Endpoint, EndpointAway, Listed
 
 Answer = TypeVar("Answer")
 Kind = Literal["refuse", "lose_reply", "lose_call", "run"]
@@ -64,9 +64,17 @@ class FlakyEndpoint:
         """Pass on, or fail."""
         return self._do("size", key, lambda: self.endpoint.size(key))
 
-    def list(self, prefix: str) -> list[str]:
+    def list(self, prefix: str, *, after: str = "", limit: int | None = None) -> list[Listed]:
         """Pass on, or fail."""
-        return self._do("list", prefix, lambda: self.endpoint.list(prefix))
+        return self._do("list", prefix, lambda: self.endpoint.list(prefix, after=after, limit=limit))
+
+    def delete(self, key: str) -> None:
+        """Pass on, or fail."""
+        self._do("delete", key, lambda: self.endpoint.delete(key))
+
+    def clock(self) -> float:
+        """Pass on, or fail."""
+        return self._do("clock", "", self.endpoint.clock)
 
     def _do(self, verb: str, key: str, call: Callable[[], Answer]) -> Answer:
         with self._lock:

@@ -12,7 +12,7 @@ from operators.core.errors import QuorumLost, StorageError
 from operators.core.manifest import canonical
 from operators.core.settings import EndpointSettings, StorageSettings
 from operators.core.storage import Store, initialise, open_store
-from operators.core.storage.members import IDENTITY_KEY, Membership, Record, read_identity
+from operators.core.storage.members import IDENTITY_KEY, Record, open_members, read_identity
 from operators.core.storage.slots import put_once, read_slot
 from tests.core.storage.flaky import cut_off
 
@@ -139,7 +139,7 @@ def test_a_missing_place_is_away_not_empty(settings: StorageSettings) -> None:
         )
         for item in settings.endpoints
     )
-    membership = Membership(StorageSettings(endpoints=nowhere, acknowledge=2))
+    membership = open_members(StorageSettings(endpoints=nowhere, acknowledge=2))
     endpoint = membership.endpoints["site_a"]
 
     for ask in (lambda: endpoint.get("member/1"), lambda: endpoint.size("member/1"), lambda: endpoint.list("member/")):

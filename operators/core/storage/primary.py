@@ -1,0 +1,70 @@
+"""Moving the primary: an explicit act, never done on a time-out alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from operators.core.errors import CommitUnknown, QuorumLost, StorageError
+from operators.core.progress import Progress, no_progress
+from operators.core.storage.endpoint import Endpoint
+from operators.core.storage.members import Member, Membership, Record, candidates
+from operators.core.storage.slots import read_slot
+
+
+def move_primary(membership: Membership, name: str) -> Record:
+    """Make an endpoint the primary and return the record that says so. The same again changes nothing.
+
+    Nothing is closed or copied: a writer under the former record fails its last check, and what it left under the
+    former term is carried over when its slot is next read. Read all slots after it (`settle_slots`), so that reads
+    go on when this primary is away.
+
+    Raises:
+        QuorumLost: Too few endpoints answer to bring the record to W.
+        CommitUnknown: Another move was faster, or it cannot be told; look at the record, then try again.
+        ValueError: No such endpoint is in the store.
+    """
+    views = membership.views()
+    newest = candidates(views)
+    if not newest:
+        raise QuorumLost(f"no member record on {sorted(views)}: bring the endpoints back")
+    # Where none rules, the highest number is dead; the next is made from the lines that most endpoints match.
+    base = newest[0]
+    if name not in base.names:
+        raise ValueError(f"no endpoint {name!r} in the store; it has {', '.join(base.names)}")
+    if base.primary == name and membership.read_record() == base:
+        return base
+    moved = membership.propose(replace(base, term=base.term + 1, primary=name))
+    if moved is None or moved.primary != name:
+        raise CommitUnknown(f"the primary did not move to {name}: too few endpoints took the record, or another won")
+    return moved
+
+
+def settle_slots(membership: Membership, progress: Progress = no_progress) -> list[str]:
+    """Read every slot once, which brings its value under the ruling term; return those that could not be read.
+
+    Cost: one read a slot; it may be stopped and run again.
+    """
+    slots = sorted(_all_slots(membership))
+    unread = []
+    for done, slot in enumerate(slots, start=1):
+        try:
+            read_slot(membership, slot)
+        except StorageError:
+            unread.append(slot)
+        progress(done, len(slots), "slots")
+    return unread
+
+
+def _all_slots(membership: Membership) -> set[str]:
+    """Return every slot that any endpoint lists."""
+
+    def slots(endpoint: Endpoint, line: Member) -> set[str]:
+        prefix = f"{line.incarnation}/"
+        keys = [found.key.removeprefix(prefix) for kind in ("run/", "log/") for found in endpoint.list(prefix + kind)]
+        return {key.rsplit("/", 1)[0] for key in keys}
+
+    record = membership.read_record()
+    views = membership.ask_counted(record, slots)
+    if len(views) < record.quorum:
+        raise QuorumLost(f"{sorted(views)} answer, {record.quorum} endpoints must for a whole listing")
+    return set().union(*views.values())

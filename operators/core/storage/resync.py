@@ -1,0 +1,144 @@
+"""Resync: an endpoint that was wiped, swapped or restored from a snapshot is refilled and counts again.
+
+It starts a new incarnation, is filled under it from N-W+1 others that count, and only then gets its line in a member
+record. Until then nothing that it holds is believed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from operators.core.errors import CommitUnknown, QuorumLost, StorageError
+from operators.core.progress import Progress, no_progress
+from operators.core.storage.endpoint import Endpoint, EndpointAway
+from operators.core.storage.members import (
+    IDENTITY_KEY,
+    Member,
+    Membership,
+    Record,
+    candidates,
+    encode_identity,
+    new_name,
+    read_identity,
+)
+from operators.core.storage.objects import is_content, matches
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Resynced:
+    """What a resync came to."""
+
+    record: Record
+    """The members, the endpoint's new line among them."""
+    keys: int
+    bytes: int
+    lost: tuple[str, ...]
+    """Content keys that no other endpoint holds a good copy of: restore them from a backup."""
+
+
+def resync(membership: Membership, name: str, *, anew: bool = False, progress: Progress = no_progress) -> Resynced:
+    """Refill an endpoint until it counts. One that counts already is left as it is, unless `anew`.
+
+    Args:
+        membership: The store's members.
+        name: The endpoint; it must answer, and its bucket or folder must be there.
+        anew: Refill it even if its identity is the one on record, as after a restore from a snapshot.
+        progress: Told of every key.
+
+    Raises:
+        EndpointAway: The endpoint does not answer.
+        QuorumLost: Fewer than N-W+1 others count.
+        CommitUnknown: The record was not taken; run it again.
+        StorageError: A slot has two values in one term: stop and look.
+        ValueError: No such endpoint is in the store.
+    """
+    views = membership.views()
+    newest = candidates(views)
+    if not newest:
+        raise QuorumLost(f"no member record on {sorted(views)}: bring the endpoints back")
+    base = newest[0]
+    if name not in base.names:
+        raise ValueError(f"no endpoint {name!r} in the store; it has {', '.join(base.names)}")
+    endpoint = membership.endpoints[name]
+    if not anew and base.line(name).is_line_of(read_identity(endpoint)):
+        return Resynced(record=membership.read_record(), keys=0, bytes=0, lost=())
+    line = _renew(membership, endpoint, base.line(name))
+    others = replace(base, members=tuple(item for item in base.members if item.name != name))
+    held = membership.ask_counted(others, _keys)
+    if len(held) < base.quorum:
+        raise QuorumLost(f"{sorted(held)} count, {base.quorum} endpoints beside {name} must to refill it")
+    refill = Refill(membership, others, held)
+    for done, key in enumerate(refill.wanted, start=1):
+        refill.copy(key, endpoint, f"{line.incarnation}/{key}")
+        progress(done, len(refill.wanted), "keys")
+    record = _enrol(membership, base, line, sorted(held))
+    return Resynced(record=record, keys=len(refill.wanted), bytes=refill.bytes, lost=tuple(refill.lost))
+
+
+def _renew(membership: Membership, endpoint: Endpoint, former: Member) -> Member:
+    """Give the endpoint a new incarnation: from now on it counts for nothing until its line is on record."""
+    line = replace(former, endpoint=new_name(membership.random), incarnation=new_name(membership.random))
+    endpoint.put(IDENTITY_KEY, encode_identity(line.endpoint, line.incarnation))
+    if not line.is_line_of(read_identity(endpoint)):
+        raise EndpointAway(f"endpoint {endpoint.name} does not keep its identity; is another resync running?")
+    return line
+
+
+def _keys(endpoint: Endpoint, line: Member) -> set[str]:
+    prefix = f"{line.incarnation}/"
+    return {found.key.removeprefix(prefix) for found in endpoint.list(prefix)}
+
+
+class Refill:
+    """Copies keys from the endpoints that count to one that does not yet."""
+
+    def __init__(self, membership: Membership, others: Record, held: Mapping[str, set[str]]) -> None:
+        self._membership, self._others, self._held = membership, others, held
+        self.wanted = sorted(set().union(*held.values()))
+        self.bytes = 0
+        self.lost: list[str] = []
+
+    def copy(self, key: str, endpoint: Endpoint, target: str) -> None:
+        """Hold one key at the endpoint as the others hold it, read back and equal."""
+        values = self._good_values(key)
+        if len(values) > 1:
+            raise StorageError(f"{key}: the endpoints hold {len(values)} values, which must never be: stop and look")
+        if not values:
+            # A damaged object must not keep the whole endpoint away; a lease or an account may end meanwhile.
+            self.lost += [key] if is_content(key) else []
+            return
+        data = values.pop()
+        endpoint.put(target, data)
+        if endpoint.get(target) != data:
+            raise EndpointAway(f"endpoint {endpoint.name}: {target} does not read back as it was written")
+        self.bytes += len(data)
+
+    def _good_values(self, key: str) -> set[bytes]:
+        values: set[bytes] = set()
+        for name in (name for name, keys in self._held.items() if key in keys):
+            data = self._membership.endpoints[name].get(f"{self._others.line(name).incarnation}/{key}")
+            if data is None:
+                continue
+            if not is_content(key):
+                values.add(data)
+            elif matches(key, data):
+                return {data}
+        return values
+
+
+def _enrol(membership: Membership, base: Record, line: Member, sources: Sequence[str]) -> Record:
+    """Bring the endpoint's line on record, numbered above all that its sources hold."""
+    views = membership.views()
+    newest = candidates(views)[0] if candidates(views) else base
+    steady = {name for name in sources if name in views and base.line(name).is_line_of(views[name].identity)}
+    if any(name not in steady or newest.line(name) != base.line(name) for name in sources):
+        raise QuorumLost(f"endpoint {line.name} is refilled, but not all of {sources} count any more; run it again")
+    if line.name not in views or not line.is_line_of(views[line.name].identity):
+        raise CommitUnknown(f"endpoint {line.name} changed its identity while it was refilled; run it again")
+    # Made from the newest record: a move or another's resync meanwhile must not be undone.
+    members = tuple(line if item.name == line.name else item for item in newest.members)
+    enrolled = membership.propose(replace(newest, term=newest.term + 1, members=members))
+    if enrolled is None or enrolled.line(line.name) != line:
+        raise CommitUnknown(f"endpoint {line.name} is refilled, but its record was not taken; run it again")
+    return enrolled

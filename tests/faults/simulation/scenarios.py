@@ -1,0 +1,147 @@
+"""What goes wrong, scenario by scenario: a process of its own that takes endpoints down, wipes them, moves the primary."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from tests.faults.simulation.actors import Actors
+from tests.faults.simulation.world import World
+
+Scenario = Callable[[World, Actors], Iterator[int]]
+"""Yields how many ticks to wait before it goes on."""
+
+
+def outages(world: World, actors: Actors) -> Iterator[int]:
+    """Endpoints go away and come back, one at a time."""
+    yield from _flap(world, 3)
+
+
+def wiped(world: World, actors: Actors) -> Iterator[int]:
+    """One endpoint loses all it held; a resync starts sooner or later."""
+    name = world.random.choice(world.names)
+    _wipe(world, name)
+    world.spawn("resync", actors.resyncer(name, world.random.randint(0, 10)))
+    yield from _flap(world, 2)
+
+
+def wiped_primary(world: World, actors: Actors) -> Iterator[int]:
+    """The primary loses all it held; in half of the cases the primary moves too."""
+    _wipe(world, world.names[0])
+    world.spawn("resync", actors.resyncer(world.names[0], world.random.randint(0, 12)))
+    yield from _flap(world, 1)
+    if world.random.random() < 0.5:
+        world.spawn("mover", actors.mover(world.random.choice(world.names[1:]), world.random.randint(0, 10)))
+
+
+def moved(world: World, actors: Actors) -> Iterator[int]:
+    """The primary moves while all live."""
+    world.spawn("mover", actors.mover(world.random.choice(world.names[1:]), 0))
+    yield from _flap(world, 2)
+
+
+def moved_from_dead(world: World, actors: Actors) -> Iterator[int]:
+    """The primary is away and moves; in some cases it never comes back."""
+    first = world.names[0]
+    _take_down(world, first)
+    world.spawn("mover", actors.mover(world.random.choice(world.names[1:]), world.random.randint(0, 8)))
+    yield world.random.randint(15, 200)
+    if world.random.random() < 0.7:
+        _bring_up(world, first)
+    else:
+        world.sites[first].gone = True
+    yield from _flap(world, 1)
+
+
+def two_movers(world: World, actors: Actors) -> Iterator[int]:
+    """Two people move the primary to two places at once."""
+    if world.random.random() < 0.4:
+        _take_down(world, world.names[0])
+    for name in world.names[1:3]:
+        world.spawn(f"mover to {name}", actors.mover(name, world.random.randint(0, 5)))
+    yield world.random.randint(20, 200)
+    _bring_up(world, world.names[0])
+    yield from _flap(world, 1)
+
+
+def moved_then_lost(world: World, actors: Actors) -> Iterator[int]:
+    """The primary moves, the new one is lost, and it moves again."""
+    target = world.random.choice(world.names[1:])
+    world.spawn("mover", actors.mover(target, 0))
+    yield world.random.randint(25, 250)
+    _take_down(world, target)
+    world.spawn("second mover", actors.mover(world.random.choice([n for n in world.names if n != target]), 0))
+    yield world.random.randint(20, 200)
+    if world.random.random() < 0.5:
+        _bring_up(world, target)
+    else:
+        world.sites[target].gone = True
+
+
+def all_at_once(world: World, actors: Actors) -> Iterator[int]:
+    """Outages, a move, a wipe and another move."""
+    draw, choice = world.random.random, world.random.choice
+    yield from _flap(world, 1)
+    if draw() < 0.6:
+        world.spawn("mover", actors.mover(choice(world.names), world.random.randint(0, 20)))
+    if draw() < 0.6:
+        name = choice(world.names)
+        _wipe(world, name)
+        world.spawn("resync", actors.resyncer(name, world.random.randint(0, 12)))
+    yield world.random.randint(0, 40)
+    if draw() < 0.5:
+        world.spawn("second mover", actors.mover(choice(world.names), world.random.randint(0, 10)))
+    yield from _flap(world, 2)
+
+
+SCENARIOS: dict[str, Scenario] = {
+    scenario.__name__: scenario
+    for scenario in (
+        outages,
+        wiped,
+        wiped_primary,
+        moved,
+        moved_from_dead,
+        two_movers,
+        moved_then_lost,
+        all_at_once,
+    )
+}
+
+
+def play(world: World, actors: Actors, scenario: Scenario) -> Callable[[], None]:
+    """Return the scenario as a process."""
+
+    def run() -> None:
+        world.pause(world.random.randint(0, 60))
+        for ticks in scenario(world, actors):
+            world.pause(ticks)
+
+    return run
+
+
+def _flap(world: World, times: int) -> Iterator[int]:
+    for _ in range(times):
+        yield world.random.randint(5, 60)
+        if all(site.up for site in world.sites.values()):
+            name = world.random.choice(world.names)
+            _take_down(world, name)
+            yield world.random.randint(5, 80)
+            _bring_up(world, name)
+
+
+def _take_down(world: World, name: str) -> None:
+    world.sites[name].up = False
+    world.note(f"DOWN {name}")
+
+
+def _bring_up(world: World, name: str) -> None:
+    site = world.sites[name]
+    site.up = not site.gone
+    world.note(f"UP {name}")
+
+
+def _wipe(world: World, name: str) -> None:
+    site = world.sites[name]
+    site.held.clear()
+    site.up = True
+    world.note(f"WIPE {name}")

@@ -1,0 +1,337 @@
+"""One deterministic world: endpoints in memory, processes as greenlets, one seeded scheduler that picks who moves.
+
+What runs in it is the storage code itself, unchanged: it touches the world only through endpoints, a clock, a random
+source and a `Round`, and each of these is the world's here. Every call of an endpoint is a point where others may move,
+the process may die, and the call may get lost, land late or land twice.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from typing import Any, TypeVar
+
+import greenlet
+
+from operators.core.storage import Store
+from operators.core.storage.endpoint import Endpoint, EndpointAway, Listed
+from operators.core.storage.members import IDENTITY_KEY, Membership
+
+NAMES = ("a", "b", "c")
+Answer = TypeVar("Answer")
+
+
+class Crash(BaseException):
+    """The process dies here: no `except Exception` of the code under test may see it."""
+
+
+@dataclass
+class Site:
+    """The disk behind one endpoint."""
+
+    name: str
+    held: dict[str, tuple[bytes, float]] = field(default_factory=dict)
+    up: bool = True
+    gone: bool = False
+    """Lost for good: it never comes up again."""
+
+
+@dataclass
+class Chances:
+    """How often what goes wrong, per call."""
+
+    crash: float = 0.006
+    sleep: float = 0.012
+    refused: float = 0.02
+    late: float = 0.06
+    lost_reply: float = 0.04
+    twice: float = 0.03
+
+
+class Task:
+    """One greenlet: a process, or one of the questions that a process asks at once."""
+
+    def __init__(self, name: str, run: Callable[[], Any], hub: greenlet.greenlet, owner: Task | None = None) -> None:
+        self.name = name
+        self.owner = owner
+        self.greenlet = greenlet.greenlet(run, parent=hub)
+        self.waits_for = 0
+        self.wakes = 0
+        self.failure: BaseException | None = None
+
+
+class World:
+    """Everything there is, in one seed."""
+
+    def __init__(self, seed: int, *, num_endpoints: int = 3, acknowledge: int = 2) -> None:
+        self.random = Random(seed)
+        self.names = NAMES[:num_endpoints] if num_endpoints <= 3 else tuple("abcdefg"[:num_endpoints])
+        self.acknowledge = acknowledge
+        self.sites = {name: Site(name) for name in self.names}
+        self.chances = Chances()
+        self.faults = True
+        self.ticks = 0
+        self.now = 1_000_000.0
+        self.late: list[tuple[Site, str, Callable[[], Any]]] = []
+        self.fired: Counter[str] = Counter()
+        self.trace: list[str] | None = None
+        self._ready: list[Task] = []
+        self._current: Task | None = None
+        self._hub = greenlet.getcurrent()
+
+    # Processes ----------------------------------------------------------------------------------------------------
+
+    def spawn(self, name: str, run: Callable[[], Any]) -> Task:
+        """Add a process; it moves when the scheduler picks it."""
+        task = Task(name, run, self._hub)
+        self._ready.append(task)
+        return task
+
+    def run(self, max_ticks: int) -> None:
+        """Let processes move in seeded order until none is left or the ticks are used up; some then stay as zombies."""
+        while self._ready and self.ticks < max_ticks:
+            self.ticks += 1
+            self.now += 1.0
+            if self.late and self.random.random() < 0.03:
+                self.land_one()
+            awake = [task for task in self._ready if task.wakes <= self.ticks]
+            if not awake:
+                self.ticks = min(task.wakes for task in self._ready)
+                continue
+            self._step(self.random.choice(awake))
+
+    def run_out(self) -> None:
+        """Let every process that is left run to its end, in seeded order, however long it takes."""
+        for task in self._ready:
+            task.wakes = 0
+        while self._ready:
+            self.ticks += 1
+            self.now += 1.0
+            self._step(self.random.choice(self._ready))
+
+    def _step(self, task: Task) -> None:
+        self._current = task
+        failure, task.failure = task.failure, None
+        died = task.greenlet.throw(failure) if failure is not None else task.greenlet.switch()
+        self._current = None
+        if task.greenlet.dead and task in self._ready:
+            self._ready.remove(task)
+        if isinstance(died, Task):
+            self._bury(died)
+
+    def pause(self, ticks: int = 0) -> None:
+        """Let others move, for at least that many ticks."""
+        task = self._current
+        if task is None:
+            return
+        task.wakes = self.ticks + ticks
+        self._hub.switch()
+
+    def ask_all(self, questions: dict[str, Callable[[], Answer]]) -> dict[str, Answer]:
+        """Run questions at once and return the answers of those that gave one, as `Round.ask` promises."""
+        owner = self._current
+        answers: dict[str, Answer] = {}
+        failures: list[BaseException] = []
+
+        def answering(name: str, question: Callable[[], Answer]) -> Callable[[], None]:
+            def answer() -> None:
+                try:
+                    answers[name] = question()
+                except EndpointAway:
+                    pass
+                except Exception as error:
+                    failures.append(error)
+                if owner is not None:
+                    owner.waits_for -= 1
+                    if not owner.waits_for:
+                        self._ready.append(owner)
+
+            return answer
+
+        runs = [(name, answering(name, question)) for name, question in questions.items()]
+        if owner is None:
+            for _, run in runs:
+                run()
+        elif runs:
+            owner.waits_for = len(runs)
+            self._ready.remove(owner)
+            self._ready += [Task(f"{owner.name}>{name}", run, self._hub, owner) for name, run in runs]
+            self._hub.switch()
+        if failures:
+            raise failures[0]
+        return answers
+
+    def die(self) -> None:
+        """End the process that is moving, with all that it asked and was not answered."""
+        assert self._current is not None
+        self.note("dies")
+        if self._current.owner is None:
+            raise Crash
+        self._hub.switch(self._current.owner)
+
+    def _bury(self, root: Task) -> None:
+        """Drop the questions of a process that died where they stand, and wake it with its death."""
+        for question in [item for item in self._ready if item.owner is root]:
+            self._ready.remove(question)
+            question.greenlet.throw(greenlet.GreenletExit)
+        root.waits_for, root.failure = 0, Crash()
+        self._ready.append(root)
+
+    # The network --------------------------------------------------------------------------------------------------
+
+    def call(self, site: Site, what: str, key: str, effect: Callable[[], Answer], *, writes: bool) -> Answer:
+        """Do one thing at an endpoint, with everything that may happen to it on the way."""
+        draw, chances = self.random.random, self.chances
+        if self._current is None:
+            if not site.up:
+                raise EndpointAway(f"{site.name} is away")
+            return effect()
+        self.pause(self.random.randint(30, 500) if self.faults and draw() < chances.sleep else 0)
+        if self.faults and draw() < chances.crash:
+            self._fire("crash before")
+            self.die()
+        if not site.up:
+            self._fire("away")
+            raise EndpointAway(f"{site.name} is away")
+        if self.faults and draw() < chances.refused:
+            self._fire("refused")
+            raise EndpointAway(f"{site.name} refused")
+        # An identity is put by one resync or `init`, which reads it back: that put lands at once or not at all.
+        if self.faults and writes and key != IDENTITY_KEY:
+            fate = draw()
+            if fate < chances.late:
+                self._fire("late")
+                self.late.append((site, f"{what} {key}", effect))
+                raise EndpointAway(f"{site.name}: time-out")
+            if fate < chances.late + chances.lost_reply:
+                self._fire("lost reply")
+                self.note(f"{what} {site.name} {key} -> {effect()!r}, answer lost")
+                raise EndpointAway(f"{site.name}: reset")
+            if fate < chances.late + chances.lost_reply + chances.twice:
+                self._fire("twice")
+                self.late.append((site, f"{what} {key}", effect))
+        answer = effect()
+        self.note(f"{what} {site.name} {key} -> {answer!r}")
+        if self.faults and draw() < chances.crash:
+            self._fire("crash after")
+            self.die()
+        return answer
+
+    def land_one(self) -> None:
+        """Let one late call take effect, at an endpoint that is up."""
+        landing = [item for item in self.late if item[0].up]
+        if landing:
+            item = self.random.choice(landing)
+            self.late.remove(item)
+            self.note(f"late {item[1]} {item[0].name} -> {item[2]()!r}")
+
+    def land_all(self) -> None:
+        """Let every late call take effect that still can."""
+        while any(item[0].up for item in self.late):
+            self.land_one()
+
+    def _fire(self, fault: str) -> None:
+        self.fired[fault] += 1
+
+    def note(self, words: str) -> None:
+        """Keep a line of the trace, if somebody reads it."""
+        if self.trace is not None:
+            self.trace.append(f"{self.ticks:6d} {self._current.name if self._current else 'calm'}: {words[:160]}")
+
+    # What the code under test gets ----------------------------------------------------------------------------------
+
+    def members(self) -> Membership:
+        """Return what a process that starts now knows of the store: nothing but where the endpoints are."""
+        endpoints = [SimulatedEndpoint(self, site) for site in self.sites.values()]
+        return Membership(
+            endpoints,
+            self.acknowledge,
+            around=SimulatedRound(self),
+            clock=lambda: self.now,
+            random=self.random,
+        )
+
+    def store(self) -> Store:
+        """Open the store, as a process that starts now."""
+        return Store(self.members())
+
+
+class SimulatedRound:
+    """Asks endpoints at once, in an order that the seed decides."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def ask(self, endpoints: Iterable[Endpoint], question: Callable[[Endpoint], Answer]) -> dict[str, Answer]:
+        """Return the answers by endpoint name."""
+
+        def bound(endpoint: Endpoint) -> Callable[[], Answer]:
+            return lambda: question(endpoint)
+
+        return self._world.ask_all({endpoint.name: bound(endpoint) for endpoint in endpoints})
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class SimulatedEndpoint:
+    """An endpoint whose operations are linearizable, and whose network is the world's."""
+
+    def __init__(self, world: World, site: Site) -> None:
+        self._world, self._site = world, site
+        self.name = site.name
+
+    def put_if_absent(self, key: str, data: bytes) -> bool:
+        """Create the key; False is unknown."""
+
+        def effect() -> bool:
+            if key in self._site.held:
+                return False
+            self._site.held[key] = (data, self._world.now)
+            return True
+
+        try:
+            return self._call("put_if_absent", key, effect, writes=True)
+        except EndpointAway:
+            return False
+
+    def put(self, key: str, data: bytes | Path) -> None:
+        """Hold the bytes."""
+        content = data if isinstance(data, bytes) else data.read_bytes()
+
+        def effect() -> None:
+            self._site.held[key] = (content, self._world.now)
+
+        self._call("put", key, effect, writes=True)
+
+    def get(self, key: str) -> bytes | None:
+        """Return what is there."""
+        return self._call("get", key, lambda: self._site.held.get(key, (None,))[0], writes=False)
+
+    def size(self, key: str) -> int | None:
+        """Return how much is there."""
+        held = self._call("size", key, lambda: self._site.held.get(key), writes=False)
+        return None if held is None else len(held[0])
+
+    def list(self, prefix: str, *, after: str = "", limit: int | None = None) -> list[Listed]:
+        """Return what is there, sorted."""
+
+        def effect() -> list[Listed]:
+            keys = sorted(key for key in self._site.held if key.startswith(prefix) and key > after)[:limit]
+            return [Listed(key, len(self._site.held[key][0]), self._site.held[key][1]) for key in keys]
+
+        return self._call("list", prefix, effect, writes=False)
+
+    def delete(self, key: str) -> None:
+        """Hold nothing."""
+        self._call("delete", key, lambda: self._site.held.pop(key, None), writes=True)
+
+    def clock(self) -> float:
+        """Return the world's time: clocks that differ are tested apart."""
+        return self._call("clock", "", lambda: self._world.now, writes=False)
+
+    def _call(self, what: str, key: str, effect: Callable[[], Answer], *, writes: bool) -> Answer:
+        return self._world.call(self._site, what, key, effect, writes=writes)
