@@ -2,14 +2,35 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
+import hashlib
+import logging
 import os
 import shutil
 import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from itertools import islice
 from pathlib import Path
+from typing import BinaryIO, NoReturn, TypeVar
 
 from operators.core.storage.endpoint import EndpointAway, Listed, check_key
+from operators.core.storage.folders import DurableFolders, SortedNames, sync_folder, walk
 
-_INCOMING = "incoming"
+_INCOMING = "+incoming"
+"""Outside the alphabet of keys: no key lies there and no listing shows it."""
+_DEAD_SECONDS = 3600
+_HINTS = {
+    errno.ENOSPC: "; make room there",
+    errno.EDQUOT: "; make room there",
+    errno.EROFS: "; mount it for writing",
+    errno.EIO: "; look at the disk",
+}
+_PIECE_BYTES = 1024 * 1024
+Answer = TypeVar("Answer")
+
+log = logging.getLogger(__name__)
 
 
 class DirectoryEndpoint:
@@ -18,66 +39,66 @@ class DirectoryEndpoint:
     def __init__(self, name: str, folder: Path) -> None:
         self.name = name
         self.folder = folder
+        self._folders = DurableFolders(folder, self._sync)
+        self._names = SortedNames(self.clock)
+        self._broken: OSError | None = None
+        self._is_swept = False
 
     def put_if_absent(self, key: str, data: bytes) -> bool:
-        """Create the key by hard link: atomic, and it fails where the name is taken."""
+        """Create the key by hard link: atomic, and it fails where the name is taken.
+
+        Raises:
+            ValueError: No bytes: a key that decides something must not look like a file that was cut short.
+        """
+        if not data:
+            raise ValueError(f"{key}: an empty value decides nothing")
         try:
-            target, temporary = self._write(key, data)
-        except EndpointAway:
+            with self._incoming(key, data) as (temporary, target):
+                os.link(temporary, target)
+                self._sync(target.parent)
+        except FileExistsError:
             return False
-        try:
-            os.link(temporary, target)
-            _sync_folder(target.parent)
-        except OSError:
+        except (EndpointAway, OSError) as error:
+            log.warning("endpoint %s: whether %s was created is not known: %s", self.name, key, error)
             return False
-        finally:
-            temporary.unlink(missing_ok=True)
         return True
 
     def put(self, key: str, data: bytes | Path) -> None:
         """Write beside, flush, rename over."""
-        target, temporary = self._write(key, data)
         try:
-            os.replace(temporary, target)
-            _sync_folder(target.parent)
+            with self._incoming(key, data) as (temporary, target):
+                os.replace(temporary, target)
+                self._sync(target.parent)
         except OSError as error:
-            temporary.unlink(missing_ok=True)
-            raise EndpointAway(f"endpoint {self.name}: cannot write {key}: {error}") from error
+            self._refuse(f"cannot write {key}", error)
 
     def get(self, key: str) -> bytes | None:
         """Return the bytes, None where the key is absent and the folder is there."""
-        try:
-            return self._path(key).read_bytes()
-        except FileNotFoundError:
-            self._check_folder()
-            return None
-        except OSError as error:
-            raise EndpointAway(f"endpoint {self.name}: cannot read {key}: {error}") from error
+        return self._look(key, Path.read_bytes)
 
     def size(self, key: str) -> int | None:
         """Return the size in bytes, None where the key is absent and the folder is there."""
-        try:
-            return self._path(key).stat().st_size
-        except FileNotFoundError:
-            self._check_folder()
+        return self._look(key, lambda path: path.stat().st_size)
+
+    def digest(self, key: str) -> str | None:
+        """Return the SHA-256 of what lies under the key, None where it is absent; memory is bounded."""
+        return self._look(key, _digest)
+
+    def fetch(self, key: str, path: Path) -> str | None:
+        """Hold a key's bytes at a local path and return their SHA-256, None where it is absent; memory is bounded."""
+        if self.size(key) is None:
             return None
-        except OSError as error:
-            raise EndpointAway(f"endpoint {self.name}: cannot read {key}: {error}") from error
+        with path.open("wb") as target:
+            return self._look(key, lambda source: _digest(source, target))
 
     def list(self, prefix: str, *, after: str = "", limit: int | None = None) -> list[Listed]:
-        """Return the keys below the prefix, in the order of their names."""
+        """Return the keys below the prefix, in the order of their names; folders before `after` are never opened."""
         self._check_folder()
-        top = self.folder / prefix.rstrip("/")
-        found = []
         try:
-            for path in top.rglob("*"):
-                key = path.relative_to(self.folder).as_posix()
-                if key > after and not key.startswith(f"{_INCOMING}/") and path.is_file():
-                    state = path.stat()
-                    found.append(Listed(key, state.st_size, state.st_mtime))
+            keys = walk(self._names, self.folder / prefix, prefix, after)
+            return [Listed(key, state.st_size, state.st_mtime) for key, state in islice(keys, limit)]
         except OSError as error:
-            raise EndpointAway(f"endpoint {self.name}: cannot list {prefix}: {error}") from error
-        return sorted(found)[:limit]
+            self._refuse(f"cannot list {prefix}", error)
 
     def delete(self, key: str) -> None:
         """Unlink the file and flush its folder."""
@@ -86,9 +107,9 @@ class DirectoryEndpoint:
         try:
             path.unlink(missing_ok=True)
             if path.parent.is_dir():
-                _sync_folder(path.parent)
+                self._sync(path.parent)
         except OSError as error:
-            raise EndpointAway(f"endpoint {self.name}: cannot delete {key}: {error}") from error
+            self._refuse(f"cannot delete {key}", error)
 
     def clock(self) -> float:
         """Return the file system's time: that of a file made now."""
@@ -96,44 +117,99 @@ class DirectoryEndpoint:
             with tempfile.TemporaryFile(dir=self.folder) as handle:
                 return os.fstat(handle.fileno()).st_mtime
         except OSError as error:
-            raise EndpointAway(f"endpoint {self.name}: cannot tell its time: {error}") from error
+            self._refuse("cannot tell its time", error)
 
     def _path(self, key: str) -> Path:
         return self.folder / check_key(key)
 
+    def _look(self, key: str, read: Callable[[Path], Answer]) -> Answer | None:
+        """Return what `read` makes of a key's file, None where there is none and the folder is there."""
+        self._check_folder()
+        try:
+            return read(self._path(key))
+        except (FileNotFoundError, NotADirectoryError):
+            self._check_folder()
+            return None
+        except OSError as error:
+            self._refuse(f"cannot read {key}", error)
+
     def _check_folder(self) -> None:
+        if self._broken is not None:
+            self._refuse("could not flush a folder before and counts for nothing in this process", self._broken)
         if not self.folder.is_dir():
             raise EndpointAway(f"endpoint {self.name}: folder {self.folder} is not there")
 
-    def _write(self, key: str, data: bytes | Path) -> tuple[Path, Path]:
-        """Return the target and a flushed temporary file beside the keys, on the same file system."""
-        self._check_folder()
-        target = self._path(key)
-        temporary: Path | None = None
+    def _sync(self, folder: Path) -> None:
+        """Flush a folder. After one failure nothing here is believed any more.
+
+        A later flush would succeed and mean nothing: the kernel has dropped what it could not write.
+        """
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            incoming = self.folder / _INCOMING
-            incoming.mkdir(exist_ok=True)
-            descriptor, name = tempfile.mkstemp(dir=incoming)
-            temporary = Path(name)
-            with os.fdopen(descriptor, "wb") as handle:
-                if isinstance(data, Path):
-                    with data.open("rb") as source:
-                        shutil.copyfileobj(source, handle, 1 << 20)
-                else:
-                    handle.write(data)
-                handle.flush()
-                os.fsync(handle.fileno())
+            sync_folder(folder)
         except OSError as error:
-            if temporary is not None:
-                temporary.unlink(missing_ok=True)
-            raise EndpointAway(f"endpoint {self.name}: cannot write {key}: {error}") from error
-        return target, temporary
+            self._broken = error
+            raise
+
+    @contextmanager
+    def _incoming(self, key: str, data: bytes | Path) -> Iterator[tuple[Path, Path]]:
+        """Give the block a flushed file beside the keys and the key's path; nothing of it is left afterwards."""
+        target = self._path(key)
+        self._check_folder()
+        incoming = self.folder / _INCOMING
+        incoming.mkdir(exist_ok=True)
+        self._sweep(incoming)
+        self._folders.make(target.parent)
+        descriptor, name = tempfile.mkstemp(dir=incoming)
+        temporary = Path(name)
+        try:
+            with os.fdopen(descriptor, "wb") as handle:
+                with suppress(OSError):  # some file systems have no locks
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _write(handle, data)
+                os.fsync(descriptor)
+            yield temporary, target
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def _sweep(self, incoming: Path) -> None:
+        """Remove what processes that died left half-written; once in this one's life.
+
+        A living writer holds a lock on its file while it writes; the age covers the moment after.
+        """
+        if self._is_swept:
+            return
+        self._is_swept = True
+        before = self.clock() - _DEAD_SECONDS
+        for path in incoming.iterdir():
+            with suppress(OSError), path.open("rb") as handle:
+                if os.fstat(handle.fileno()).st_mtime < before:
+                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    path.unlink()
+
+    def _refuse(self, what: str, error: OSError) -> NoReturn:
+        hint = _HINTS.get(error.errno or 0, "")
+        raise EndpointAway(f"endpoint {self.name} in {self.folder} {what}: {error.strerror or error}{hint}") from error
 
 
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _write(handle: BinaryIO, data: bytes | Path) -> None:
+    if isinstance(data, Path):
+        with data.open("rb") as source:
+            before = os.fstat(source.fileno())
+            shutil.copyfileobj(source, handle, _PIECE_BYTES)
+            after = os.fstat(source.fileno())
+        if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+            raise ValueError(f"{data} was changed while it was stored: finish it first, then put it")
+    else:
+        handle.write(data)
+    handle.flush()
+
+
+def _digest(path: Path, copy: BinaryIO | None = None) -> str:
+    """Return a file's SHA-256, its bytes written to `copy` on the way."""
+    digest = hashlib.sha256()
+    with path.open("rb", buffering=0) as source:
+        while piece := source.read(_PIECE_BYTES):
+            digest.update(piece)
+            if copy is not None:
+                copy.write(piece)
+    return digest.hexdigest()
