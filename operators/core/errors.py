@@ -10,6 +10,7 @@ NightshiftError
 │   ├── CommitUnknown          an effect may or may not have landed
 │   ├── PrimaryAway            the primary endpoint does not answer
 │   ├── QuorumLost             too few endpoints count
+│   ├── KeyMissing             the settings hold no key that opens a file: never retry
 │   └── AllCopiesDamaged       no verified copy is left: never retry
 ├── TrainingError          training failed
 │   ├── WorkerLost             a rank died: resume
@@ -65,6 +66,12 @@ class PrimaryAway(StorageError):
 
 class QuorumLost(StorageError):
     """Fewer endpoints count than the step needs."""
+
+
+class KeyMissing(StorageError):
+    """The settings hold no key, or not the right one, for what is encrypted in the store."""
+
+    retry_can_help = False
 
 
 class AllCopiesDamaged(StorageError):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
 STORAGE_VARIABLE = "NIGHTSHIFT_STORAGE"
 """Environment variable that carries `StorageSettings.to_json()` to training and serving processes."""
@@ -34,12 +35,55 @@ class EndpointSettings:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class MasterKey:
+    """One version of the key that wraps data keys."""
+
+    version: int
+    """From 1; a number is never given to a second key."""
+    secret: str = field(repr=False)
+    """32 bytes, hexadecimal."""
+
+    def __post_init__(self) -> None:
+        if isinstance(self.version, bool) or not isinstance(self.version, int) or not 1 <= self.version <= 999_999:
+            raise ValueError(f"master key version {self.version!r}: give a whole number from 1 to 999999")
+        _check_secret(f"master key version {self.version}", self.secret)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EncryptionSettings:
+    """The keys of a store whose files are encrypted at rest; see docs/storage.md."""
+
+    masters: tuple[MasterKey, ...]
+    """Every version that objects may still be wrapped with."""
+    current: int
+    """The version that wraps what is written now."""
+    store_secret: str | None = field(default=None, repr=False)
+    """32 bytes, hexadecimal; data keys are derived from it. None: may read, not write."""
+
+    def __post_init__(self) -> None:
+        versions = [master.version for master in self.masters]
+        if len(set(versions)) != len(versions) or len({master.secret for master in self.masters}) != len(versions):
+            raise ValueError(f"master keys {versions}: each version needs a key of its own")
+        if self.current not in versions:
+            raise ValueError(f"master key version {self.current!r} is to be current, but the settings hold {versions}")
+        if self.store_secret is not None:
+            _check_secret("store secret", self.store_secret)
+
+
+def _check_secret(name: str, value: str) -> None:
+    if not isinstance(value, str) or not re.fullmatch(r"[0-9a-f]{64}", value):
+        raise ValueError(f"{name}: 64 lower-case hexadecimal digits (32 bytes) are expected")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class StorageSettings:
-    """The endpoints of one store and how many of them acknowledge a write."""
+    """The endpoints of one store, how many of them acknowledge a write, and the keys of what lies there."""
 
     endpoints: tuple[EndpointSettings, ...]
     acknowledge: int = 2
     """W: copies that count before a write is acknowledged; more than half of the endpoints."""
+    encryption: EncryptionSettings | None = None
+    """None: files are stored as they are, and encrypted ones cannot be read."""
 
     def __post_init__(self) -> None:
         names = [endpoint.name for endpoint in self.endpoints]
@@ -49,6 +93,12 @@ class StorageSettings:
             raise ValueError(
                 f"acknowledge={self.acknowledge} of {len(names)} endpoints: it must be more than half, at most all"
             )
+
+    def for_readers(self) -> StorageSettings:
+        """Return the settings without what only a writer needs: with them files can be read, not written."""
+        if self.encryption is None:
+            return self
+        return replace(self, encryption=replace(self.encryption, store_secret=None))
 
     def to_json(self) -> str:
         """Return the settings with their secrets, for a file of mode 0600 or a child's environment."""
@@ -64,7 +114,8 @@ class StorageSettings:
         try:
             document = json.loads(text)
             endpoints = tuple(EndpointSettings(**item) for item in document["endpoints"])
-            return cls(endpoints=endpoints, acknowledge=document.get("acknowledge", 2))
+            encryption = _read_encryption(document.get("encryption"))
+            return cls(endpoints=endpoints, acknowledge=document.get("acknowledge", 2), encryption=encryption)
         except (KeyError, TypeError, json.JSONDecodeError) as error:
             raise ValueError(f"storage settings cannot be read ({type(error).__name__})") from None
 
@@ -79,6 +130,12 @@ class StorageSettings:
         if not text:
             raise ValueError(f"{STORAGE_VARIABLE} is not set: it carries the storage settings as JSON")
         return cls.from_json(text)
+
+
+def _read_encryption(document: dict[str, Any] | None) -> EncryptionSettings | None:
+    if document is None:
+        return None
+    return EncryptionSettings(**{**document, "masters": tuple(MasterKey(**item) for item in document["masters"])})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

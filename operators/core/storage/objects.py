@@ -6,14 +6,16 @@ import hashlib
 import logging
 import os
 import tempfile
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from operators.core.errors import AllCopiesDamaged, QuorumLost
 from operators.core.storage.endpoint import Endpoint, EndpointAway
 from operators.core.storage.members import Member, Membership, Record
+from operators.core.storage.wrapping import decode_wrapped
 
 SMALL_BYTES = 1024 * 1024
-CONTENT = ("obj/", "man/")
+CONTENT = ("obj/", "man/", "key/")
 
 log = logging.getLogger(__name__)
 
@@ -24,23 +26,42 @@ def object_key(kind: str, digest: str) -> str:
 
 
 def is_content(key: str) -> bool:
-    """Say whether a key (without its incarnation) is named by the SHA-256 of its bytes."""
+    """Say whether a key (without its incarnation) tells its bytes from others: by their SHA-256, or by a checksum."""
     return key.startswith(CONTENT)
 
 
 def matches(key: str, data: bytes) -> bool:
     """Say whether bytes are those that a content key names."""
+    if key.startswith("key/"):
+        return decode_wrapped(key, data) is not None
     return hashlib.sha256(data).hexdigest() == key.rsplit("/", 1)[1]
 
 
-def put_object(membership: Membership, record: Record, kind: str, digest: str, data: bytes | Path) -> set[str]:
+def put_object(
+    membership: Membership,
+    record: Record,
+    kind: str,
+    digest: str,
+    data: bytes | Path,
+    before: Mapping[str, bytes] | None = None,
+) -> set[str]:
     """Hold the bytes on every endpoint that answers; return those that count and verified their copy.
+
+    Args:
+        membership: The store's members.
+        record: The record that rules.
+        kind: `obj` or `man`.
+        digest: SHA-256 of the bytes.
+        data: The bytes, or the local file that holds them.
+        before: What an endpoint must hold first, by key below its incarnation, for its copy to count.
 
     Raises:
         QuorumLost: Fewer than W did.
     """
 
     def hold(endpoint: Endpoint, line: Member) -> bool:
+        for name, content in (before or {}).items():
+            endpoint.put(f"{line.incarnation}/{name}", content)
         key = f"{line.incarnation}/{object_key(kind, digest)}"
         # Looking costs a request: what is small is sent again rather than looked for.
         if (isinstance(data, bytes) and len(data) <= SMALL_BYTES) or not _holds(endpoint, key, digest):
@@ -84,13 +105,13 @@ def get_object(membership: Membership, record: Record, kind: str, digest: str) -
     raise AllCopiesDamaged(f"{kind}/{digest}: no endpoint holds a good copy; restore it from a backup")
 
 
-def write_file(path: Path, data: bytes) -> None:
-    """Put bytes at a local path in one step: whole, or not at all."""
+def write_file(path: Path, data: bytes | Iterable[bytes]) -> None:
+    """Put bytes, or pieces of them as they come, at a local path in one step: whole, or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(descriptor, "wb") as handle:
-            handle.write(data)
+            handle.writelines([data] if isinstance(data, bytes) else data)
         os.replace(name, path)
     except BaseException:
         Path(name).unlink(missing_ok=True)
