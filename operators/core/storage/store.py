@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +19,16 @@ from operators.core.manifest import (
     StageCall,
     canonical,
     check_digest,
-    sha256_hex,
     sha256_of_file,
     spec_json,
 )
-from operators.core.settings import StorageSettings
+from operators.core.settings import EncryptionSettings, StorageSettings
 from operators.core.storage.endpoint import Endpoint
 from operators.core.storage.members import Member, Membership, Record, open_members
 from operators.core.storage.objects import get_object, put_object, write_file
 from operators.core.storage.slots import put_once, read_slot
 from operators.core.storage.streams import Stream
+from operators.core.storage.vault import Stored, Vault
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,14 +47,15 @@ def open_store(settings: StorageSettings) -> Store:
     Raises:
         QuorumLost: Too few endpoints answer, or the store was never initialised.
     """
-    return Store(open_members(settings))
+    return Store(open_members(settings), settings.encryption)
 
 
 class Store:
     """N endpoints seen as one. Safe to use from several threads; open it anew in a child process."""
 
-    def __init__(self, membership: Membership) -> None:
+    def __init__(self, membership: Membership, encryption: EncryptionSettings | None = None) -> None:
         self.membership = membership
+        self.vault = Vault(membership, encryption)
         self._record: Record = membership.read_record()
         # Named by their bytes, so what was read once is right for ever; a night names some hundreds.
         self._manifests: dict[str, Manifest] = {}
@@ -67,25 +69,20 @@ class Store:
 
     def put_bytes(self, name: str, data: bytes, rows: int | None = None) -> FileEntry:
         """Hold bytes at W endpoints, verified, and return the entry that names them."""
-        digest = sha256_hex(data)
-        self._put("obj", digest, data)
-        return FileEntry(
-            name=name, sha256=digest, bytes=len(data), stored_sha256=digest, stored_bytes=len(data), rows=rows
-        )
+        return self._put_file(self.vault.close_bytes(name, data, rows))
 
     def put_file(self, name: str, path: Path, rows: int | None = None) -> FileEntry:
         """Hold a local file at W endpoints, verified, and return the entry that names it."""
-        digest, size = sha256_of_file(path), path.stat().st_size
-        self._put("obj", digest, path)
-        return FileEntry(name=name, sha256=digest, bytes=size, stored_sha256=digest, stored_bytes=size, rows=rows)
+        with self.vault.close_file(name, path, rows) as stored:
+            return self._put_file(stored)
 
     def read(self, entry: FileEntry) -> bytes:
         """Return a file's verified bytes."""
-        return get_object(self.membership, self._record, "obj", entry.stored_sha256)
+        return b"".join(self._opened(entry))
 
     def fetch(self, entry: FileEntry, path: Path) -> None:
         """Put a file's verified bytes at a local path, whole or not at all."""
-        write_file(path, self.read(entry))
+        write_file(path, self._opened(entry))
 
     def fetch_all(self, manifest: Manifest, folder: Path) -> None:
         """Put every file of a manifest below a folder, under its name in the manifest."""
@@ -107,8 +104,9 @@ class Store:
 
     def put_manifest(self, manifest: Manifest) -> str:
         """Hold a manifest at W endpoints and return its digest."""
-        self._put("man", manifest.digest, manifest.encode())
-        return manifest.digest
+        digest, data = manifest.digest, manifest.encode()
+        self._under_the_record(lambda: put_object(self.membership, self._record, "man", digest, data))
+        return digest
 
     def manifest(self, digest: str) -> Manifest:
         """Return the manifest of that digest."""
@@ -181,13 +179,27 @@ class Store:
 
     # -------------------------------------------------------------------------------------------------------------
 
-    def _put(self, kind: str, digest: str, data: bytes | Path) -> None:
+    def _put_file(self, stored: Stored) -> FileEntry:
+        def put() -> None:
+            self.vault.prove(self._record)
+            put_object(
+                self.membership, self._record, "obj", stored.entry.stored_sha256, stored.data, before=stored.keys
+            )
+
+        self._under_the_record(put)
+        return stored.entry
+
+    def _opened(self, entry: FileEntry) -> Iterator[bytes]:
+        data = get_object(self.membership, self._record, "obj", entry.stored_sha256)
+        return self.vault.open(self._record, entry, BytesIO(data))
+
+    def _under_the_record(self, write: Callable[[], object]) -> None:
         try:
-            put_object(self.membership, self._record, kind, digest, data)
+            write()
         except StorageError:
             # The members may have changed since the record was read: once more, under the one that rules now.
             self._record = self.membership.read_record()
-            put_object(self.membership, self._record, kind, digest, data)
+            write()
 
     def close(self) -> None:
         """End the store's threads."""

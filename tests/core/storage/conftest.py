@@ -9,6 +9,7 @@ import pytest
 
 from operators.core.settings import EndpointSettings, StorageSettings
 from operators.core.storage import Store, initialise, open_store
+from tests.encryption import ENCRYPTION
 from tests.seaweed import Seaweed
 
 NAMES = ("site_a", "site_b", "site_c")
@@ -31,7 +32,10 @@ def seaweed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Seaweed]]
 
 @pytest.fixture(params=["directories", pytest.param("s3", marks=[pytest.mark.integration, pytest.mark.timeout(180)])])
 def settings(request: pytest.FixtureRequest, tmp_path: Path) -> StorageSettings:
-    """Settings of three empty endpoints, two of which acknowledge; not yet initialised."""
+    """Settings of three empty endpoints, two of which acknowledge; not yet initialised.
+
+    Encrypted at rest on directories, as a platform is by default; the stores of other tests hold files as they are.
+    """
     if request.param == "directories":
         for name in NAMES:
             (tmp_path / name).mkdir()
@@ -41,7 +45,8 @@ def settings(request: pytest.FixtureRequest, tmp_path: Path) -> StorageSettings:
         for server in servers:
             server.empty()
         endpoints = [server.settings() for server in servers]
-    return StorageSettings(endpoints=tuple(endpoints), acknowledge=2)
+    encryption = ENCRYPTION if request.param == "directories" else None
+    return StorageSettings(endpoints=tuple(endpoints), acknowledge=2, encryption=encryption)
 
 
 @pytest.fixture
