@@ -5,13 +5,21 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 
-from operators.core.errors import AllCopiesDamaged, KeyMissing, QuorumLost
+from operators.core.errors import AllCopiesDamaged, KeyMissing, QuorumLost, StorageError
 from operators.core.manifest import sha256_hex
 from operators.core.settings import EncryptionSettings
 from operators.core.storage.endpoint import Endpoint, EndpointAway
 from operators.core.storage.members import Member, Membership, Record
 from operators.core.storage.sealing import derive_key
-from operators.core.storage.wrapping import CHECK_NAME, WrappedKey, decode_wrapped, unwrap, wrap, wrapped_key
+from operators.core.storage.wrapping import (
+    CHECK_NAME,
+    ForeignKey,
+    WrappedKey,
+    decode_wrapped,
+    unwrap,
+    wrap,
+    wrapped_key,
+)
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +56,7 @@ class Keyring:
 
         Raises:
             KeyMissing: That version is not held, or is another key.
+            ForeignKey: It was wrapped for another object.
         """
         if wrapped.master not in self._masters:
             raise KeyMissing(_not_held(f"{wrapped.key} is", {wrapped.master}, self.versions))
@@ -81,6 +90,8 @@ def data_keys(membership: Membership, record: Record, keyring: Keyring, name: st
             away.append(member.name)
         except KeyMissing as error:
             wrong = error
+        except ForeignKey as error:
+            log.error("endpoint %s: %s", member.name, error)
     if away:
         hint = f" ({wrong})" if wrong else ""
         raise QuorumLost(f"obj/{name}: no endpoint that answers has its key{hint}, {away} are away; try again")
@@ -132,19 +143,29 @@ def prove_keys(membership: Membership, record: Record, keyring: Keyring) -> None
     expected = keyring.derive(sha256_hex(CHECK_NAME.encode()))
     mine = keyring.wrap(CHECK_NAME, expected)
 
-    def hold(endpoint: Endpoint, line: Member) -> bool:
-        _compare(endpoint, line, keyring, expected)
+    def hold(endpoint: Endpoint, line: Member) -> StorageError | None:
+        try:
+            _compare(endpoint, line, keyring, expected)
+        except (KeyMissing, ForeignKey) as error:
+            return error
         key = f"{line.incarnation}/{mine.key}"
         held = endpoint.get(key)
         if held is None:
             endpoint.put_if_absent(key, mine.encode())
         elif decode_wrapped(mine.key, held) is None:
             endpoint.put(key, mine.encode())
-        return endpoint.get(key) == mine.encode()
+        return (
+            None if endpoint.get(key) == mine.encode() else EndpointAway(f"endpoint {endpoint.name} lacks {mine.key}")
+        )
 
-    holders = {name for name, holds in membership.ask_counted(record, hold).items() if holds}
+    answers = membership.ask_counted(record, hold)
+    holders = sorted(name for name, refusal in answers.items() if refusal is None)
     if len(holders) < record.acknowledge:
-        raise QuorumLost(f"{mine.key}: on {sorted(holders)}, {record.acknowledge} endpoints must hold it; try again")
+        # One endpoint that says otherwise may be damaged; where too few agree, the keys are others.
+        for refusal in answers.values():
+            if isinstance(refusal, KeyMissing):
+                raise refusal
+        raise QuorumLost(f"{mine.key}: on {holders}, {record.acknowledge} endpoints must hold it; try again")
 
 
 def _compare(endpoint: Endpoint, line: Member, keyring: Keyring, expected: bytes) -> None:

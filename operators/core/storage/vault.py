@@ -113,7 +113,7 @@ class Vault:
             try:
                 first = next(chunks)
             except SealBroken as error:
-                # The bytes are those that were stored, so this endpoint's key is another object's.
+                # The bytes are those that were stored, so this endpoint's key is not the one they were sealed with.
                 log.error("obj/%s: %s", entry.stored_sha256, error)
                 continue
             yield first
