@@ -78,7 +78,7 @@ def open_endpoint(settings: EndpointSettings) -> Endpoint:
         from operators.core.storage.directory import DirectoryEndpoint
 
         return DirectoryEndpoint(settings.name, Path(settings.url.removeprefix("file://")))
-    from operators.core.storage.s3 import S3Endpoint
+    from operators.core.storage.bucket import S3Endpoint
 
     return S3Endpoint(settings)
 

@@ -1,30 +1,150 @@
-"""An endpoint in an S3 bucket, through s3fs: the only module that speaks to an S3 client.
+"""Requests to an S3 server, through s3fs: the only module that speaks to an S3 client.
 
-Nothing is ever streamed into a final key, and s3fs's own create mode is never used: on a lost reply it takes its own
-object for another's, and for an empty body it overwrites. Bodies go in one conditional or checksummed `put_object`.
+Each request has a limit whatever it waits for; what is safe to repeat is repeated; a server that does not answer is
+left alone for a while. No secret is in any message: errors name the endpoint, what was asked, and what the server said.
 """
 
 from __future__ import annotations
 
-import base64
+import asyncio
 import functools
-import hashlib
-from collections.abc import Mapping
-from email.utils import parsedate_to_datetime
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
+from types import SimpleNamespace
+from typing import Any, ParamSpec, TypeVar
+from urllib.parse import urlsplit
 
 import s3fs
+from aiobotocore.httpsession import AIOHTTPSession
 from aiobotocore.session import AioSession
+from botocore.exceptions import ConnectTimeoutError, FlexibleChecksumError, ReadTimeoutError, SSLError
 from fsspec.asyn import sync
 
 from operators.core.settings import EndpointSettings
-from operators.core.storage.endpoint import EndpointAway, Listed, check_key
+from operators.core.storage.endpoint import EndpointAway
+from operators.core.storage.patience import Breaker, Patience
 
-_TRIES = 2
-_TIMEOUTS_SECONDS = {"connect_timeout": 3, "read_timeout": 30}
-_LARGEST_PUT_BYTES = 5 * 1024**3
-_PAGE_KEYS = 1000
+_CONNECTIONS = 32
+_SILENCE = (TimeoutError, ConnectTimeoutError, ReadTimeoutError)
+_BUSY_CODES = ("RequestTimeout", "SlowDown", "TooManyRequests")
+Arguments = ParamSpec("Arguments")
+Answer = TypeVar("Answer")
+
+
+class Refused(EndpointAway):
+    """A request failed."""
+
+    def __init__(self, message: str, *, code: str = "", status: int | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        """S3's word for it, e.g. `NoSuchKey`; empty where no answer came."""
+        self.status = status
+        """HTTP status; None where no answer came."""
+
+
+class S3Client:
+    """Speaks to one bucket of one server."""
+
+    def __init__(self, settings: EndpointSettings, patience: Patience) -> None:
+        self.name = settings.name
+        self.bucket = settings.url.removeprefix("s3://")
+        self._patience = patience
+        self._breaker = Breaker(patience)
+        self._files = _open(settings, patience)
+
+    def run(
+        self,
+        function: Callable[Arguments, Coroutine[Any, Any, Answer]],
+        *arguments: Arguments.args,
+        **named: Arguments.kwargs,
+    ) -> Answer:
+        """Return what a coroutine returns, in the thread that speaks to all servers."""
+        answer: Answer = sync(self._files.loop, function, *arguments, **named)
+        return answer
+
+    def begin(self, coroutine: Coroutine[Any, Any, Answer]) -> Future[Answer]:
+        """Start a coroutine in that thread."""
+        return asyncio.run_coroutine_threadsafe(coroutine, self._files.loop)
+
+    async def ask(
+        self, what: str, operation: str, *, repeat: bool = True, size: int = 0, read: bool = False, **arguments: Any
+    ) -> Any:
+        """Return the answer to a request about the bucket.
+
+        Args:
+            what: What cannot be done where it fails, for the message.
+            operation: The client's method, e.g. `put_object`.
+            repeat: Whether a second request could do no harm: never for a conditional put.
+            size: Bytes that go with the request.
+            read: Whether `Body` of the answer is read, too.
+            arguments: The operation's own.
+
+        Raises:
+            Refused: No answer after all tries, or one that no try will change.
+            EndpointAway: The server is left alone.
+        """
+        try:
+            await self._breaker.admit(self._try_out)
+        except EndpointAway as error:
+            raise EndpointAway(f"endpoint {self.name} {what}: {error}") from error
+        for tried in range(1, self._patience.tries + 1):
+            try:
+                answer = await self._ask_once(operation, size, read, arguments)
+            except Exception as error:
+                refused = self._refusal(what, error)
+                if not repeat or tried == self._patience.tries or not _may_help(refused, error):
+                    self._note(refused, error)
+                    raise refused from error
+                await asyncio.sleep(self._patience.wait_seconds(tried))
+            else:
+                self._breaker.succeeded()
+                return answer
+        raise AssertionError("unreachable")
+
+    async def _ask_once(self, operation: str, size: int, read: bool, arguments: dict[str, Any]) -> Any:
+        request = self._files._call_s3(operation, Bucket=self.bucket, **arguments)
+        answer = await asyncio.wait_for(request, self._patience.limit_seconds(size))
+        if read:
+            async with answer["Body"] as body:
+                limit = self._patience.limit_seconds(answer["ContentLength"])
+                answer["Body"] = bytes(await asyncio.wait_for(body.read(), limit))
+        return answer
+
+    async def _try_out(self) -> None:
+        """Return where the server answers a small request soon, whatever it says."""
+        try:
+            await asyncio.wait_for(
+                self._files._call_s3("head_bucket", Bucket=self.bucket), self._patience.trial_seconds
+            )
+        except Exception as error:
+            if self._refusal("", error).status is None:
+                raise
+
+    def _note(self, refused: Refused, error: Exception) -> None:
+        """Tell the breaker what a request came to. Damaged bytes are an answer, too."""
+        is_answer = refused.status is not None and not _is_busy(refused)
+        if is_answer or isinstance(error, FlexibleChecksumError):
+            self._breaker.succeeded()
+        else:
+            self._breaker.failed(f"{refused.code or type(error).__name__}: {error}", silent=isinstance(error, _SILENCE))
+
+    def _refusal(self, what: str, error: Exception) -> Refused:
+        response = getattr(error, "response", None) or getattr(error.__cause__, "response", None)
+        if not isinstance(response, dict):
+            return Refused(f"endpoint {self.name} {what}: {type(error).__name__}: {error}")
+        code, status = response["Error"].get("Code", ""), response["ResponseMetadata"]["HTTPStatusCode"]
+        return Refused(f"endpoint {self.name} {what}: {code} ({status}): {error}", code=code, status=status)
+
+
+def _is_busy(refused: Refused) -> bool:
+    return refused.status is not None and (refused.status >= 500 or refused.code in _BUSY_CODES)
+
+
+def _may_help(refused: Refused, error: Exception) -> bool:
+    """Return whether another try may help: not where the server was silent, is not the one, or has said no."""
+    if refused.status is None:
+        return not isinstance(error, (*_SILENCE, SSLError))
+    return _is_busy(refused)
 
 
 @functools.cache
@@ -33,138 +153,49 @@ def _session() -> AioSession:
     return AioSession()
 
 
-class S3Endpoint:
-    """One bucket of one S3 server."""
+class _OnceAndHere(AIOHTTPSession):  # type: ignore[misc]
+    """Sends a request once, and only to the server it is meant for.
 
-    def __init__(self, settings: EndpointSettings) -> None:
-        self.name = settings.name
-        self._bucket = settings.url.removeprefix("s3://")
-        client: dict[str, Any] = {"endpoint_url": settings.endpoint_url, "region_name": "us-east-1"}
-        if settings.ca_file:
-            client["verify"] = settings.ca_file
-        self._files = s3fs.S3FileSystem(
-            key=settings.access_key,
-            secret=settings.secret_key,
-            client_kwargs=client,
-            # The protocol decides what a retry means; the client must not repeat a conditional put behind its back.
-            config_kwargs={**_TIMEOUTS_SECONDS, "retries": {"max_attempts": 0}, "s3": {"addressing_style": "path"}},
-            session=_session(),
-            skip_instance_cache=True,
-            use_listings_cache=False,
-        )
-        self._files.retries = _TRIES
+    aiohttp would repeat a put, conditional or not, whose connection broke; and it would follow any redirect with the
+    body, to another host or without TLS.
+    """
 
-    def create_bucket(self) -> None:
-        """Make the bucket where it is missing."""
-        try:
-            self._files.call_s3("create_bucket", Bucket=self._bucket)
-        except FileExistsError:
-            return
-        except Exception as error:
-            raise self._away("cannot create its bucket", error) from error
-
-    def put_if_absent(self, key: str, data: bytes) -> bool:
-        """Put with `If-None-Match: *`. Anything but a clean 200 is unknown: a lost reply looks like a lost race."""
-        try:
-            self._put(key, data, IfNoneMatch="*")
-        except EndpointAway:
-            return False
-        return True
-
-    def put(self, key: str, data: bytes | Path) -> None:
-        """Put with a SHA-256 that the server checks; where it does not say that it did, read back and compare."""
-        if isinstance(data, Path):
-            if data.stat().st_size > _LARGEST_PUT_BYTES:
-                raise ValueError(f"{data} is larger than one S3 put takes ({_LARGEST_PUT_BYTES} bytes): split it")
-            data = data.read_bytes()
-        checked = self._put(key, data)
-        if not checked and self.get(key) != data:
-            raise EndpointAway(f"endpoint {self.name}: {key} does not read back as it was written")
-
-    def get(self, key: str) -> bytes | None:
-        """Return the bytes, None on a 404 of the key."""
-        try:
-            body: bytes = sync(self._files.loop, self._read, key)
-            return body
-        except FileNotFoundError as error:
-            self._refuse_missing_bucket(error)
-            return None
-        except Exception as error:
-            raise self._away(f"cannot read {key}", error) from error
-
-    def size(self, key: str) -> int | None:
-        """Return the size in bytes, None on a 404 of the key."""
-        try:
-            return int(self._files.call_s3("head_object", Bucket=self._bucket, Key=check_key(key))["ContentLength"])
-        except FileNotFoundError:
-            # The answer to a HEAD has no body that would say what is missing, the key or the bucket.
-            self._check_bucket()
-            return None
-        except Exception as error:
-            raise self._away(f"cannot look up {key}", error) from error
-
-    def list(self, prefix: str, *, after: str = "", limit: int | None = None) -> list[Listed]:
-        """Return the keys below the prefix, page by page, past every cache."""
-        found: list[Listed] = []
-        more: dict[str, Any] = {"StartAfter": after} if after else {}
-        if limit is not None:
-            more["MaxKeys"] = min(limit, _PAGE_KEYS)
-        while True:
-            try:
-                page = self._files.call_s3("list_objects_v2", Bucket=self._bucket, Prefix=prefix, **more)
-            except Exception as error:
-                raise self._away(f"cannot list {prefix}", error) from error
-            found += [_listed(item) for item in page.get("Contents", [])]
-            if not page.get("IsTruncated") or (limit is not None and len(found) >= limit):
-                return sorted(found)[:limit]
-            more["ContinuationToken"] = page["NextContinuationToken"]
-
-    def delete(self, key: str) -> None:
-        """Delete the object; one that is not there is no error."""
-        try:
-            self._files.call_s3("delete_object", Bucket=self._bucket, Key=check_key(key))
-        except Exception as error:
-            raise self._away(f"cannot delete {key}", error) from error
-
-    def clock(self) -> float:
-        """Return the time in the header of an answer, in whole seconds."""
-        try:
-            answer = self._files.call_s3("head_bucket", Bucket=self._bucket)
-            return parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"]).timestamp()
-        except Exception as error:
-            raise self._away("cannot tell its time", error) from error
-
-    def _put(self, key: str, data: bytes, **conditions: str) -> bool:
-        """Return whether the server says that it checked our SHA-256."""
-        digest = base64.b64encode(hashlib.sha256(data).digest()).decode()
-        try:
-            answer = self._files.call_s3(
-                "put_object", Bucket=self._bucket, Key=check_key(key), Body=data, ChecksumSHA256=digest, **conditions
-            )
-        except Exception as error:
-            raise self._away(f"cannot write {key}", error) from error
-        return bool(answer.get("ChecksumSHA256") == digest)
-
-    async def _read(self, key: str) -> bytes:
-        """Get in one request; s3fs's own `cat_file` asks for the size first, and each request costs 4 ms of CPU."""
-        answer = await self._files._call_s3("get_object", Bucket=self._bucket, Key=check_key(key))
-        async with answer["Body"] as body:
-            return bytes(await body.read())
-
-    def _check_bucket(self) -> None:
-        try:
-            self._files.call_s3("head_bucket", Bucket=self._bucket)
-        except Exception as error:
-            raise self._away(f"has no bucket {self._bucket}", error) from error
-
-    def _refuse_missing_bucket(self, error: FileNotFoundError) -> None:
-        """A missing bucket is an endpoint that is away, not one without this key."""
-        if "NoSuchBucket" in repr(error.__cause__):
-            raise self._away(f"has no bucket {self._bucket}", error) from error
-
-    def _away(self, what: str, error: Exception) -> EndpointAway:
-        return EndpointAway(f"endpoint {self.name} {what}: {type(error).__name__}: {error}")
+    async def _get_session(self, proxy_url: str | None) -> Any:
+        session = await super()._get_session(proxy_url)
+        session._retry_connection = False
+        return SimpleNamespace(request=functools.partial(session.request, allow_redirects=False))
 
 
-def _listed(item: Mapping[str, Any]) -> Listed:
-    return Listed(item["Key"], item["Size"], item["LastModified"].timestamp())
+def _open(settings: EndpointSettings, patience: Patience) -> s3fs.S3FileSystem:
+    """Return the file system of one server; nothing is contacted yet.
+
+    Raises:
+        ValueError: The address holds a password, which messages and logs would show.
+    """
+    if settings.endpoint_url and urlsplit(settings.endpoint_url).username is not None:
+        raise ValueError(f"endpoint {settings.name}: put the keys into access_key and secret_key, not into its address")
+    client: dict[str, Any] = {"endpoint_url": settings.endpoint_url, "region_name": "us-east-1"}
+    if settings.ca_file:
+        client["verify"] = settings.ca_file
+    files = s3fs.S3FileSystem(
+        key=settings.access_key,
+        secret=settings.secret_key,
+        client_kwargs=client,
+        config_kwargs={
+            "connect_timeout": patience.connect_seconds,
+            "read_timeout": patience.silence_seconds,
+            "max_pool_connections": _CONNECTIONS,
+            "retries": {"max_attempts": 0},
+            "http_session_cls": _OnceAndHere,
+            # Every body has our SHA-256 in a signed header: signing it a second time would cost 1.4 s of CPU a GiB,
+            # and a checksum of the client's own choice breaks older servers.
+            "s3": {"addressing_style": "path", "payload_signing_enabled": False},
+            "request_checksum_calculation": "when_required",
+        },
+        session=_session(),
+        skip_instance_cache=True,
+        use_listings_cache=False,
+    )
+    # What a retry means is decided here, not in the client.
+    files.retries = 1
+    return files

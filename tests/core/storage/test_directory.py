@@ -65,7 +65,7 @@ def test_a_listing_is_the_sorted_keys_from_the_first_after(
 
 
 def test_looking_for_the_newest_generation_reads_a_big_folder_once(endpoint: DirectoryEndpoint) -> None:
-    """Thirteen questions about 3,000 generations read their folder's names once, and twice where it was just written."""
+    """Thirteen questions about 3,000 generations read the names in their folder at most twice."""
     for number in range(3000):
         (endpoint.folder / "log" / "x" / f"{number:020d}").mkdir(parents=True)
         (endpoint.folder / "log" / "x" / f"{number:020d}" / "1").write_bytes(b"x")
