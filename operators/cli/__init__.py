@@ -1,7 +1,7 @@
 """`nightshift`: the command line for people.
 
 Exit status: 0 all is well; 1 a check failed (damaged pieces, a service that is down, a deployment that failed);
-2 wrong use (unknown digest, missing settings); 3 the store is away, try again.
+2 wrong use (unknown digest, missing settings or keys); 3 the store is away, try again.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from rich.console import Console
 
 from operators.cli import looking, moving, tracing
 from operators.cli.answer import Answer, WrongUse
-from operators.core.errors import AllCopiesDamaged, DataError, NightshiftError, StorageError
+from operators.core.errors import AllCopiesDamaged, DataError, KeyMissing, NightshiftError, StorageError
 
 OK, FAILED, WRONG_USE, STORE_AWAY = 0, 1, 2, 3
 
@@ -56,9 +56,9 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def _status_of(error: NightshiftError) -> int:
-    if isinstance(error, StorageError) and not isinstance(error, AllCopiesDamaged):
-        return STORE_AWAY
-    return WRONG_USE if isinstance(error, DataError | WrongUse) else FAILED
+    if isinstance(error, DataError | WrongUse | KeyMissing):
+        return WRONG_USE
+    return STORE_AWAY if isinstance(error, StorageError) and not isinstance(error, AllCopiesDamaged) else FAILED
 
 
 def _complain(error: Exception, as_json: bool, status: int) -> int:

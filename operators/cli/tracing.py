@@ -12,7 +12,7 @@ from operators.cli.answer import Answer
 from operators.cli.names import NAME_HELP, resolve
 from operators.cli.places import opened, shown_progress, store_settings
 from operators.core.manifest import Manifest
-from operators.core.storage.graph import closure, objects
+from operators.core.storage.graph import closure
 
 
 def add_commands(commands: Any, shared: argparse.ArgumentParser) -> None:
@@ -58,12 +58,12 @@ def _label(digest: str, manifest: Manifest) -> str:
 
 def verify(options: argparse.Namespace) -> Answer:
     """Return whether every piece that a manifest reaches has a good copy."""
-    from operators.core.recovery.copying import verify_all
+    from operators.core.recovery.copying import object_pieces, verify_all
 
     with opened(store_settings(options)) as store, shown_progress("verify") as progress:
         root = resolve(store, options.name)
         manifests = closure(store, [root])
-        pieces = {("obj", digest): entry.stored_bytes for digest, entry in objects(manifests).items()}
+        pieces = object_pieces(manifests)
         damaged = verify_all(store, pieces, progress)
     document = {
         "root": root,

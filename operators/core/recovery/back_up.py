@@ -11,14 +11,14 @@ from pathlib import Path
 from operators.core.errors import DataError
 from operators.core.manifest import FileEntry, Input, Made, Manifest, StageCall, sha256_hex
 from operators.core.progress import Progress, no_progress
-from operators.core.recovery.copying import copy_all
+from operators.core.recovery.copying import Piece, copy_all, object_pieces
 from operators.core.recovery.database import copy_database
 from operators.core.recovery.inventory import DATABASE_FILE, INVENTORY_FILE, Inventory, StreamEntry
 from operators.core.recovery.spec import BackUpSpec
 from operators.core.storage import Entry, Result, Store
 from operators.core.storage.graph import closure, objects
 
-REVISION = 1
+REVISION = 2
 
 
 def back_up(
@@ -75,10 +75,10 @@ def back_up(
     return result
 
 
-def pieces_of(inventory: Inventory, manifests: Mapping[str, Manifest]) -> dict[tuple[str, str], int]:
-    """Return everything an inventory lists as (kind, digest) to size in bytes; objects first."""
-    pieces = {("obj", digest): size for digest, size in inventory.objects.items()}
-    return pieces | {("man", digest): len(manifests[digest].encode()) for digest in inventory.manifests}
+def pieces_of(inventory: Inventory, manifests: Mapping[str, Manifest]) -> dict[Piece, int]:
+    """Return everything an inventory lists, with its size in bytes; objects first."""
+    listed = {Piece("man", digest): len(manifests[digest].encode()) for digest in inventory.manifests}
+    return object_pieces(manifests) | listed
 
 
 def _read_release(store: Store, digest: str, spec: BackUpSpec) -> Manifest:

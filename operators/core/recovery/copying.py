@@ -1,17 +1,38 @@
-"""Copies between stores: what is there and good stays, what is copied is read back and hashed."""
+"""Copies between stores: what is there and good stays, what is copied is read back and hashed.
+
+Bytes travel as they are stored, encrypted ones with their wrapped keys: none of it needs a key.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from operators.core.errors import AllCopiesDamaged
+from operators.core.errors import AllCopiesDamaged, KeyMissing, StorageError
+from operators.core.manifest import FileEntry, Manifest
 from operators.core.progress import Progress
 from operators.core.storage import Store
+from operators.core.storage.graph import objects
+from operators.core.storage.keyring import all_versions, data_keys, wrapped_keys
 from operators.core.storage.objects import get_object, put_object
+from operators.core.storage.vault import is_sealed
 
 _THREADS = 4
+
+
+class Piece(NamedTuple):
+    """One thing that is copied or verified."""
+
+    kind: str
+    """`obj` or `man`."""
+    digest: str
+    is_sealed: bool = False
+    """Whether it takes a key to open it: its wrapped keys go with it."""
+
+    def __str__(self) -> str:
+        return f"{self.kind}/{self.digest}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -24,59 +45,118 @@ class Copied:
     new_bytes: int
 
 
-def copy_all(source: Store, target: Store, pieces: Mapping[tuple[str, str], int], progress: Progress) -> Copied:
+def object_pieces(manifests: Mapping[str, Manifest]) -> dict[Piece, int]:
+    """Return every object that the manifests name, with its stored size in bytes."""
+    return {piece_of(entry): entry.stored_bytes for entry in objects(manifests).values()}
+
+
+def piece_of(entry: FileEntry) -> Piece:
+    """Return the piece that holds a file."""
+    return Piece("obj", entry.stored_sha256, is_sealed(entry))
+
+
+def copy_all(source: Store, target: Store, pieces: Mapping[Piece, int], progress: Progress) -> Copied:
     """Have every piece at the target, verified there.
 
     Args:
         source: Where missing and damaged pieces come from.
         target: Where all of them will be.
-        pieces: (kind, digest) to size in bytes; kinds are `obj` and `man`.
+        pieces: Their sizes in bytes; wrapped keys are not counted.
         progress: Told of every piece, in bytes.
 
     Raises:
         AllCopiesDamaged: A piece is good on neither side.
     """
     total, done, new_pieces, new_bytes = sum(pieces.values()), 0, 0, 0
+    versions = all_versions(source.membership, source.record)
 
-    def copy(piece: tuple[str, str]) -> bool:
-        return copy_one(source, target, *piece)
+    def copy(piece: Piece) -> bool:
+        return _copy(source, target, piece, versions)
 
     with ThreadPoolExecutor(_THREADS, thread_name_prefix="copy") as pool:
         for (piece, size), is_new in zip(pieces.items(), pool.map(copy, pieces), strict=True):
             done += size
             new_pieces += is_new
             new_bytes += size * is_new
-            progress(done, total, f"bytes, {'copied' if is_new else 'found'} {piece[0]}/{piece[1][:12]}")
+            progress(done, total, f"bytes, {'copied' if is_new else 'found'} {piece.kind}/{piece.digest[:12]}")
     return Copied(pieces=len(pieces), size_bytes=total, new_pieces=new_pieces, new_bytes=new_bytes)
 
 
-def copy_one(source: Store, target: Store, kind: str, digest: str) -> bool:
-    """Have one piece at the target, verified there; return whether it had to be written."""
-    try:
-        get_object(target.membership, target.record, kind, digest)
+def _copy(source: Store, target: Store, piece: Piece, versions: list[int]) -> bool:
+    """Have one piece at the target, verified there; return whether something of it had to be written."""
+    keys, held = _keys(source, piece, versions), _keys(target, piece, versions)
+    if piece.is_sealed and not (keys or held):
+        raise AllCopiesDamaged(f"{piece}: neither store holds its wrapped key; restore it from another backup")
+    if keys.items() <= held.items() and _is_good(target, piece):
         return False
-    except AllCopiesDamaged:
-        data = get_object(source.membership, source.record, kind, digest)
-    put_object(target.membership, target.record, kind, digest, data)
-    get_object(target.membership, target.record, kind, digest)
+    data = get_object(source.membership, source.record, piece.kind, piece.digest)
+    put_object(target.membership, target.record, piece.kind, piece.digest, data, before=keys)
+    get_object(target.membership, target.record, piece.kind, piece.digest)
+    if not keys.items() <= _keys(target, piece, versions).items():
+        raise StorageError(f"{piece}: its wrapped key does not read back as it was written; try again")
     return True
 
 
-def verify_all(store: Store, pieces: Mapping[tuple[str, str], int], progress: Progress) -> list[str]:
-    """Read and hash every piece; return those that no endpoint holds a good copy of, as `kind/digest`."""
+def _keys(store: Store, piece: Piece, versions: Iterable[int]) -> dict[str, bytes]:
+    """Return the wrapped keys of a piece, none where it is not sealed or no endpoint has a whole one."""
+    try:
+        return wrapped_keys(store.membership, store.record, piece.digest, versions) if piece.is_sealed else {}
+    except AllCopiesDamaged:
+        return {}
+
+
+def _is_good(store: Store, piece: Piece) -> bool:
+    try:
+        get_object(store.membership, store.record, piece.kind, piece.digest)
+    except AllCopiesDamaged:
+        return False
+    return True
+
+
+def verify_all(store: Store, pieces: Mapping[Piece, int], progress: Progress) -> list[str]:
+    """Read and hash every piece; return those that no endpoint holds a good copy of, as `kind/digest`.
+
+    A piece that is sealed needs a good wrapped key as well: one that the settings' master keys open, where there are.
+
+    Raises:
+        KeyMissing: The settings hold master keys, and none of them opens a piece.
+    """
     total, done = sum(pieces.values()), 0
     damaged: list[str] = []
+    versions = all_versions(store.membership, store.record)
 
-    def is_good(piece: tuple[str, str]) -> bool:
-        try:
-            get_object(store.membership, store.record, *piece)
-        except AllCopiesDamaged:
-            return False
-        return True
+    def is_good(piece: Piece) -> bool:
+        return _is_good(store, piece) and (not piece.is_sealed or _has_key(store, piece, versions))
 
     with ThreadPoolExecutor(_THREADS, thread_name_prefix="verify") as pool:
         for (piece, size), good in zip(pieces.items(), pool.map(is_good, pieces), strict=True):
             done += size
-            damaged += [] if good else ["/".join(piece)]
-            progress(done, total, f"bytes, read {piece[0]}/{piece[1][:12]}")
+            damaged += [] if good else [str(piece)]
+            progress(done, total, f"bytes, read {piece.kind}/{piece.digest[:12]}")
     return damaged
+
+
+def _has_key(store: Store, piece: Piece, versions: Iterable[int]) -> bool:
+    if store.vault.keyring is None:
+        return bool(_keys(store, piece, versions))
+    try:
+        next(data_keys(store.membership, store.record, store.vault.keyring, piece.digest))
+    except AllCopiesDamaged:
+        return False
+    return True
+
+
+def check_opens(source: Store, target: Store, pieces: Iterable[Piece]) -> None:
+    """Return if the target's settings can open what the source holds; one sealed piece speaks for all.
+
+    Raises:
+        KeyMissing: They cannot: what was copied could not be read there.
+    """
+    sealed = next((piece for piece in pieces if piece.is_sealed), None)
+    if sealed is None:
+        return
+    if target.vault.keyring is None:
+        raise KeyMissing(
+            "what is to be copied is encrypted and the target's settings hold no keys: give them the store's"
+        )
+    next(data_keys(source.membership, source.record, target.vault.keyring, sealed.digest))

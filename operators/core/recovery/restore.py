@@ -13,7 +13,7 @@ from operators.core.errors import AllCopiesDamaged, DataError
 from operators.core.manifest import FORMAT, Manifest, canonical
 from operators.core.progress import Progress, no_progress
 from operators.core.recovery.back_up import pieces_of
-from operators.core.recovery.copying import copy_all, verify_all
+from operators.core.recovery.copying import check_opens, copy_all, verify_all
 from operators.core.recovery.database import restore_database
 from operators.core.recovery.inventory import DATABASE_FILE, INVENTORY_FILE, Inventory
 from operators.core.recovery.spec import BackUpSpec
@@ -62,6 +62,7 @@ def restore_release(
     Raises:
         AllCopiesDamaged: The backup is damaged; nothing was written.
         DataError: `digest` is no backup, or the target holds another history; nothing was written.
+        KeyMissing: The backup's or the target's settings lack the keys of what is encrypted; nothing was written.
     """
     manifest = backup.manifest(digest)
     if manifest.stage != "back_up":
@@ -69,9 +70,11 @@ def restore_release(
     inventory = Inventory.decode(backup.read(manifest.file(INVENTORY_FILE)))
     manifests = _check_whole(backup, inventory, progress)
     _check_history(target, inventory)
+    pieces = pieces_of(inventory, manifests)
+    check_opens(backup, target, pieces)
     saved = backup.read(manifest.file(DATABASE_FILE)) if database is not None else b""
 
-    copied = copy_all(backup, target, pieces_of(inventory, manifests), progress)
+    copied = copy_all(backup, target, pieces, progress)
     for run_key, result in inventory.results.items():
         _settle(target, f"run/{run_key}", canonical({"format": FORMAT, "manifest": result}))
     for name, history in inventory.streams.items():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from operators.core.errors import AllCopiesDamaged, KeyMissing, QuorumLost, StorageError
 from operators.core.manifest import sha256_hex
@@ -111,6 +111,42 @@ def _find(endpoint: Endpoint, line: Member, versions: tuple[int, ...], name: str
         if data is not None:
             log.error("endpoint %s holds a damaged copy of %s: scrub it", endpoint.name, key)
     return None
+
+
+def wrapped_keys(membership: Membership, record: Record, name: str, versions: Iterable[int]) -> dict[str, bytes]:
+    """Return an object's wrapped keys as they are stored, by key below an incarnation; one of each version there is.
+
+    No master key is needed: each is checked by its own checksum.
+
+    Raises:
+        AllCopiesDamaged: No endpoint holds one that is whole.
+        QuorumLost: Nor does any that answers, but some were away.
+    """
+    found: dict[str, bytes] = {}
+    away: set[str] = set()
+    for version in versions:
+        key = wrapped_key(version, name)
+        for member in record.members:
+            try:
+                endpoint = membership.endpoints.get(member.name)
+                data = None if endpoint is None else endpoint.get(f"{member.incarnation}/{key}")
+            except EndpointAway as error:
+                log.warning("%s; asking the next endpoint", error)
+                away.add(member.name)
+                continue
+            if data is not None and decode_wrapped(key, data) is not None:
+                found[key] = data
+                break
+    if not found and away:
+        raise QuorumLost(f"obj/{name}: no endpoint that answers has its key, {sorted(away)} are away; try again")
+    if not found:
+        raise AllCopiesDamaged(f"obj/{name}: no endpoint holds its wrapped key; restore it from a backup")
+    return found
+
+
+def all_versions(membership: Membership, record: Record) -> list[int]:
+    """Return the versions of the master key under which any endpoint that counts holds wrapped keys."""
+    return sorted({version for found in membership.ask_counted(record, masters_of).values() for version in found})
 
 
 def masters_of(endpoint: Endpoint, line: Member) -> list[int]:

@@ -8,17 +8,17 @@ from pathlib import Path
 import pytest
 
 from operators.core.manifest import Made, StageCall
-from operators.core.settings import EndpointSettings, StorageSettings
+from operators.core.settings import EncryptionSettings, EndpointSettings, StorageSettings
 from operators.core.storage import Store, initialise, open_store
 
 
-def new_store(folder: Path, count: int, acknowledge: int) -> Store:
+def new_store(folder: Path, count: int, acknowledge: int, encryption: EncryptionSettings | None = None) -> Store:
     """Return an empty store in directories below a folder."""
     endpoints = []
     for number in range(count):
         (folder / f"e{number}").mkdir(parents=True)
         endpoints.append(EndpointSettings(name=f"e{number}", url=f"file://{folder / f'e{number}'}"))
-    settings = StorageSettings(endpoints=tuple(endpoints), acknowledge=acknowledge)
+    settings = StorageSettings(endpoints=tuple(endpoints), acknowledge=acknowledge, encryption=encryption)
     initialise(settings)
     return open_store(settings)
 
