@@ -10,6 +10,7 @@ import json
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from random import Random, SystemRandom
 from typing import NamedTuple, TypeVar
 
@@ -48,7 +49,7 @@ class Record:
 
     def encode(self) -> bytes:
         """Return the bytes that are stored under `member/<term>`."""
-        return canonical({"format": FORMAT, **asdict(self)})
+        return _encode(self)
 
     @classmethod
     def decode(cls, data: bytes) -> Record:
@@ -74,6 +75,11 @@ class Record:
         return next(member for member in self.members if member.name == name)
 
 
+@lru_cache(maxsize=64)
+def _encode(record: Record) -> bytes:
+    return canonical({"format": FORMAT, **asdict(record)})
+
+
 class View(NamedTuple):
     """What one endpoint says of the store's members."""
 
@@ -81,6 +87,13 @@ class View(NamedTuple):
     """The highest it holds; None where it holds none."""
     identity: tuple[str, str] | None
     """Read after the record."""
+
+
+class _Newest(NamedTuple):
+    key: str
+    record: Record | None
+    read_under: tuple[str, str] | None
+    """The identity that the record was remembered with; None where it was read now."""
 
 
 def term_key(term: int) -> str:
@@ -159,29 +172,28 @@ class Membership:
 
     def views(self) -> dict[str, View]:
         """Return what the endpoints that answer say of the members now, their identities read after all records."""
-        found = self.round.ask(self.endpoints.values(), self._newest)
-        identities = self.round.ask([self.endpoints[name] for name in found], read_identity)
-        views: dict[str, View] = {}
-        for name, identity in identities.items():
-            key, record, read_under = found[name]
-            if read_under is not None and read_under != identity:
-                # What was remembered is of another life of this endpoint: it does not answer this time.
+        while True:
+            found = self.round.ask(self.endpoints.values(), self._newest)
+            identities = self.round.ask([self.endpoints[name] for name in found], read_identity)
+            # What was remembered of an endpoint's former life is forgotten, and all are asked once more.
+            reborn = [name for name, identity in identities.items() if found[name].read_under not in (None, identity)]
+            for name in reborn:
                 del self._known[name]
-                continue
-            views[name] = View(record=record, identity=identity)
-            if record is not None and identity is not None:
-                self._known[name] = (key, views[name])
+            if not reborn:
+                break
+        views = {name: View(record=found[name].record, identity=identity) for name, identity in identities.items()}
+        self._known |= {name: (found[name].key, view) for name, view in views.items() if view.record and view.identity}
         return views
 
-    def _newest(self, endpoint: Endpoint) -> tuple[str, Record | None, tuple[str, str] | None]:
-        """Return (key, record, identity it was remembered under); a record is written once in an endpoint's life."""
+    def _newest(self, endpoint: Endpoint) -> _Newest:
+        """Return an endpoint's highest record, remembered where it is: it is written once in an endpoint's life."""
         listed = endpoint.list("member/")
         newest = listed[-1].key if listed else ""
         key, known = self._known.get(endpoint.name, ("", None))
         if known is not None and key == newest:
-            return newest, known.record, known.identity
+            return _Newest(newest, known.record, known.identity)
         data = endpoint.get(newest) if newest else None
-        return newest, None if data is None else Record.decode(data), None
+        return _Newest(newest, None if data is None else Record.decode(data), None)
 
     def _complete(self, record: Record, views: Mapping[str, View]) -> bool:
         """Return whether W endpoints that count hold the record, copying it to those that lack it."""

@@ -1,4 +1,4 @@
-"""What goes wrong, scenario by scenario: a process of its own that takes endpoints down, wipes them, moves the primary."""
+"""What goes wrong, scenario by scenario: a process of its own that takes endpoints down, wipes them, moves things."""
 
 from __future__ import annotations
 
@@ -77,6 +77,41 @@ def moved_then_lost(world: World, actors: Actors) -> Iterator[int]:
         world.sites[target].gone = True
 
 
+def left_alone(world: World, actors: Actors) -> Iterator[int]:
+    """One endpoint answers for a while, then it loses all it held as the others come back."""
+    survivor = world.random.choice(world.names)
+    others = [name for name in world.names if name != survivor]
+    for name in others:
+        _take_down(world, name)
+    yield world.random.randint(50, 300)
+    for name in others:
+        _bring_up(world, name)
+    _wipe(world, survivor)
+    world.spawn("resync", actors.resyncer(survivor, world.random.randint(0, 12)))
+
+
+def betrayed(world: World, actors: Actors) -> Iterator[int]:
+    """Half of what is sent arrives late, and right after something was acknowledged the primary loses all it held."""
+    world.chances.late = 0.4
+    world.chances.land = 0.005
+    for _ in range(400):
+        if any(actors.seen.acknowledged.values()):
+            break
+        yield 1
+    _wipe(world, world.names[0])
+    world.spawn("resync", actors.resyncer(world.names[0], world.random.randint(0, 12)))
+    yield from _flap(world, 1)
+
+
+def slow_endpoint(world: World, actors: Actors) -> Iterator[int]:
+    """Calls take long to reach one endpoint; meanwhile another is wiped and refilled."""
+    slow, other = world.random.sample(world.names, 2)
+    world.sites[slow].slowness = 0.25
+    yield world.random.randint(0, 200)
+    _wipe(world, other)
+    world.spawn("resync", actors.resyncer(other, 0))
+
+
 def all_at_once(world: World, actors: Actors) -> Iterator[int]:
     """Outages, a move, a wipe and another move."""
     draw, choice = world.random.random, world.random.choice
@@ -103,6 +138,9 @@ SCENARIOS: dict[str, Scenario] = {
         moved_from_dead,
         two_movers,
         moved_then_lost,
+        left_alone,
+        betrayed,
+        slow_endpoint,
         all_at_once,
     )
 }
@@ -112,7 +150,8 @@ def play(world: World, actors: Actors, scenario: Scenario) -> Callable[[], None]
     """Return the scenario as a process."""
 
     def run() -> None:
-        world.pause(world.random.randint(0, 60))
+        # Early in some seeds, after most has been acknowledged in others.
+        world.pause(world.random.choice((20, 200, 600)) * world.random.randint(0, 3) // 3)
         for ticks in scenario(world, actors):
             world.pause(ticks)
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 
 from operators.core.errors import StorageError
 from operators.core.storage import Store
-from operators.core.storage.members import Record, candidates, counting, found_store
+from operators.core.storage.members import Membership, Record, candidates, counting, found_store
 from operators.core.storage.primary import move_primary
 from operators.core.storage.resync import resync
 from tests.faults.simulation.actors import STREAM, Actors, Seen, call_of, commit, read_whole
@@ -39,13 +40,8 @@ def simulate(seed: int, scenario: str, *, trace: bool = False) -> Verdict:
     found_store(world.members())
     world.faults = True
     actors = Actors(world)
-    for number, name in enumerate("AB"):
-        world.spawn(f"writer {name}", actors.writer(JOBS[0], name))
-        world.spawn(f"writer {name}2", actors.writer(JOBS[1], name))
-        world.spawn(f"appender {number}", actors.appender(name))
-    world.spawn("reader", actors.reader(JOBS[0]))
-    if world.random.random() < 0.5:
-        world.spawn("late writer", actors.after(world.random.randint(40, 1500), actors.writer(JOBS[0], "L")))
+    for name, run in _cast(world, actors):
+        world.spawn(name, run)
     world.spawn("scenario", play(world, actors, SCENARIOS[scenario]))
     world.run(TICKS)
     violations = Aftermath(world, actors.seen).look()
@@ -57,6 +53,21 @@ def simulate(seed: int, scenario: str, *, trace: bool = False) -> Verdict:
         acknowledged=sum(len(values) for values in actors.seen.acknowledged.values()),
         trace=world.trace,
     )
+
+
+def _cast(world: World, actors: Actors) -> list[tuple[str, Callable[[], None]]]:
+    """Return a few of the users of the store: a seed with few of them goes deeper into what those few can do."""
+    late = actors.after(world.random.randint(40, 1500), actors.writer(JOBS[0], "L"))
+    everybody = [
+        ("writer A", actors.writer(JOBS[0], "A")),
+        ("writer B", actors.writer(JOBS[0], "B")),
+        ("writer C", actors.writer(JOBS[1], "C")),
+        ("late writer", late),
+        ("appender X", actors.appender("X")),
+        ("appender Y", actors.appender("Y")),
+        ("reader", actors.reader(JOBS[0])),
+    ]
+    return world.random.sample(everybody, world.random.randint(2, 4))
 
 
 class Aftermath:
@@ -156,28 +167,31 @@ class Aftermath:
 
 
 def repair(world: World, random: Random) -> bool:
-    """Do what a person would: resync what does not count, move the primary if it is away; say whether commits can go on."""
-    for _ in range(12):
-        members = world.members()
-        views = members.views()
-        if not candidates(views):
-            return False
-        record = _ruling(members)
-        base = record or candidates(views)[0]
-        up = [name for name in base.names if world.sites[name].up]
-        strangers = [name for name in up if name not in counting(base, views)]
-        try:
-            if record is None or not world.sites[record.primary].up or not strangers:
-                if record is not None and record.primary in up and not strangers:
-                    return True
-                movable = [name for name in up if name not in strangers] or up
-                move_primary(members, random.choice(movable))
-            else:
-                resync(members, strangers[0])
-        except StorageError as error:
-            world.note(f"repair: {error}")
-            if strangers:
-                _resync_quietly(world, random.choice(strangers))
+    """Do what a person would until commits can go on: resync what does not count, move a primary that is away."""
+    return any(_repaired(world, random) for _ in range(12))
+
+
+def _repaired(world: World, random: Random) -> bool:
+    """Take one step; say whether nothing was left to do."""
+    members = world.members()
+    views = members.views()
+    if not candidates(views):
+        return False
+    record = _ruling(members)
+    base = record or candidates(views)[0]
+    up = [name for name in base.names if world.sites[name].up]
+    strangers = [name for name in up if name not in counting(base, views)]
+    try:
+        if record is not None and record.primary in up and strangers:
+            resync(members, strangers[0])
+        elif record is not None and record.primary in up:
+            return True
+        else:
+            move_primary(members, random.choice([name for name in up if name not in strangers] or up))
+    except StorageError as error:
+        world.note(f"repair: {error}")
+        if strangers:
+            _resync_quietly(world, random.choice(strangers))
     return False
 
 
@@ -188,8 +202,8 @@ def _resync_quietly(world: World, name: str) -> None:
         world.note(f"repair: {error}")
 
 
-def _ruling(members: object) -> Record | None:
+def _ruling(members: Membership) -> Record | None:
     try:
-        return members.read_record()  # type: ignore[attr-defined]
+        return members.read_record()
     except StorageError:
         return None

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any, TypeVar
@@ -37,6 +38,8 @@ class Site:
     up: bool = True
     gone: bool = False
     """Lost for good: it never comes up again."""
+    slowness: float = 0.0
+    """How often a call waits long before it reaches this endpoint, beyond what all do."""
 
 
 @dataclass
@@ -49,6 +52,8 @@ class Chances:
     late: float = 0.06
     lost_reply: float = 0.04
     twice: float = 0.03
+    land: float = 0.03
+    """That one late call lands, per tick."""
 
 
 class Task:
@@ -95,7 +100,7 @@ class World:
         while self._ready and self.ticks < max_ticks:
             self.ticks += 1
             self.now += 1.0
-            if self.late and self.random.random() < 0.03:
+            if self.late and self.random.random() < self.chances.land:
                 self.land_one()
             awake = [task for task in self._ready if task.wakes <= self.ticks]
             if not awake:
@@ -136,22 +141,17 @@ class World:
         answers: dict[str, Answer] = {}
         failures: list[BaseException] = []
 
-        def answering(name: str, question: Callable[[], Answer]) -> Callable[[], None]:
-            def answer() -> None:
-                try:
-                    answers[name] = question()
-                except EndpointAway:
-                    pass
-                except Exception as error:
-                    failures.append(error)
-                if owner is not None:
-                    owner.waits_for -= 1
-                    if not owner.waits_for:
-                        self._ready.append(owner)
+        def answer(name: str, question: Callable[[], Answer]) -> None:
+            try:
+                answers[name] = question()
+            except EndpointAway:
+                pass
+            except Exception as error:
+                failures.append(error)
+            if owner is not None:
+                self._answered(owner)
 
-            return answer
-
-        runs = [(name, answering(name, question)) for name, question in questions.items()]
+        runs = [(name, partial(answer, name, question)) for name, question in questions.items()]
         if owner is None:
             for _, run in runs:
                 run()
@@ -163,6 +163,11 @@ class World:
         if failures:
             raise failures[0]
         return answers
+
+    def _answered(self, owner: Task) -> None:
+        owner.waits_for -= 1
+        if not owner.waits_for:
+            self._ready.append(owner)
 
     def die(self) -> None:
         """End the process that is moving, with all that it asked and was not answered."""
@@ -184,41 +189,40 @@ class World:
 
     def call(self, site: Site, what: str, key: str, effect: Callable[[], Answer], *, writes: bool) -> Answer:
         """Do one thing at an endpoint, with everything that may happen to it on the way."""
-        draw, chances = self.random.random, self.chances
-        if self._current is None:
-            if not site.up:
-                raise EndpointAway(f"{site.name} is away")
-            return effect()
-        self.pause(self.random.randint(30, 500) if self.faults and draw() < chances.sleep else 0)
-        if self.faults and draw() < chances.crash:
-            self._fire("crash before")
-            self.die()
+        if self._current is not None:
+            self.pause(self.random.randint(30, 500) if self._hits("sleeps", self.chances.sleep + site.slowness) else 0)
+            if self._hits("crash before", self.chances.crash):
+                self.die()
         if not site.up:
-            self._fire("away")
+            self.fired["away"] += self._current is not None
             raise EndpointAway(f"{site.name} is away")
-        if self.faults and draw() < chances.refused:
-            self._fire("refused")
+        if self._hits("refused", self.chances.refused):
             raise EndpointAway(f"{site.name} refused")
         # An identity is put by one resync or `init`, which reads it back: that put lands at once or not at all.
-        if self.faults and writes and key != IDENTITY_KEY:
-            fate = draw()
-            if fate < chances.late:
-                self._fire("late")
-                self.late.append((site, f"{what} {key}", effect))
-                raise EndpointAway(f"{site.name}: time-out")
-            if fate < chances.late + chances.lost_reply:
-                self._fire("lost reply")
-                self.note(f"{what} {site.name} {key} -> {effect()!r}, answer lost")
-                raise EndpointAway(f"{site.name}: reset")
-            if fate < chances.late + chances.lost_reply + chances.twice:
-                self._fire("twice")
-                self.late.append((site, f"{what} {key}", effect))
+        if writes and key != IDENTITY_KEY:
+            self._send(site, what, key, effect)
         answer = effect()
         self.note(f"{what} {site.name} {key} -> {answer!r}")
-        if self.faults and draw() < chances.crash:
-            self._fire("crash after")
+        if self._current is not None and self._hits("crash after", self.chances.crash):
             self.die()
         return answer
+
+    def _send(self, site: Site, what: str, key: str, effect: Callable[[], object]) -> None:
+        """Lose, delay or double what is written."""
+        if self._hits("late", self.chances.late):
+            self.late.append((site, f"{what} {key}", effect))
+            raise EndpointAway(f"{site.name}: time-out")
+        if self._hits("lost reply", self.chances.lost_reply):
+            self.note(f"{what} {site.name} {key} -> {effect()!r}, answer lost")
+            raise EndpointAway(f"{site.name}: reset")
+        if self._hits("twice", self.chances.twice):
+            self.late.append((site, f"{what} {key}", effect))
+
+    def _hits(self, fault: str, chance: float) -> bool:
+        """Draw whether a fault happens now; each is counted."""
+        hit = self.faults and self.random.random() < chance
+        self.fired[fault] += hit
+        return hit
 
     def land_one(self) -> None:
         """Let one late call take effect, at an endpoint that is up."""
@@ -232,9 +236,6 @@ class World:
         """Let every late call take effect that still can."""
         while any(item[0].up for item in self.late):
             self.land_one()
-
-    def _fire(self, fault: str) -> None:
-        self.fired[fault] += 1
 
     def note(self, words: str) -> None:
         """Keep a line of the trace, if somebody reads it."""
