@@ -18,6 +18,8 @@ from operators.core.anonymisation.addresses import ADDRESS_PATTERN
 from operators.core.sources.contents import read_content
 from operators.core.sources.landing import decode_rows
 from operators.core.sources.spec import SourceSpec
+from operators.core.storage import Store
+from operators.core.storage.listing import manifest_digests
 from operators.core.storage.members import Membership
 
 PARQUET, ZSTD, SQLITE = b"PAR1", b"\x28\xb5\x2f\xfd", b"SQLite format 3\0"
@@ -102,6 +104,18 @@ def objects_of(membership: Membership) -> Iterator[tuple[str, bytes]]:
             data = endpoint.get(key)
             assert data is not None, f"{key} vanished from {endpoint.name}"
             yield f"{endpoint.name}:{key}", data
+
+
+def plaintexts_of(store: Store) -> Iterator[tuple[str, bytes]]:
+    """Yield every file of every manifest that a store holds, opened: encrypted objects show nothing."""
+    seen: set[str] = set()
+    for digest in manifest_digests(store):
+        manifest = store.manifest(digest)
+        for entry in manifest.files:
+            # The store knows of backups whose files lie elsewhere.
+            if entry.stored_sha256 not in seen and store.copies(entry):
+                seen.add(entry.stored_sha256)
+                yield f"{manifest.stage} {digest[:12]}:{entry.name}", store.read(entry)
 
 
 def files_below(*folders: Path) -> Iterator[tuple[str, bytes]]:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
 from operators.cli.answer import WrongUse
@@ -73,15 +73,16 @@ def opened(settings: StorageSettings) -> Iterator[Store]:
 
 
 @contextmanager
-def shown_progress(title: str) -> Iterator[Progress]:
-    """Show a bar of bytes on standard error while a block runs; a terminal only, so that logs stay short."""
+def shown_progress(title: str, unit: str = "bytes") -> Iterator[Progress]:
+    """Show a bar of one unit on standard error while a block runs; on a terminal only, so that logs stay short."""
     console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    count = DownloadColumn() if unit == "bytes" else MofNCompleteColumn()
+    columns = (TextColumn("{task.description}"), BarColumn(), count, TimeRemainingColumn())
     with Bar(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(title, total=None)
 
         def report(done: int, total: int, note: str) -> None:
-            if note.startswith("bytes"):
+            if note.startswith(unit):
                 bar.update(task, completed=done, total=total)
 
         yield report

@@ -5,8 +5,12 @@ from __future__ import annotations
 import base64
 import json
 import secrets
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
 
+from operators.core.settings import EncryptionSettings, MasterKey
 from operators.local.layout import Layout, PlatformError, write_private
 
 
@@ -27,11 +31,22 @@ class Credentials:
     pseudonym_key: str = field(repr=False)
     """Hex, 32 bytes. With another key the same person gets another pseudonym, and every identity downstream changes."""
     serving_token: str = field(repr=False)
+    encryption_secret: str = field(repr=False)
+    """Hex, 32 bytes: the store secret of docs/storage.md. With another one nothing new equals what is stored."""
+    master_keys: Mapping[str, str] = field(repr=False)
+    """Version to key, hex, 32 bytes; the highest version wraps what is written."""
 
     @property
     def ui_user(self) -> str:
         """Return the name to log in with."""
         return "admin"
+
+    @property
+    def encryption(self) -> EncryptionSettings:
+        """Return the keys of the store and of its backups."""
+        masters = tuple(MasterKey(version=int(version), secret=key) for version, key in self.master_keys.items())
+        current = max(master.version for master in masters)
+        return EncryptionSettings(masters=masters, current=current, store_secret=self.encryption_secret)
 
 
 def load_credentials(layout: Layout) -> Credentials:
@@ -40,26 +55,59 @@ def load_credentials(layout: Layout) -> Credentials:
     Raises:
         PlatformError: The file is unreadable or lacks one; it is never overwritten, for old data depends on it.
     """
-    path = layout.secrets / "credentials.json"
+    path = _path(layout)
     if not path.exists():
-        write_private(path, json.dumps(asdict(_generate()), indent=1))
+        _write(layout, {**_generate(), **_generate_keys()})
     try:
-        return Credentials(**json.loads(path.read_text()))
-    except (TypeError, ValueError, OSError) as error:
+        document = json.loads(path.read_text())
+        if not set(_generate_keys()) & set(document) and set(_generate()) <= set(document):
+            # From before files were encrypted. Should these keys be lost instead, the store refuses the new ones.
+            document |= _generate_keys()
+            _write(layout, document)
+        return _checked(document)
+    except (TypeError, ValueError, AttributeError, OSError) as error:
         names = ", ".join(item.name for item in fields(Credentials))
         raise PlatformError(f"{path} cannot be read ({type(error).__name__}); it must hold {names}.") from None
 
 
-def _generate() -> Credentials:
-    return Credentials(
-        ui_password=secrets.token_urlsafe(12),
-        jwt_secret=secrets.token_urlsafe(48),
-        api_secret=secrets.token_urlsafe(32),
-        fernet_key=base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
-        store_access_key=secrets.token_hex(10),
-        store_secret_key=secrets.token_hex(20),
-        backup_access_key=secrets.token_hex(10),
-        backup_secret_key=secrets.token_hex(20),
-        pseudonym_key=secrets.token_hex(32),
-        serving_token=secrets.token_urlsafe(24),
-    )
+def add_master_key(layout: Layout) -> Credentials:
+    """Return the platform's secrets with a new version of the master key, which is current from now on."""
+    credentials = load_credentials(layout)
+    version = credentials.encryption.current + 1
+    masters = {**credentials.master_keys, str(version): secrets.token_hex(32)}
+    added = replace(credentials, master_keys=masters)
+    _write(layout, asdict(added))
+    return added
+
+
+def _checked(document: dict[str, Any]) -> Credentials:
+    credentials = Credentials(**document)
+    _ = credentials.encryption  # refuses keys that are none
+    return credentials
+
+
+def _path(layout: Layout) -> Path:
+    return layout.secrets / "credentials.json"
+
+
+def _write(layout: Layout, document: Mapping[str, Any]) -> None:
+    write_private(_path(layout), json.dumps(document, indent=1))
+
+
+def _generate_keys() -> dict[str, Any]:
+    return {"encryption_secret": secrets.token_hex(32), "master_keys": {"1": secrets.token_hex(32)}}
+
+
+def _generate() -> dict[str, Any]:
+    return {
+        "ui_password": secrets.token_urlsafe(12),
+        "jwt_secret": secrets.token_urlsafe(48),
+        "api_secret": secrets.token_urlsafe(32),
+        "fernet_key": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
+        "store_access_key": secrets.token_hex(10),
+        "store_secret_key": secrets.token_hex(20),
+        "backup_access_key": secrets.token_hex(10),
+        "backup_secret_key": secrets.token_hex(20),
+        "pseudonym_key": secrets.token_hex(32),
+        "serving_token": secrets.token_urlsafe(24),
+    }

@@ -57,14 +57,15 @@ def configure(layout: Layout, credentials: Credentials) -> None:
 
 
 def store_settings(ports: Ports, credentials: Credentials) -> StorageSettings:
-    """Return the settings of the three endpoints that make the store, acknowledged at two."""
-    names = [name for name in STORES if name != BACKUP]
-    return StorageSettings(endpoints=tuple(_endpoint(name, ports, credentials) for name in names), acknowledge=2)
+    """Return the settings of the three endpoints that make the store, acknowledged at two, and of its keys."""
+    endpoints = tuple(_endpoint(name, ports, credentials) for name in STORES if name != BACKUP)
+    return StorageSettings(endpoints=endpoints, acknowledge=2, encryption=credentials.encryption)
 
 
 def backup_settings(ports: Ports, credentials: Credentials) -> StorageSettings:
-    """Return the settings of the one endpoint that backups go to."""
-    return StorageSettings(endpoints=(_endpoint(BACKUP, ports, credentials),), acknowledge=1)
+    """Return the settings of the one endpoint that backups go to; files lie there as in the store, by its keys."""
+    endpoint = _endpoint(BACKUP, ports, credentials)
+    return StorageSettings(endpoints=(endpoint,), acknowledge=1, encryption=credentials.encryption)
 
 
 def _endpoint(name: str, ports: Ports, credentials: Credentials) -> EndpointSettings:

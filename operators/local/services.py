@@ -9,9 +9,10 @@ from pathlib import Path
 
 from operators.core.settings import STORAGE_VARIABLE
 from operators.local import airflow, caddy, seaweedfs
-from operators.local.credentials import Credentials
+from operators.local.credentials import Credentials, add_master_key
 from operators.local.layout import Layout, write_private
 from operators.local.ports import SERVERS, STORES, Ports
+from operators.local.ports import load as load_ports
 
 BIN = Path(sys.executable).parent
 AIRFLOW_SERVICES = ("api-server", "scheduler", "dag-processor", "triggerer")
@@ -92,11 +93,17 @@ def configure(layout: Layout, ports: Ports, credentials: Credentials, dags: Path
     seaweedfs.configure(layout, credentials)
     airflow.configure(layout, ports, credentials, dags)
     write_private(layout.run / "caddy.json", json.dumps(caddy.configuration(ports), indent=1))
-    storage = seaweedfs.store_settings(ports, credentials).to_json()
+    storage = seaweedfs.store_settings(ports, credentials)
     # For `nightshift --storage-file`, for a restore elsewhere, and for programs of one's own.
-    write_private(layout.secrets / "store.json", storage)
+    write_private(layout.secrets / "store.json", storage.to_json())
     write_private(layout.secrets / "backup.json", seaweedfs.backup_settings(ports, credentials).to_json())
     write_private(
         layout.secrets / "serving.env",
-        f"{STORAGE_VARIABLE}='{storage}'\n{TOKEN_VARIABLE}='{credentials.serving_token}'\n",
+        f"{STORAGE_VARIABLE}='{storage.for_readers().to_json()}'\n{TOKEN_VARIABLE}='{credentials.serving_token}'\n",
     )
+
+
+def renew_master_key(layout: Layout) -> None:
+    """Have a new version of the master key in every file that services read when they are started."""
+    dags = airflow.read_environment(layout.airflow_environment)["AIRFLOW__CORE__DAGS_FOLDER"]
+    configure(layout, load_ports(layout), add_master_key(layout), Path(dags))

@@ -159,7 +159,9 @@ def test_secrets_are_not_repeated_by_errors(tmp_path: Path, capsys: pytest.Captu
     assert "hush" not in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", ["init", "status", "ls", "show", "get", "verify", "lineage", "restore", "rollback"])
+@pytest.mark.parametrize(
+    "command", ["init", "status", "ls", "show", "get", "verify", "lineage", "restore", "rollback", "rotate-master-key"]
+)
 def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     """`nightshift COMMAND --help` explains it and offers `--json`."""
     with pytest.raises(SystemExit) as left:

@@ -10,12 +10,16 @@ from typing import Any
 
 import pytest
 
+from operators.core.storage import open_store
+from operators.core.storage.listing import manifest_digests
 from operators.core.storage.members import open_members
+from operators.core.storage.sealing import HEADER
+from operators.core.storage.vault import is_sealed
 from operators.local import supervisor
 from operators.local.layout import REPOSITORY
 from operators.recipes import load_recipe
 from tests.e2e.bed import DAG_ID, DAY, PARAMS, Bed
-from tests.leaks import corpus_search, files_below, objects_of
+from tests.leaks import corpus_search, files_below, objects_of, plaintexts_of
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
 
@@ -52,10 +56,11 @@ def test_a_run_releases_a_model_that_answers_and_is_backed_up(bed: Bed, first: d
 
 
 def test_no_mail_address_is_left_anywhere(bed: Bed, first: dict[str, Any]):
-    """No address of the mails stands in any object of any endpoint, in logs, XComs or Data Docs."""
+    """No address stands in any object of any endpoint, as stored and opened, in logs, XComs or Data Docs."""
     search = corpus_search(bed.layout.landing, load_recipe(REPOSITORY / "dags" / "recipes" / "mail_triage.py").source)
     kept = [
         *(item for settings in bed.stores() for item in objects_of(open_members(settings))),
+        *(item for settings in bed.stores() for item in plaintexts_of(open_store(settings))),
         *files_below(bed.layout.log, bed.layout.data_docs, bed.layout.servers),
         *((str(path), path.read_bytes()) for path in bed.layout.airflow.glob("airflow.db*")),
     ]
@@ -64,6 +69,21 @@ def test_no_mail_address_is_left_anywhere(bed: Bed, first: dict[str, Any]):
     assert len(search.known) > 100
     assert len(kept) > 100
     assert leaks == {}
+
+
+def test_what_is_stored_is_encrypted(bed: Bed, first: dict[str, Any]):
+    """Every file of every manifest, on the store and on the backup, lies there sealed, and no part of it in the clear."""
+    for settings in bed.stores():
+        store = open_store(settings)
+        entries = [entry for digest in manifest_digests(store) for entry in store.manifest(digest).files]
+        stored = [data for key, data in objects_of(store.membership) if "/obj/" in key]
+
+        assert len(entries) > 20
+        assert all(is_sealed(entry) for entry in entries)
+        assert all(data.startswith(HEADER) for data in stored)
+        assert not any(
+            mark in data[len(HEADER) :] for data in stored for mark in (b"PAR1", b"model_type", b"safetensors")
+        )
 
 
 def test_the_readme_s_script_recomputes_the_accuracy(bed: Bed, first: dict[str, Any]):

@@ -51,6 +51,82 @@ def test_a_damaged_secrets_file_is_never_replaced(layout: Layout, credentials: C
     assert (layout.secrets / "credentials.json").read_text() == "{}"
 
 
+def test_no_secret_is_shown(credentials: Credentials):
+    """Neither the secrets themselves nor the settings made of them print one."""
+    shown = repr(credentials) + repr(seaweedfs.store_settings(PLACED, credentials)) + repr(credentials.encryption)
+
+    assert not any(secret in shown for secret in vars_of(credentials))
+
+
+def test_a_platform_from_before_encryption_is_given_keys(layout: Layout, credentials: Credentials):
+    """Every other secret stays, the keys are made once, and the file stays private."""
+    path = layout.secrets / "credentials.json"
+    old = {name: value for name, value in json.loads(path.read_text()).items() if name not in KEYS}
+    path.write_text(json.dumps(old))
+    upgraded = load_credentials(layout)
+
+    assert load_credentials(layout) == upgraded
+    assert old == {name: getattr(upgraded, name) for name in old}
+    assert upgraded.encryption_secret != credentials.encryption_secret
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+KEYS = ("encryption_secret", "master_keys")
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [{"encryption_secret": None}, {"master_keys": None}, {"master_keys": {}}, {"master_keys": {"1": "5"}}],
+    ids=["secret gone", "masters gone", "no master", "a short master"],
+)
+def test_damaged_keys_are_never_replaced(layout: Layout, credentials: Credentials, harm: dict):
+    """One of the two without the other, or what is no key: the message names the file and repeats nothing."""
+    path = layout.secrets / "credentials.json"
+    document = json.loads(path.read_text()) | harm
+    path.write_text(json.dumps({name: value for name, value in document.items() if value is not None}))
+    before = path.read_text()
+    with pytest.raises(PlatformError, match=r"credentials\.json cannot be read") as caught:
+        load_credentials(layout)
+
+    assert path.read_text() == before
+    assert not any(secret in str(caught.value) for secret in vars_of(credentials))
+
+
+def test_files_are_encrypted_by_default_and_the_backup_opens_with_the_store_s_keys(credentials: Credentials):
+    """Store and backup have one secret and one set of master keys."""
+    store, backup = (make(PLACED, credentials) for make in (seaweedfs.store_settings, seaweedfs.backup_settings))
+
+    assert store.encryption is not None
+    assert store.encryption == backup.encryption
+    assert store.encryption.current == 1
+
+
+def test_a_new_master_key_is_current_and_the_old_one_stays(layout: Layout, credentials: Credentials):
+    """Every file that services read has both versions; what else there was is as before."""
+    services.configure(layout, PLACED, credentials, Path("/my/dags"))
+    ports.save(layout, PLACED)
+    services.renew_master_key(layout)
+    renewed = load_credentials(layout)
+    store = StorageSettings.from_json((layout.secrets / "store.json").read_text())
+    variables = airflow.read_environment(layout.airflow_environment)
+
+    assert renewed.encryption.current == 2
+    assert {"1": credentials.master_keys["1"]}.items() <= renewed.master_keys.items()
+    assert store == seaweedfs.store_settings(PLACED, renewed)
+    assert renewed.master_keys["2"] in variables["AIRFLOW_CONN_NIGHTSHIFT_STORE"]
+    assert variables["AIRFLOW__CORE__DAGS_FOLDER"] == "/my/dags"
+    assert renewed.encryption_secret == credentials.encryption_secret
+
+
+def test_model_servers_can_read_and_not_write(layout: Layout, credentials: Credentials):
+    """Their environment holds the master keys, and not the secret that data keys are made from."""
+    services.configure(layout, PLACED, credentials, Path("/dags"))
+    text = (layout.secrets / "serving.env").read_text()
+
+    assert credentials.master_keys["1"] in text
+    assert credentials.encryption_secret not in text
+
+
 def test_the_backup_has_other_credentials_than_the_store(credentials: Credentials):
     """Who holds the store's keys cannot write the backup."""
     store = seaweedfs.store_settings(PLACED, credentials)
@@ -135,7 +211,8 @@ def test_no_secret_stands_on_a_command_line(layout: Layout, credentials: Credent
 
 def vars_of(credentials: Credentials) -> list[str]:
     """Return every secret."""
-    return [getattr(credentials, name) for name in credentials.__slots__]
+    values = [getattr(credentials, name) for name in credentials.__slots__ if name != "master_keys"]
+    return [*values, *credentials.master_keys.values()]
 
 
 def test_a_home_too_long_for_a_socket_is_refused(tmp_path: Path):

@@ -102,7 +102,7 @@ class _Rotation:
             for part in _slices(names):
                 dropped += self._delete([wrapped_key(version, name) for name in self._wrap(part)])
                 done += len(part)
-                progress(done, total, "old keys dropped")
+                progress(done, total, "keys dropped")
         return dropped
 
     def _wrap(self, names: list[str]) -> list[str]:
