@@ -72,7 +72,7 @@ def test_no_mail_address_is_left_anywhere(bed: Bed, first: dict[str, Any]):
 
 
 def test_what_is_stored_is_encrypted(bed: Bed, first: dict[str, Any]):
-    """Every file of every manifest lies sealed on the store and on the backup: nothing readable stands in any object."""
+    """Every file of every manifest lies sealed on store and backup: nothing readable stands in any object."""
     marks = (b"parquet-cpp-arrow", b"model_type", b"__metadata__", b"pytorch")
     for settings in bed.stores():
         store = open_store(settings)
