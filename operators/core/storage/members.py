@@ -18,6 +18,7 @@ from operators.core.errors import QuorumLost, StorageError
 from operators.core.manifest import FORMAT, canonical
 from operators.core.settings import StorageSettings
 from operators.core.storage.endpoint import Endpoint, EndpointAway, Round, ThreadRound, open_endpoint
+from operators.core.storage.sums import with_sum, without_sum
 
 IDENTITY_KEY = "identity.json"
 Answer = TypeVar("Answer")
@@ -53,8 +54,15 @@ class Record:
 
     @classmethod
     def decode(cls, data: bytes) -> Record:
-        """Read back what `encode` wrote."""
-        document = json.loads(data)
+        """Read back what `encode` wrote.
+
+        Raises:
+            EndpointAway: The bytes are damaged.
+        """
+        content = without_sum(data)
+        if content is None:
+            raise EndpointAway("a member record is damaged: resync its endpoint")
+        document = json.loads(content)
         if document.pop("format") != FORMAT:
             raise StorageError(f"the store's member record has another format than {FORMAT}: use a newer Nightshift")
         document["members"] = tuple(Member(**line) for line in document["members"])
@@ -77,7 +85,7 @@ class Record:
 
 @lru_cache(maxsize=64)
 def _encode(record: Record) -> bytes:
-    return canonical({"format": FORMAT, **asdict(record)})
+    return with_sum(canonical({"format": FORMAT, **asdict(record)}))
 
 
 class View(NamedTuple):
@@ -107,12 +115,13 @@ def encode_identity(endpoint: str, incarnation: str) -> bytes:
 
 
 def read_identity(endpoint: Endpoint) -> tuple[str, str] | None:
-    """Return (endpoint id, incarnation), None where the endpoint has none: new, or wiped."""
+    """Return (endpoint id, incarnation), None where the endpoint has none: new, wiped, or no longer readable."""
     data = endpoint.get(IDENTITY_KEY)
-    if data is None:
+    try:
+        document = json.loads(data or b"{}")
+        return document["endpoint"], document["incarnation"]
+    except (ValueError, KeyError, TypeError):
         return None
-    document = json.loads(data)
-    return document["endpoint"], document["incarnation"]
 
 
 class Membership:

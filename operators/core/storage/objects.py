@@ -12,6 +12,7 @@ from pathlib import Path
 from operators.core.errors import AllCopiesDamaged, QuorumLost
 from operators.core.storage.endpoint import Endpoint, EndpointAway
 from operators.core.storage.members import Member, Membership, Record
+from operators.core.storage.sums import without_sum
 from operators.core.storage.wrapping import decode_wrapped
 
 SMALL_BYTES = 1024 * 1024
@@ -30,11 +31,15 @@ def is_content(key: str) -> bool:
     return key.startswith(CONTENT)
 
 
-def matches(key: str, data: bytes) -> bool:
-    """Say whether bytes are those that a content key names."""
+def is_whole(key: str, data: bytes) -> bool:
+    """Say whether bytes are what was once put under a key (without its incarnation), as far as they can tell."""
+    if key.startswith(("obj/", "man/")):
+        return hashlib.sha256(data).hexdigest() == key.rsplit("/", 1)[1]
     if key.startswith("key/"):
         return decode_wrapped(key, data) is not None
-    return hashlib.sha256(data).hexdigest() == key.rsplit("/", 1)[1]
+    if key.startswith(("run/", "log/")):
+        return without_sum(data) is not None
+    return True
 
 
 def put_object(

@@ -22,7 +22,7 @@ from operators.core.storage.members import (
     new_name,
     read_identity,
 )
-from operators.core.storage.objects import is_content, matches
+from operators.core.storage.objects import is_content, is_whole
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -118,12 +118,11 @@ class Refill:
         values: set[bytes] = set()
         for name in (name for name, keys in self._held.items() if key in keys):
             data = self._membership.endpoints[name].get(f"{self._others.line(name).incarnation}/{key}")
-            if data is None:
+            if data is None or not is_whole(key, data):
                 continue
-            if not is_content(key):
-                values.add(data)
-            elif matches(key, data):
+            if is_content(key):
                 return {data}
+            values.add(data)
         return values
 
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Set
 
 from operators.core.errors import CommitUnknown, PrimaryAway, QuorumLost
-from operators.core.storage.endpoint import Endpoint
+from operators.core.storage.endpoint import Endpoint, EndpointAway
 from operators.core.storage.members import Member, Membership, Record, term_key
+from operators.core.storage.sums import with_sum, without_sum
 
 
 def put_once(membership: Membership, slot: str, data: bytes) -> bytes:
@@ -60,8 +61,23 @@ def _entries(endpoint: Endpoint, line: Member, slot: str) -> dict[int, bytes]:
     if not listed:
         return {}
     newest = listed[-1].key
-    data = endpoint.get(newest)
+    data = read_entry(endpoint, newest)
     return {} if data is None else {int(newest.rsplit("/", 1)[1]): data}
+
+
+def read_entry(endpoint: Endpoint, key: str) -> bytes | None:
+    """Return the value of an entry, None where there is none.
+
+    Raises:
+        EndpointAway: The entry is damaged: what this endpoint holds cannot be told, and it does not count.
+    """
+    stored = endpoint.get(key)
+    if stored is None:
+        return None
+    value = without_sum(stored)
+    if value is None:
+        raise EndpointAway(f"endpoint {endpoint.name}: {key} is damaged: scrub it")
+    return value
 
 
 def _only(values: set[bytes], slot: str) -> bytes:
@@ -77,7 +93,7 @@ def _win_at_primary(membership: Membership, record: Record, slot: str, proposal:
     key = f"{line.incarnation}/{slot}/{term_key(record.term)}"
 
     def offer(endpoint: Endpoint, _line: Member) -> bytes | None:
-        return proposal if endpoint.put_if_absent(key, proposal) else endpoint.get(key)
+        return proposal if endpoint.put_if_absent(key, with_sum(proposal)) else read_entry(endpoint, key)
 
     primary = Record(term=record.term, members=(line,), primary=record.primary, acknowledge=1)
     held = membership.ask_counted(primary, offer).get(record.primary)
@@ -98,8 +114,8 @@ def _spread(membership: Membership, record: Record, slot: str, winner: bytes, ho
     def offer(endpoint: Endpoint, line: Member) -> bytes | None:
         key = f"{line.incarnation}/{slot}/{term_key(record.term)}"
         if endpoint.name not in holders:
-            endpoint.put_if_absent(key, winner)
-        return endpoint.get(key)
+            endpoint.put_if_absent(key, with_sum(winner))
+        return read_entry(endpoint, key)
 
     agreed = {name for name, held in membership.ask_counted(record, offer).items() if held == winner}
     if len(agreed) < record.acknowledge:

@@ -10,6 +10,7 @@ import pytest
 from operators.core.errors import PrimaryAway, QuorumLost, StorageError
 from operators.core.storage import Store
 from operators.core.storage.slots import put_once, read_slot
+from operators.core.storage.sums import with_sum
 from tests.core.storage.flaky import Fault, bring_back, cut_off, make_flaky
 
 SLOT = "run/" + "a" * 64
@@ -19,7 +20,7 @@ def holders(store: Store, slot: str, value: bytes) -> set[str]:
     """Return the endpoints that hold a value under the first term."""
     found = set()
     for member in store.record.members:
-        if store.membership.endpoints[member.name].get(f"{member.incarnation}/{slot}/{1:012d}") == value:
+        if store.membership.endpoints[member.name].get(f"{member.incarnation}/{slot}/{1:012d}") == with_sum(value):
             found.add(member.name)
     return found
 
@@ -148,3 +149,15 @@ def test_an_endpoint_wiped_during_a_step_does_not_count_in_it(stores: list[Store
     with pytest.raises(QuorumLost):
         put_once(first.membership, SLOT, b"one")
     assert flaky.faults[0].fired > 0
+
+
+@pytest.mark.parametrize("rotten", ["site_b", "site_c"])
+def test_a_rotten_copy_is_not_another_value(stores: list[Store], rotten: str) -> None:
+    """One flipped bit in one copy of a slot neither changes its value nor makes it unreadable."""
+    first, second = stores
+    put_once(first.membership, SLOT, b"one")
+    key = f"{first.record.line(rotten).incarnation}/{SLOT}/{1:012d}"
+    first.membership.endpoints[rotten].put(key, with_sum(b"one").replace(b"one", b"ona"))
+
+    assert read_slot(second.membership, SLOT) == b"one"
+    assert put_once(second.membership, SLOT, b"two") == b"one"

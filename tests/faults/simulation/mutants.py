@@ -13,6 +13,7 @@ from operators.core.manifest import FORMAT, Manifest, canonical
 from operators.core.storage import members, objects, resync, slots, store
 from operators.core.storage.endpoint import Endpoint
 from operators.core.storage.members import Member, Membership, Record, term_key
+from operators.core.storage.sums import with_sum
 
 Patch = Callable[[pytest.MonkeyPatch], None]
 
@@ -42,7 +43,7 @@ def _unverified(patch: pytest.MonkeyPatch) -> None:
 
     def spread(membership: Membership, record: Record, slot: str, winner: bytes, holders: Set[str]) -> None:
         def offer(endpoint: Endpoint, line: Member) -> None:
-            endpoint.put_if_absent(f"{line.incarnation}/{slot}/{term_key(record.term)}", winner)
+            endpoint.put_if_absent(f"{line.incarnation}/{slot}/{term_key(record.term)}", with_sum(winner))
 
         if len(membership.ask_counted(record, offer)) < record.acknowledge:
             raise QuorumLost(slot)
@@ -108,7 +109,7 @@ def _others_first(patch: pytest.MonkeyPatch) -> None:
 
         def offer(endpoint: Endpoint, line: Member) -> bytes | None:
             key = f"{line.incarnation}/{slot}/{term_key(record.term)}"
-            return proposal if endpoint.put_if_absent(key, proposal) else endpoint.get(key)
+            return proposal if endpoint.put_if_absent(key, with_sum(proposal)) else slots.read_entry(endpoint, key)
 
         held = list(membership.ask_counted(record, offer).values())
         if proposal in held:
@@ -127,7 +128,7 @@ def _unknown_is_won(patch: pytest.MonkeyPatch) -> None:
         assert proposal is not None
         line = record.line(record.primary)
         endpoint = membership.endpoints[record.primary]
-        endpoint.put_if_absent(f"{line.incarnation}/{slot}/{term_key(record.term)}", proposal)
+        endpoint.put_if_absent(f"{line.incarnation}/{slot}/{term_key(record.term)}", with_sum(proposal))
         return proposal
 
     patch.setattr(slots, "_win_at_primary", win)
@@ -140,9 +141,11 @@ def _unknown_is_lost(patch: pytest.MonkeyPatch) -> None:
         assert proposal is not None
         line = record.line(record.primary)
         key = f"{slot}/{term_key(record.term)}"
-        if membership.endpoints[record.primary].put_if_absent(f"{line.incarnation}/{key}", proposal):
+        if membership.endpoints[record.primary].put_if_absent(f"{line.incarnation}/{key}", with_sum(proposal)):
             return proposal
-        held = membership.ask_counted(record, lambda endpoint, line: endpoint.get(f"{line.incarnation}/{key}"))
+        held = membership.ask_counted(
+            record, lambda endpoint, line: slots.read_entry(endpoint, f"{line.incarnation}/{key}")
+        )
         others = [data for name, data in held.items() if name != record.primary and data is not None]
         return others[0] if others else proposal
 
