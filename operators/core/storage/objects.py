@@ -37,7 +37,7 @@ def is_whole(key: str, data: bytes) -> bool:
         return hashlib.sha256(data).hexdigest() == key.rsplit("/", 1)[1]
     if key.startswith("key/"):
         return decode_wrapped(key, data) is not None
-    if key.startswith(("run/", "log/")):
+    if key.startswith(("run/", "log/", "member/")):
         return without_sum(data) is not None
     return True
 

@@ -72,7 +72,7 @@ def resync(membership: Membership, name: str, *, anew: bool = False, progress: P
     for done, key in enumerate(refill.wanted, start=1):
         refill.copy(key, endpoint, f"{line.incarnation}/{key}")
         progress(done, len(refill.wanted), "keys")
-    record = _enrol(membership, base, line, sorted(held))
+    record = _enrol(membership, base, endpoint, line, sorted(held))
     return Resynced(record=record, keys=len(refill.wanted), bytes=refill.bytes, lost=tuple(refill.lost))
 
 
@@ -126,14 +126,15 @@ class Refill:
         return values
 
 
-def _enrol(membership: Membership, base: Record, line: Member, sources: Sequence[str]) -> Record:
+def _enrol(membership: Membership, base: Record, endpoint: Endpoint, line: Member, sources: Sequence[str]) -> Record:
     """Bring the endpoint's line on record, numbered above all that its sources hold."""
     views = membership.views()
     newest = candidates(views)[0] if candidates(views) else base
     steady = {name for name in sources if name in views and base.line(name).is_line_of(views[name].identity)}
     if any(name not in steady or newest.line(name) != base.line(name) for name in sources):
         raise QuorumLost(f"endpoint {line.name} is refilled, but not all of {sources} count any more; run it again")
-    if line.name not in views or not line.is_line_of(views[line.name].identity):
+    # Not from the views: an endpoint whose member records are damaged has none, and this is its way back.
+    if not line.is_line_of(read_identity(endpoint)):
         raise CommitUnknown(f"endpoint {line.name} changed its identity while it was refilled; run it again")
     # Made from the newest record: a move or another's resync meanwhile must not be undone.
     members = tuple(line if item.name == line.name else item for item in newest.members)
