@@ -5,11 +5,18 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from operators.core.settings import EndpointSettings, StorageSettings
 from operators.core.storage import Store, initialise, open_store
+
+if TYPE_CHECKING:
+    from tests.seaweed import Seaweed
+
+NAMES = ("site_a", "site_b", "site_c")
+"""The three sites of a store in tests."""
 
 
 @pytest.fixture
@@ -23,7 +30,7 @@ def short_path() -> Iterator[Path]:
 def storage_settings(tmp_path: Path) -> StorageSettings:
     """Settings of a store in three directories, two of which acknowledge; not yet initialised."""
     endpoints = []
-    for name in ("site_a", "site_b", "site_c"):
+    for name in NAMES:
         (tmp_path / name).mkdir()
         endpoints.append(EndpointSettings(name=name, url=f"file://{tmp_path / name}"))
     return StorageSettings(endpoints=tuple(endpoints), acknowledge=2)
@@ -34,3 +41,20 @@ def store(storage_settings: StorageSettings) -> Store:
     """An initialised, empty store in three directories."""
     initialise(storage_settings)
     return open_store(storage_settings)
+
+
+@pytest.fixture(scope="session")
+def seaweed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Seaweed]]:
+    """Three independent SeaweedFS servers on loopback."""
+    from tests.seaweed import Seaweed  # and with it an S3 client, which most tests do without
+
+    servers = [Seaweed(name, tmp_path_factory.mktemp(name)) for name in NAMES]
+    try:
+        for server in servers:
+            server.start()
+        for server in servers:
+            server.wait()
+        yield servers
+    finally:
+        for server in servers:
+            server.kill()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import weakref
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from types import SimpleNamespace
@@ -18,7 +19,7 @@ import s3fs
 from aiobotocore.httpsession import AIOHTTPSession
 from aiobotocore.session import AioSession
 from botocore.exceptions import ConnectTimeoutError, FlexibleChecksumError, ReadTimeoutError, SSLError
-from fsspec.asyn import sync
+from fsspec.asyn import get_loop, sync
 
 from operators.core.settings import EndpointSettings
 from operators.core.storage.endpoint import EndpointAway
@@ -50,7 +51,9 @@ class S3Client:
         self.bucket = settings.url.removeprefix("s3://")
         self._patience = patience
         self._breaker = Breaker(patience)
-        self._files = _open(settings, patience)
+        self._loop = get_loop()
+        self._files = _open(settings, patience, self._loop)
+        weakref.finalize(self, _close, self._files, self._loop)
 
     def run(
         self,
@@ -59,12 +62,12 @@ class S3Client:
         **named: Arguments.kwargs,
     ) -> Answer:
         """Return what a coroutine returns, in the thread that speaks to all servers."""
-        answer: Answer = sync(self._files.loop, function, *arguments, **named)
+        answer: Answer = sync(self._loop, function, *arguments, **named)
         return answer
 
     def begin(self, coroutine: Coroutine[Any, Any, Answer]) -> Future[Answer]:
         """Start a coroutine in that thread."""
-        return asyncio.run_coroutine_threadsafe(coroutine, self._files.loop)
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
 
     async def ask(
         self, what: str, operation: str, *, repeat: bool = True, size: int = 0, read: bool = False, **arguments: Any
@@ -126,14 +129,15 @@ class S3Client:
         if is_answer or isinstance(error, FlexibleChecksumError):
             self._breaker.succeeded()
         else:
-            self._breaker.failed(f"{refused.code or type(error).__name__}: {error}", silent=isinstance(error, _SILENCE))
+            self._breaker.failed(refused.code or type(error).__name__, silent=isinstance(error, _SILENCE))
 
     def _refusal(self, what: str, error: Exception) -> Refused:
+        words = getattr(error, "strerror", None) or str(error) or "it took longer than the limit"
         response = getattr(error, "response", None) or getattr(error.__cause__, "response", None)
         if not isinstance(response, dict):
-            return Refused(f"endpoint {self.name} {what}: {type(error).__name__}: {error}")
+            return Refused(f"endpoint {self.name} {what}: {type(error).__name__}: {words}")
         code, status = response["Error"].get("Code", ""), response["ResponseMetadata"]["HTTPStatusCode"]
-        return Refused(f"endpoint {self.name} {what}: {code} ({status}): {error}", code=code, status=status)
+        return Refused(f"endpoint {self.name} {what}: {code} ({status}): {words}", code=code, status=status)
 
 
 def _is_busy(refused: Refused) -> bool:
@@ -166,7 +170,14 @@ class _OnceAndHere(AIOHTTPSession):  # type: ignore[misc]
         return SimpleNamespace(request=functools.partial(session.request, allow_redirects=False))
 
 
-def _open(settings: EndpointSettings, patience: Patience) -> s3fs.S3FileSystem:
+def _close(files: s3fs.S3FileSystem, loop: asyncio.AbstractEventLoop) -> None:
+    """End a client's connections, in the loop that they belong to; s3fs itself would take any loop that is running."""
+    creator = getattr(files, "_s3creator", None)
+    if creator is not None and loop.is_running():
+        asyncio.run_coroutine_threadsafe(creator.__aexit__(None, None, None), loop)
+
+
+def _open(settings: EndpointSettings, patience: Patience, loop: asyncio.AbstractEventLoop) -> s3fs.S3FileSystem:
     """Return the file system of one server; nothing is contacted yet.
 
     Raises:
@@ -193,6 +204,8 @@ def _open(settings: EndpointSettings, patience: Patience) -> s3fs.S3FileSystem:
             "request_checksum_calculation": "when_required",
         },
         session=_session(),
+        asynchronous=True,
+        loop=loop,
         skip_instance_cache=True,
         use_listings_cache=False,
     )

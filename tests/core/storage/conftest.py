@@ -9,25 +9,8 @@ import pytest
 
 from operators.core.settings import EndpointSettings, StorageSettings
 from operators.core.storage import Store, initialise, open_store
+from tests.conftest import NAMES
 from tests.encryption import ENCRYPTION
-from tests.seaweed import Seaweed
-
-NAMES = ("site_a", "site_b", "site_c")
-
-
-@pytest.fixture(scope="session")
-def seaweed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Seaweed]]:
-    """Three independent SeaweedFS servers on loopback."""
-    servers = [Seaweed(name, tmp_path_factory.mktemp(name)) for name in NAMES]
-    try:
-        for server in servers:
-            server.start()
-        for server in servers:
-            server.wait()
-        yield servers
-    finally:
-        for server in servers:
-            server.kill()
 
 
 @pytest.fixture(params=["directories", pytest.param("s3", marks=[pytest.mark.integration, pytest.mark.timeout(180)])])
