@@ -20,6 +20,9 @@ from operators.core.storage.keyring import Keyring, data_keys, prove_keys
 from operators.core.storage.members import Membership, Record
 from operators.core.storage.sealing import CHUNK_BYTES, SealBroken, seal, seal_file, unseal
 
+IN_MEMORY_BYTES = 16 * 1024**2
+"""Files up to this size are read once and sealed in memory; larger ones are read twice and hashed both times."""
+
 log = logging.getLogger(__name__)
 
 
@@ -67,7 +70,7 @@ class Vault:
             SourceChanged: The file changed while it was sealed.
         """
         size = path.stat().st_size
-        if size <= CHUNK_BYTES:
+        if self.keyring is not None and size <= IN_MEMORY_BYTES:
             yield self.close_bytes(name, path.read_bytes(), rows)
             return
         digest = sha256_of_file(path)

@@ -12,7 +12,7 @@ import pytest
 from operators.core.errors import AllCopiesDamaged, DataError, KeyMissing, QuorumLost
 from operators.core.manifest import FileEntry, Made, Manifest, StageCall
 from operators.core.settings import EncryptionSettings, EndpointSettings, MasterKey, StorageSettings
-from operators.core.storage import Store, initialise, open_store
+from operators.core.storage import Store, initialise, open_store, vault
 from operators.core.storage.resync import resync
 from operators.core.storage.sealing import CHUNK_BYTES
 from operators.core.storage.wrapping import decode_wrapped, wrapped_key
@@ -120,8 +120,12 @@ def test_what_was_stored_before_there_were_keys_stays_readable(open_with: Open, 
     assert entry.sha256 == entry.stored_sha256 != store.put_bytes("old", TEXT).stored_sha256
 
 
-def test_a_large_file_goes_in_and_out_whole(open_with: Open, tmp_path: Path) -> None:
-    """Several chunks, through local files; nothing but the file is left beside it."""
+@pytest.mark.parametrize("in_memory_bytes", [0, 2**30])
+def test_a_large_file_goes_in_and_out_whole(
+    open_with: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_memory_bytes: int
+) -> None:
+    """Several chunks, sealed in memory or through a local file; nothing but the file is left beside it."""
+    monkeypatch.setattr(vault, "IN_MEMORY_BYTES", in_memory_bytes)
     content = Random(3).randbytes(3 * CHUNK_BYTES + 5)
     (tmp_path / "in").write_bytes(content)
     entry = open_with(ENCRYPTION).put_file("big", tmp_path / "in", rows=9)
