@@ -12,7 +12,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from operators.local.progress import TaskProgress
+from operators.local.progress import Step, TaskProgress
 
 _STYLES = {
     "success": "green", "failed": "bold red", "upstream_failed": "red", "running": "bold cyan",
@@ -99,5 +99,11 @@ def _note(task: TaskProgress) -> str:
     if task.tries > 1:
         parts.append(f"try {task.tries}")
     if task.step is not None and not task.is_finished:
-        parts.append(f"{task.step.done}/{task.step.total} {task.step.note}".rstrip())
+        parts.append(_count(task.step))
     return ", ".join(parts)
+
+
+def _count(step: Step) -> str:
+    if step.note.startswith("bytes"):  # copies name each piece by its digest: of no use to a person
+        return f"{step.done / 1e6:.1f}/{step.total / 1e6:.1f} MB"
+    return f"{step.done}/{step.total} {step.note}".rstrip()

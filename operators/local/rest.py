@@ -99,6 +99,10 @@ class AirflowRest:
             raise
         return True
 
+    def fields(self, dag_id: str) -> list[str]:
+        """Return the names of the fields of a DAG's trigger form."""
+        return list(self.call("GET", f"/dags/{dag_id}/details")["params"] or {})
+
     def import_errors(self) -> list[str]:
         """Return what is wrong with DAG files, a text each."""
         errors = self.call("GET", "/importErrors")["import_errors"]
@@ -157,7 +161,8 @@ class Refused(PlatformError):
 
 def _detail(response: httpx.Response) -> str:
     try:
-        return str(response.json()["detail"])[:500]
+        # What is wrong stands first; the schema that says so follows, after an empty line.
+        return str(response.json()["detail"]).split("\n\nFailed validating")[0][:500]
     except (ValueError, KeyError, TypeError):
         return response.text[:200]
 

@@ -8,7 +8,6 @@ import os
 import sys
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Console
@@ -18,6 +17,7 @@ from operators.core.storage import open_store
 from operators.local import airflow, seaweedfs
 from operators.local.display import Display
 from operators.local.inputs import prepare_inputs
+from operators.local.job import PARAM_OPTION, Job, check_fields, check_recipe, day
 from operators.local.layout import Layout, PlatformError, write_private
 from operators.local.predict import SAMPLES, predict
 from operators.local.progress import TaskProgress
@@ -35,53 +35,20 @@ DAG_SECONDS = 120.0
 INTERRUPTED = 130
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Job:
-    """What is asked for."""
-
-    recipe: str
-    conf: dict[str, Any]
-    """The trigger form's fields."""
-
-    @property
-    def dag_id(self) -> str:
-        """Return the DAG of the recipe."""
-        return f"retrain_{self.recipe}"
-
-
-def parameter(text: str) -> tuple[str, Any]:
-    """Read `NAME=VALUE`: a number where the value is one; the trigger form's schema judges the rest."""
-    name, separator, value = text.partition("=")
-    if not separator:
-        raise argparse.ArgumentTypeError(f"{text}: write NAME=VALUE")
-    try:
-        return name, json.loads(value)
-    except ValueError:
-        return name, value
-
-
-PARAM_OPTION: dict[str, Any] = {
-    "action": "append",
-    "default": [],
-    "type": parameter,
-    "metavar": "NAME=VALUE",
-    "help": "a field of the trigger form",
-}
-
-
 def parse(arguments: Sequence[str]) -> Job:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="make run", description=__doc__)
     parser.add_argument("--recipe", default=DEFAULT_RECIPE)
-    parser.add_argument("--day", default=os.environ.get("NIGHTSHIFT_DAY") or DEFAULT_DAY, help="last day of data")
+    parser.add_argument("--day", type=day, default=DEFAULT_DAY, help="last day of data")
     parser.add_argument("--param", **PARAM_OPTION)
     options = parser.parse_args(arguments)
     return Job(recipe=options.recipe, conf={"day": options.day, **dict(options.param)})
 
 
 def bring_up(layout: Layout, job: Job, console: Console) -> Platform:
-    """Return the platform, up, with the job's DAG unpaused and its input in place."""
-    check(layout, os.environ)
+    """Return the platform, up, with the job's DAG known and its input in place."""
+    check_recipe(job.recipe)
+    check(layout, os.environ, recipe=job.recipe)
     with ThreadPoolExecutor(1) as beside:
         # Fetching and laying out 6,046 mails takes as long as Airflow does to start: both at once.
         inputs: Future[None] = beside.submit(prepare_inputs, layout)
@@ -89,7 +56,7 @@ def bring_up(layout: Layout, job: Job, console: Console) -> Platform:
         wait_until(
             lambda: platform.rest.dag_exists(job.dag_id), DAG_SECONDS, lambda: _no_dag(platform.rest, job.dag_id)
         )
-        platform.rest.unpause(job.dag_id)
+        check_fields(platform.rest, job)
         if not inputs.done():
             console.print("[dim]preparing the input[/dim]")
         inputs.result()
@@ -147,6 +114,7 @@ def run(layout: Layout, job: Job, console: Console) -> int:
     """Do all of it; return the exit status."""
     platform = bring_up(layout, job, console)
     run_id, is_new = find_or_trigger(platform.rest, job)
+    platform.rest.unpause(job.dag_id)
     if not is_new:
         console.print(f"going on with the active run {run_id}")
     watch = RunWatch(platform.rest, job.dag_id, run_id)
@@ -174,7 +142,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         return run(Layout.from_environment(os.environ), job, console)
     except KeyboardInterrupt:
-        console.print("\nThe platform and the run go on without you. `make run` comes back to it; `make stop` ends it.")
+        console.print("\nWhat was started goes on without you: `make run` comes back to it, `make stop` ends it.")
         return INTERRUPTED
     except (PlatformError, NightshiftError, RuntimeError) as error:
         console.print(f"[bold red]make run:[/bold red] {type(error).__name__}", highlight=False)

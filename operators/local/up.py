@@ -16,7 +16,7 @@ from operators.core.storage import initialise
 from operators.local import airflow, ports, seaweedfs, services, status
 from operators.local.credentials import Credentials, load_credentials
 from operators.local.disk import check_disk
-from operators.local.layout import REPOSITORY, Layout, PlatformError
+from operators.local.layout import REPOSITORY, Layout, PlatformError, write_private
 from operators.local.rest import AirflowRest, wait_until
 from operators.local.supervisor import Supervisor
 
@@ -68,7 +68,7 @@ def up(
         PlatformError: A port is taken, the disk is too full, or a service did not come up; the log is named.
     """
     running = Supervisor(layout).is_up()
-    placed = check(layout, environment)
+    placed = check(layout, environment, recipe=recipe)
     layout.make()
     ports.save(layout, placed)
     credentials = load_credentials(layout)
@@ -81,18 +81,20 @@ def up(
     services.configure(layout, placed, credentials, dags)
     if not running:
         say("starting the supervisor")
+        write_private(_served(layout), recipe)
         platform.supervisor.boot(platform.services, environment)
     _start(platform, say)
     return platform
 
 
-def check(layout: Layout, environment: Mapping[str, str]) -> dict[str, int]:
+def check(layout: Layout, environment: Mapping[str, str], *, recipe: str = services.DEFAULT_RECIPE) -> dict[str, int]:
     """Return where the platform listens, or is to listen once it starts; nothing is made or started.
 
     Raises:
-        PlatformError: A port is taken, or the disk is too full.
+        PlatformError: A port is taken, the disk is too full, or the platform is up and serves another recipe.
     """
     if Supervisor(layout).is_up():
+        _check_served(layout, recipe)
         return ports.load(layout)
     check_disk(layout.home, environment)
     placed = ports.wanted_ports(environment)
@@ -100,18 +102,34 @@ def check(layout: Layout, environment: Mapping[str, str]) -> dict[str, int]:
     return placed
 
 
+def _served(layout: Layout) -> Path:
+    return layout.run / "recipe"
+
+
+def _check_served(layout: Layout, recipe: str) -> None:
+    served = _served(layout).read_text() if _served(layout).exists() else recipe
+    if served != recipe:
+        raise PlatformError(
+            f"the model servers of this platform answer for {served}, one recipe at a time: `make stop`, then run "
+            f"{recipe} again. Nothing is lost: what {served} has released stays in the store."
+        )
+
+
 def _start(platform: Platform, say: Say) -> None:
     supervisor = platform.supervisor
     migration = _migrate(platform.layout)
     others = [service for service in platform.services if service.name not in services.AIRFLOW_SERVICES]
-    say("starting the object stores, the balancer and the model servers")
+    running = {name for name, state in supervisor.states().items() if state == "RUNNING"}
+    if not running.issuperset(service.name for service in others):
+        say("starting the object stores, the balancer and the model servers")
     supervisor.start(service.name for service in others)
     settings = seaweedfs.store_settings(platform.ports, platform.credentials)
     backup = seaweedfs.backup_settings(platform.ports, platform.credentials)
     if migration is not None:
         say("making Airflow's database")
         _finish_migration(platform.layout, migration)
-    say("starting Airflow")
+    if not running.issuperset(services.AIRFLOW_SERVICES):
+        say("starting Airflow")
     supervisor.start(services.AIRFLOW_SERVICES)
     _wait(platform, others)
     for each in (settings, backup):

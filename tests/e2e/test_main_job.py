@@ -132,6 +132,14 @@ def test_a_wrong_parameter_is_refused_before_anything_runs(bed: Bed, first: dict
     assert before == len(bed.rest.call("GET", f"/dags/{DAG_ID}/dagRuns")["dag_runs"])
 
 
+def test_a_parameter_that_does_not_exist_is_refused(bed: Bed, first: dict[str, Any]):
+    """Airflow would ignore a mistyped name and train with the recipe's own value; the message lists the fields."""
+    status = bed.start_run(epoch=3).wait(timeout=120)
+
+    assert status == 2
+    assert "epoch: no field of the trigger form, which has day," in bed.output()
+
+
 def test_after_stop_no_process_is_left_and_the_ports_are_free(bed: Bed, first: dict[str, Any]):
     """`make stop` ends all of it, and the state is still there for the next start."""
     bed.stop()
