@@ -1,13 +1,13 @@
 """Bring a release back: from a backup into an empty place, or the former one onto the servers.
 
-**`restore_platform`** takes a recipe's backup, reads and hashes all of it, and writes it into the store that the
-connection `nightshift_restore_target` names: manifests, files, results and the history of data sets and releases.
-Airflow's own database is put where you say. A damaged backup writes nothing, and a second run changes nothing.
+- **`restore_platform`** takes a recipe's backup, reads and hashes all of it, and writes it into the store that the
+  connection `nightshift_restore_target` names: manifests, files, results and the history of data sets and releases.
+  Airflow's own database is put where you say. A damaged backup writes nothing, and a second run changes nothing.
+- **`roll_back_release`** makes the former release of a recipe live again, within seconds: every server still holds it.
 
-**`roll_back_release`** makes the former release of a recipe live again, within seconds: every server still holds it.
-
-**Triage.** Each task's own notes say what its errors mean. A red restore is ours: clear it, and it goes on. A red roll
-back leaves what was live: look at the servers first (`make status`), then clear it.
+### Triage
+- Red `restore`: ours. Its notes say what the errors mean. Clear it, and it goes on.
+- Red `roll_back`: what was live is live. Look at the servers first (`make status`), then clear it.
 """
 
 from datetime import timedelta
@@ -25,6 +25,8 @@ common = {
     "default_args": default_args("platform") | {"execution_timeout": timedelta(hours=2)},
     "doc_md": __doc__,
     "tags": ["nightshift", "maintenance"],
+    # Each runs only when somebody triggers it, and then at once.
+    "is_paused_upon_creation": False,
     **ONE_AT_A_TIME,
 }
 

@@ -1,13 +1,15 @@
 """Retrain a model on the data of its window, prove it, compress it, release it and back it up.
 
-**Makes** a data set, a model, its evaluation, a compressed model, a release and a backup, each a manifest in the store.
-What was computed before, by any run, is found and not computed again: clearing a task or running a day twice is free.
+- **Makes** a data set, a model, its evaluation, a compressed model, a release and a backup: a manifest each.
+- **Finds** what any run has computed before: clearing a task or running a day twice is free.
+- **Waits for** source files of its day. A day without data is skipped.
 
-**Waits for** source files of its day. A day without data is skipped.
-
-**Triage.** As long as the newest run is green, all is well. Red `validate`: the data is wrong, see the Data Docs and
-tell its owner. Red `gate`: the model is worse than its floor or than what is live, which stays live. Red `deploy`: the
-former release is live again. Any other red task is ours: read its log, then clear it. It goes on where it stopped.
+### Triage
+- The newest run is green: all is well.
+- Red `validate`: the data is wrong. See the Data Docs and tell its owner.
+- Red `gate`: the model is worse than its floor or than what is live, which stays live.
+- Red `deploy`: the former release is live again.
+- Any other red task is ours: read its log, then clear it. It goes on where it stopped.
 """
 
 from pathlib import Path

@@ -14,49 +14,37 @@ from operators.core.recipe import LONGEST_WINDOW_DAYS, Recipe
 def trigger_form(recipe: Recipe) -> dict[str, Param]:
     """Return the typed fields of the trigger form; an empty one means the recipe's own value."""
 
-    def optional(kind: str, description: str, **schema: Any) -> Param:
-        return Param(None, description, type=["null", kind], **schema)
+    def number(kind: str, section: str | None, description: str, empty: str, low: float, high: float) -> Param:
+        words = f"{description}, {low:g} to {high:g}. Empty: {empty}."
+        # What has a section is folded away at first; the others are seen at once.
+        folded = {"section": section} if section else {}
+        return Param(None, words, type=["null", kind], minimum=low, maximum=high, **folded)
 
+    training = recipe.training
     return {
-        "day": optional(
-            "string",
+        "day": Param(
+            None,
             "Last day of data, e.g. 2002-09-26. Empty: the day of the data interval, or yesterday for a manual run.",
+            type=["null", "string"],
             format="date",
         ),
-        "window_days": optional(
-            "integer",
-            f"Days of data, ending with that day. Empty: {recipe.window_days}.",
-            minimum=1,
-            maximum=LONGEST_WINDOW_DAYS,
+        "window_days": number(
+            "integer", None, "Days of data, ending with that day", f"{recipe.window_days}", 1, LONGEST_WINDOW_DAYS
         ),
-        "epochs": optional(
-            "integer", f"Passes over the data. Empty: {recipe.training.epochs}.", minimum=1, maximum=100
+        "epochs": number("integer", "Training", "Passes over the data", f"{training.epochs}", 1, 100),
+        "learning_rate": number(
+            "number", "Training", "Highest learning rate of the encoder", f"{training.encoder_rate:g}", 1e-7, 1e-2
         ),
-        "learning_rate": optional(
-            "number",
-            f"Highest learning rate of the encoder. Empty: {recipe.training.encoder_rate:g}.",
-            minimum=1e-7,
-            maximum=1e-2,
-        ),
-        "max_length": optional(
-            "integer",
-            f"Tokens of each text that are read. Empty: {recipe.training.max_length}.",
-            minimum=8,
-            maximum=512,
-        ),
-        "quality_floor": optional(
-            "number",
-            f"Accuracy below which nothing is released. Empty: {recipe.gate.min_accuracy}.",
-            minimum=0,
-            maximum=1,
-        ),
-        "ranks": optional(
-            "integer", "Training processes. Empty: one per GPU, or two on a CPU.", minimum=1, maximum=1024
+        "max_length": number("integer", "Training", "Tokens read of each text", f"{training.max_length}", 8, 512),
+        "ranks": number("integer", "Training", "Training processes", "one per GPU, or two on a CPU", 1, 1024),
+        "quality_floor": number(
+            "number", "Release", "Accuracy below which nothing is released", f"{recipe.gate.min_accuracy:g}", 0, 1
         ),
         "release_anyway": Param(
             False,
             "Release it also when a later day is live, or when a person rolled it back. The gate still holds.",
             type="boolean",
+            section="Release",
         ),
     }
 

@@ -59,4 +59,4 @@ def test_the_file_is_wiring_only() -> None:
     text = FILE.read_text()
 
     assert len(text.splitlines()) <= 60
-    assert "**Triage.**" in text
+    assert "### Triage" in text
