@@ -2,12 +2,15 @@
 
 | connection | holds |
 |---|---|
-| `nightshift_store`, `nightshift_backup` | extra `storage`: storage settings as JSON |
+| `nightshift_store`, `nightshift_backup` | extra `storage`: storage settings as JSON, with endpoints and keys |
 | `nightshift_landing` | extra `url`: where source files arrive |
 | `nightshift_models` | extra `folder`: base models, a folder each |
 | `nightshift_pseudonyms` | password: the key of the pseudonyms, hexadecimal |
 | `nightshift_serving` | extra `servers`, `balancer`; password: the servers' bearer token |
 | `nightshift_local` | extra `scratch`, `data_docs`, `airflow_database`: folders of this machine |
+
+The keys of encrypted files (`storage.encryption`: store secret, master keys) are those of the store in both; see
+docs/storage.md. Airflow hides them in logs and in the UI, for each stands under a name that says it is secret.
 """
 
 from __future__ import annotations

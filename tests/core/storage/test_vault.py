@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -317,3 +320,17 @@ def test_no_key_is_shown_by_a_store(open_with: Open) -> None:
     shown = "".join(map(repr, (store, store.vault, store.vault.keyring, ROTATED)))
 
     assert not any(secret in shown for secret in (FIRST.secret, SECOND.secret, "5e" * 32))
+
+
+def test_a_page_of_python_opens_a_file_without_nightshift(open_with: Open, tmp_path: Path) -> None:
+    """The script of docs/storage.md, given a master key, and the wrapped key and the object as an endpoint has them."""
+    page = (Path(__file__).parents[3] / "docs" / "storage.md").read_text()
+    script = re.search(r"<!-- run by tests/core/storage/test_vault.py -->\n```python\n(.*?)```", page, re.DOTALL)
+    assert script is not None
+    content = Random(2).randbytes(CHUNK_BYTES + 77)
+    entry = open_with(ENCRYPTION).put_bytes("file", content)
+    paths = {path.parent.parent.name: path for path in (tmp_path / "site_a").rglob(entry.stored_sha256)}
+    command = [sys.executable, "-c", script[1], FIRST.secret, str(paths["key"]), str(paths["obj"])]
+    done = subprocess.run(command, capture_output=True, check=True, timeout=60)
+
+    assert done.stdout == content
