@@ -55,7 +55,7 @@ class Endpoint(Protocol):
         """
 
     def delete(self, key: str) -> None:
-        """Hold nothing under the key, whatever was there before. Only the collector calls this, and a rotation for old keys."""
+        """Hold nothing under the key, whatever was there before. For the collector, and a rotation of keys, only."""
 
     def clock(self) -> float:
         """Return the endpoint's own time, in seconds since 1970: what `Listed.modified` is measured by."""
