@@ -38,6 +38,7 @@ def add_commands(commands: Any, shared: argparse.ArgumentParser) -> None:
 def status(options: argparse.Namespace) -> Answer:
     """Return the state of every service."""
     from operators.local.layout import Layout, PlatformError
+    from operators.local.status import notes
     from operators.local.status import status as read_status
 
     try:
@@ -49,7 +50,8 @@ def status(options: argparse.Namespace) -> Answer:
         table.add_row(item["name"], item["state"], item["url"] or "")
     ui = document["ui"]
     is_up = all(item["state"] == "up" for item in document["services"])
-    return Answer(document=document, lines=(table, f"UI {ui['url']}, user {ui['user']}"), is_good=is_up)
+    lines = (table, f"UI {ui['url']}, user {ui['user']}", *notes(document))
+    return Answer(document=document, lines=lines, is_good=is_up)
 
 
 def list_things(options: argparse.Namespace) -> Answer:

@@ -16,7 +16,7 @@ from rich.console import Console
 from operators.core.errors import NightshiftError
 from operators.local import services
 from operators.local.display import Display
-from operators.local.job import PARAM_OPTION, Job
+from operators.local.job import PARAM_OPTION, Job, parse_day
 from operators.local.layout import Layout, PlatformError
 from operators.local.rest import AirflowRest, Refused
 from operators.local.run import INTERRUPTED, bring_up
@@ -138,8 +138,8 @@ def backfill(layout: Layout, job: Job, days: Days, console: Console) -> int:
 def parse(arguments: Sequence[str]) -> tuple[Job, Days]:
     """Read the command line; what is wrong ends the program with a message."""
     parser = argparse.ArgumentParser(prog="make backfill", description=__doc__)
-    parser.add_argument("--from", dest="first", required=True, help="first day, e.g. 2002-09-20")
-    parser.add_argument("--to", dest="last", required=True, help="last day, included")
+    parser.add_argument("--from", dest="first", type=parse_day, required=True, metavar="DAY", help="first day")
+    parser.add_argument("--to", dest="last", type=parse_day, required=True, metavar="DAY", help="last day, included")
     parser.add_argument("--recipe", default=services.DEFAULT_RECIPE)
     parser.add_argument("--param", **PARAM_OPTION)
     options = parser.parse_args(arguments)
@@ -147,10 +147,9 @@ def parse(arguments: Sequence[str]) -> tuple[Job, Days]:
     if "day" in conf:
         parser.error(f"day={conf['day']} would make every run one of that day: FROM= and TO= say which days")
     try:
-        first, last = datetime.date.fromisoformat(options.first), datetime.date.fromisoformat(options.last)
-        return Job(recipe=options.recipe, conf=conf), Days(first=first, last=last)
+        return Job(recipe=options.recipe, conf=conf), Days(first=options.first, last=options.last)
     except ValueError as error:
-        parser.error(f"{error}. For example: make backfill FROM=2002-09-20 TO=2002-09-22")
+        parser.error(str(error))
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -30,16 +30,16 @@ class Job:
         return f"retrain_{self.recipe}"
 
 
-def day(text: str) -> str:
-    """Return a day as it was typed, once it is one that may have data."""
+def parse_day(text: str) -> datetime.date:
+    """Return the day that was typed, once it is one that may have data."""
     try:
         chosen = datetime.date.fromisoformat(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text} is no day: write it like 2002-09-26") from None
+        raise argparse.ArgumentTypeError(f"{text!r} is no day: write it like 2002-09-26") from None
     today = datetime.datetime.now(datetime.UTC).date()
     if chosen > today:
         raise argparse.ArgumentTypeError(f"{text} lies in the future: choose {today} or earlier")
-    return chosen.isoformat()
+    return chosen
 
 
 def parameter(text: str) -> tuple[str, Any]:

@@ -41,6 +41,10 @@ def wanted_ports(environment: Mapping[str, str]) -> dict[str, int]:
         PlatformError: A port is no number from 1024 to 65535, or two services would share one.
     """
     base = _number(BASE_VARIABLE, environment.get(BASE_VARIABLE) or str(DEFAULT_BASE))
+    if base + len(PORT_NAMES) > 65536:
+        raise PlatformError(
+            f"{BASE_VARIABLE}={base}: the block of {len(PORT_NAMES)} ports would leave 1024 to 65535. Choose a lower."
+        )
     ports: dict[str, int] = {}
     for offset, name in enumerate(PORT_NAMES):
         variable = variable_of(name)
@@ -55,9 +59,7 @@ def wanted_ports(environment: Mapping[str, str]) -> dict[str, int]:
 
 def _number(variable: str, text: str) -> int:
     if not text.isdigit() or not 1024 <= int(text) <= 65535:
-        raise PlatformError(
-            f"{variable}={text}: a port is a number from 1024 to 65535 (the block has {len(PORT_NAMES)})."
-        )
+        raise PlatformError(f"{variable}={text}: a port is a number from 1024 to 65535.")
     return int(text)
 
 
@@ -79,16 +81,22 @@ def check_free(ports: Ports) -> None:
     Raises:
         PlatformError: Some are taken: by which service each was wanted, and who holds it if that can be seen.
     """
-    taken = [
-        f"  port {port} for {name} is taken by {holder(port)}" for name, port in ports.items() if not is_free(port)
-    ]
-    if taken:
-        first = next(name for name, port in ports.items() if not is_free(port))
-        raise PlatformError(
-            "the platform cannot start:\n" + "\n".join(taken) + "\n"
-            f"Stop what holds it, or move the service ({variable_of(first)}=PORT make run), "
-            f"or all of them ({BASE_VARIABLE}=PORT make run)."
-        )
+    taken = {name: port for name, port in ports.items() if not is_free(port)}
+    if not taken:
+        return
+    by_holder: dict[str, list[str]] = {}
+    for name, port in taken.items():
+        by_holder.setdefault(holder(port), []).append(f"port {port}, wanted for {name}")
+    lines = [f"  {who} has {_listed(held)}" for who, held in by_holder.items()]
+    raise PlatformError(
+        "the platform cannot start, ports are taken:\n" + "\n".join(lines) + "\n"
+        f"Stop what holds them, or move the service ({variable_of(next(iter(taken)))}=PORT make run), "
+        f"or all of them ({BASE_VARIABLE}=PORT make run)."
+    )
+
+
+def _listed(held: list[str]) -> str:
+    return held[0] if len(held) == 1 else f"{held[0]}, and {len(held) - 1} more"
 
 
 def holder(port: int) -> str:

@@ -17,7 +17,7 @@ from operators.core.storage import open_store
 from operators.local import airflow, seaweedfs
 from operators.local.display import Display
 from operators.local.inputs import prepare_inputs
-from operators.local.job import PARAM_OPTION, Job, check_fields, check_recipe, day
+from operators.local.job import PARAM_OPTION, Job, check_fields, check_recipe, parse_day
 from operators.local.layout import Layout, PlatformError, write_private
 from operators.local.predict import SAMPLES, predict
 from operators.local.progress import TaskProgress
@@ -39,10 +39,10 @@ def parse(arguments: Sequence[str]) -> Job:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="make run", description=__doc__)
     parser.add_argument("--recipe", default=DEFAULT_RECIPE)
-    parser.add_argument("--day", type=day, default=DEFAULT_DAY, help="last day of data")
+    parser.add_argument("--day", type=parse_day, default=DEFAULT_DAY, metavar="DAY", help="last day of data")
     parser.add_argument("--param", **PARAM_OPTION)
     options = parser.parse_args(arguments)
-    return Job(recipe=options.recipe, conf={"day": options.day, **dict(options.param)})
+    return Job(recipe=options.recipe, conf={"day": options.day.isoformat(), **dict(options.param)})
 
 
 def bring_up(layout: Layout, job: Job, console: Console) -> Platform:
@@ -145,8 +145,7 @@ def main(arguments: Sequence[str]) -> int:
         console.print("\nWhat was started goes on without you: `make run` comes back to it, `make stop` ends it.")
         return INTERRUPTED
     except (PlatformError, NightshiftError, RuntimeError) as error:
-        console.print(f"[bold red]make run:[/bold red] {type(error).__name__}", highlight=False)
-        console.print(str(error), markup=False, highlight=False, soft_wrap=True)
+        console.print(f"make run: {error}", markup=False, highlight=False, soft_wrap=True)
         return 2
 
 

@@ -13,7 +13,7 @@ from operators.local import airflow, ports
 from operators.local.credentials import load_credentials
 from operators.local.layout import Layout, PlatformError
 from operators.local.services import Service, all_services
-from operators.local.supervisor import Supervisor
+from operators.local.supervisor import Supervisor, marked
 
 
 def state_of(service: Service, process_state: str | None) -> str:
@@ -37,15 +37,28 @@ def answers(service: Service) -> bool:
 
 
 def status(layout: Layout) -> dict[str, Any]:
-    """Return `{services: [{name, state, url}], ui: {url, user}}`."""
+    """Return `{services: [{name, state, url}], ui: {url, user}, left_over}`.
+
+    `left_over` counts processes that outlived a killed supervisor: they may answer, but nothing restarts them.
+    """
     placed = ports.load(layout)
-    states = Supervisor(layout).states()
+    supervisor = Supervisor(layout)
+    states = supervisor.states()
     services = [
         {"name": service.name, "state": state_of(service, states.get(service.name)), "url": service.url}
         for service in all_services(layout, placed)
     ]
     user = load_credentials(layout).ui_user if layout.secrets.exists() else "admin"
-    return {"services": services, "ui": {"url": airflow.ui_url(placed), "user": user}}
+    left_over = 0 if supervisor.is_up() else len(marked(layout))
+    return {"services": services, "ui": {"url": airflow.ui_url(placed), "user": user}, "left_over": left_over}
+
+
+def notes(document: dict[str, Any]) -> list[str]:
+    """Return what a person should know beside the services' states."""
+    count = document["left_over"]
+    if not count:
+        return []
+    return [f"{count} processes live on without their supervisor, which was killed: `make stop` ends them"]
 
 
 def main() -> int:
@@ -66,6 +79,8 @@ def main() -> int:
             print(f"{item['name']:<14} {item['state']:<9} {item['url'] or ''}")
         ui = document["ui"]
         print(f"\nUI {ui['url']}  user {ui['user']}  password in {layout.secrets}/credentials.json")
+        for note in notes(document):
+            print(note)
     return 0 if all(item["state"] == "up" for item in document["services"]) else 3
 
 

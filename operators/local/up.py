@@ -18,7 +18,7 @@ from operators.local.credentials import Credentials, load_credentials
 from operators.local.disk import check_disk
 from operators.local.layout import REPOSITORY, Layout, PlatformError, write_private
 from operators.local.rest import AirflowRest, wait_until
-from operators.local.supervisor import Supervisor
+from operators.local.supervisor import Supervisor, marked
 
 Say = Callable[[str], None]
 START_SECONDS = 180.0
@@ -91,11 +91,17 @@ def check(layout: Layout, environment: Mapping[str, str], *, recipe: str = servi
     """Return where the platform listens, or is to listen once it starts; nothing is made or started.
 
     Raises:
-        PlatformError: A port is taken, the disk is too full, or the platform is up and serves another recipe.
+        PlatformError: A port is taken, the disk is too full, the platform is up and serves another recipe, or its
+            supervisor was killed.
     """
     if Supervisor(layout).is_up():
         _check_served(layout, recipe)
         return ports.load(layout)
+    if left := marked(layout):
+        raise PlatformError(
+            f"{len(left)} processes of this platform live on without their supervisor, which was killed: `make stop` "
+            "ends them, then `make run` goes on where they were."
+        )
     check_disk(layout.home, environment)
     placed = ports.wanted_ports(environment)
     ports.check_free(placed)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from operators.local.job import Job, check_recipe, day, parameter
+from operators.local.job import Job, check_recipe, parameter, parse_day
 from operators.local.layout import PlatformError
 
 
@@ -35,14 +35,14 @@ def test_a_recipe_that_cannot_be_read_is_named(tmp_path: Path):
 
 def test_a_day_is_taken_as_it_is_written():
     """A past day passes."""
-    assert day("2002-09-26") == "2002-09-26"
+    assert parse_day("2002-09-26") == datetime.date(2002, 9, 26)
 
 
 @pytest.mark.parametrize("text", ["yesterday", "2002-09-31", "26.9.2002", ""])
 def test_what_is_no_day_is_refused(text: str):
     """The message shows how to write one."""
     with pytest.raises(argparse.ArgumentTypeError, match="like 2002-09-26"):
-        day(text)
+        parse_day(text)
 
 
 def test_a_day_to_come_is_refused():
@@ -50,7 +50,7 @@ def test_a_day_to_come_is_refused():
     tomorrow = datetime.datetime.now(datetime.UTC).date() + datetime.timedelta(days=1)
 
     with pytest.raises(argparse.ArgumentTypeError, match="or earlier"):
-        day(tomorrow.isoformat())
+        parse_day(tomorrow.isoformat())
 
 
 @pytest.mark.parametrize(
