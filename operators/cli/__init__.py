@@ -43,11 +43,13 @@ def make_parser() -> argparse.ArgumentParser:
     )
     shared = argparse.ArgumentParser(add_help=False)
     shared.add_argument("--json", action="store_true", help="print a document instead of text")
-    shared.add_argument(
+    place = shared.add_mutually_exclusive_group()
+    place.add_argument(
         "--storage-file",
         metavar="FILE",
         help="settings of the store; default: $NIGHTSHIFT_STORAGE, then the platform under $NIGHTSHIFT_HOME (./var)",
     )
+    place.add_argument("--backup-store", action="store_true", help="the platform's backup store instead of its store")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     looking.add_commands(commands, shared)
     tracing.add_commands(commands, shared)

@@ -50,8 +50,8 @@ def status(options: argparse.Namespace) -> Answer:
         table.add_row(item["name"], item["state"], item["url"] or "")
     ui = document["ui"]
     is_up = all(item["state"] == "up" for item in document["services"])
-    lines = (table, f"UI {ui['url']}, user {ui['user']}", *notes(document))
-    return Answer(document=document, lines=lines, is_good=is_up)
+    address = f"UI {ui['url']}, user {ui['user']}"
+    return Answer(document=document, lines=(table, address, *notes(document)), is_good=is_up)
 
 
 def list_things(options: argparse.Namespace) -> Answer:
@@ -83,7 +83,7 @@ def _streams(store: Store) -> Answer:
 def _stream(store: Store, name: str) -> Answer:
     entries = store.stream(name).entries()
     if not entries:
-        raise WrongUse(f"stream {name!r} has no entries; see `nightshift ls streams`")
+        raise WrongUse(f"stream {name!r} has no entries here; see `ls streams`, for backups with --backup-store")
     return _table([{"generation": entry.generation, "manifest": entry.manifest} for entry in entries])
 
 

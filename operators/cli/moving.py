@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from operators.cli.answer import Answer
+from operators.cli.answer import Answer, WrongUse
 from operators.cli.names import NAME_HELP, resolve
 from operators.cli.places import backup_settings, opened, serving_settings, shown_progress, store_settings
 from operators.core.settings import StorageSettings
@@ -52,6 +52,9 @@ def get(options: argparse.Namespace) -> Answer:
     with opened(store_settings(options)) as store:
         digest = resolve(store, options.name)
         manifest = store.manifest(digest)
+        if not manifest.files:
+            parts = ", ".join(f"{item.role} {item.manifest[:12]}" for item in manifest.inputs if item.manifest)
+            raise WrongUse(f"the {manifest.stage} {digest[:12]} has no files of its own: get what it names, {parts}")
         entries = [manifest.file(options.file)] if options.file else list(manifest.files)
         for entry in entries:
             store.fetch(entry, folder / entry.name)

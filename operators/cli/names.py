@@ -23,9 +23,11 @@ def resolve(store: Store, name: str) -> str:
         WrongUse: It means nothing here, or more than one thing.
     """
     if name.startswith(LATEST):
-        head = store.stream(name.removeprefix(LATEST)).head()
+        stream = name.removeprefix(LATEST)
+        head = store.stream(stream).head()
         if head is None:
-            raise WrongUse(f"stream {name.removeprefix(LATEST)!r} has no entries; see `nightshift ls streams`")
+            hint = "backups are listed with --backup-store" if stream.startswith("backup-") else "see `ls streams`"
+            raise WrongUse(f"stream {stream!r} has no entries here; {hint}")
         return head.manifest
     if not re.fullmatch(r"[0-9a-f]{8,64}", name):
         raise WrongUse(f"{name!r}: give a digest or run key (at least 8 hexadecimal digits) or {LATEST}<stream>")

@@ -24,6 +24,8 @@ def store_settings(options: argparse.Namespace) -> StorageSettings:
     Raises:
         WrongUse: Nothing says where it is.
     """
+    if options.backup_store:
+        return _platform()[1]
     if options.storage_file:
         return StorageSettings.from_json(Path(options.storage_file).read_text())
     if os.environ.get(STORAGE_VARIABLE):

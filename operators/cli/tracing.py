@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 from typing import Any
 
 from rich.text import Text
 from rich.tree import Tree
 
-from operators.cli.answer import Answer
+from operators.cli.answer import Answer, WrongUse
 from operators.cli.names import NAME_HELP, resolve
 from operators.cli.places import opened, shown_progress, store_settings
-from operators.core.manifest import Manifest
+from operators.core.errors import AllCopiesDamaged
+from operators.core.manifest import Input, Manifest
+from operators.core.storage import Store
 from operators.core.storage.graph import closure
+
+MANY = 4
+"""Inputs of one role that are all shown; of more, the first two are."""
 
 
 def add_commands(commands: Any, shared: argparse.ArgumentParser) -> None:
@@ -23,6 +29,8 @@ def add_commands(commands: Any, shared: argparse.ArgumentParser) -> None:
         parser = commands.add_parser(name, parents=[shared], help=words, description=words)
         parser.add_argument("name", help=NAME_HELP)
         parser.set_defaults(command=command)
+        if command is lineage:
+            parser.add_argument("--all", action="store_true", help=f"also inputs that are more than {MANY} of a role")
 
 
 def lineage(options: argparse.Namespace) -> Answer:
@@ -31,7 +39,7 @@ def lineage(options: argparse.Namespace) -> Answer:
         root = resolve(store, options.name)
         manifests = closure(store, [root])
     tree = Tree(Text(_label(root, manifests[root])))
-    _grow(tree, manifests[root], manifests, {root})
+    _grow(tree, manifests[root], manifests, {root}, options.all)
     edges = {
         digest: {"stage": manifest.stage, "inputs": [[item.role, item.manifest] for item in manifest.inputs]}
         for digest, manifest in manifests.items()
@@ -39,8 +47,9 @@ def lineage(options: argparse.Namespace) -> Answer:
     return Answer(document={"root": root, "manifests": edges}, lines=(tree,))
 
 
-def _grow(tree: Tree, manifest: Manifest, manifests: dict[str, Manifest], met: set[str]) -> None:
-    for item in manifest.inputs:
+def _grow(tree: Tree, manifest: Manifest, manifests: dict[str, Manifest], met: set[str], is_whole: bool) -> None:
+    shown, hidden = _shown(manifest, is_whole)
+    for item in shown:
         if item.manifest is None:
             tree.add(Text(f"{item.role}: file {item.identity[:12]}, outside the store"))
             continue
@@ -49,7 +58,22 @@ def _grow(tree: Tree, manifest: Manifest, manifests: dict[str, Manifest], met: s
         label = f"{item.role}: {_label(item.manifest, manifests[item.manifest])}{' (above)' if again else ''}"
         branch = tree.add(Text(label))
         if not again:
-            _grow(branch, manifests[item.manifest], manifests, met)
+            _grow(branch, manifests[item.manifest], manifests, met, is_whole)
+    for role, count in hidden.items():
+        tree.add(Text(f"{role}: {count} more, shown by --all"))
+
+
+def _shown(manifest: Manifest, is_whole: bool) -> tuple[list[Input], dict[str, int]]:
+    """Return the inputs to show, and how many of each role are left out: a data set has a part a source file."""
+    counts = Counter(item.role for item in manifest.inputs)
+    hidden = {} if is_whole else {role: count - 2 for role, count in counts.items() if count > MANY}
+    seen: Counter[str] = Counter()
+    shown = []
+    for item in manifest.inputs:
+        seen[item.role] += 1
+        if item.role not in hidden or seen[item.role] <= 2:
+            shown.append(item)
+    return shown, hidden
 
 
 def _label(digest: str, manifest: Manifest) -> str:
@@ -62,7 +86,7 @@ def verify(options: argparse.Namespace) -> Answer:
 
     with opened(store_settings(options)) as store, shown_progress("verify") as progress:
         root = resolve(store, options.name)
-        manifests = closure(store, [root])
+        manifests = _reached(store, root, is_named=options.backup_store or bool(options.storage_file))
         pieces = object_pieces(manifests)
         damaged = verify_all(store, pieces, progress)
     document = {
@@ -75,3 +99,21 @@ def verify(options: argparse.Namespace) -> Answer:
     lines = tuple(Text(f"no good copy of {piece}", style="red") for piece in damaged)
     summary = f"{len(manifests)} manifests and {len(pieces)} objects, {document['bytes']:,} bytes, read and hashed"
     return Answer(document=document, lines=(*lines, f"{summary}; {len(damaged)} damaged"), is_good=not damaged)
+
+
+def _reached(store: Store, root: str, is_named: bool) -> dict[str, Manifest]:
+    """Return what a manifest reaches; a backup reaches all that its inventory lists, which lies beside it."""
+    from operators.core.recovery.inventory import INVENTORY_FILE, Inventory
+
+    manifests = closure(store, [root])
+    if manifests[root].stage != "back_up":
+        return manifests
+    try:
+        listed = Inventory.decode(store.read(manifests[root].file(INVENTORY_FILE))).manifests
+    except AllCopiesDamaged as error:
+        if is_named:
+            raise
+        raise WrongUse(
+            f"{root[:12]} is a backup, and what it holds lies on the backup store: add --backup-store"
+        ) from error
+    return closure(store, [root, *listed])

@@ -10,11 +10,13 @@ from typing import Any
 import pytest
 
 from operators.cli import main, make_parser
+from operators.core.manifest import Made, StageCall
 from operators.core.recovery.back_up import back_up
 from operators.core.recovery.spec import BackUpSpec
 from operators.core.settings import EndpointSettings, StorageSettings
 from operators.core.storage import Store, initialise, open_store
 from operators.core.storage.graph import closure, objects
+from operators.core.storage.listing import manifest_digests
 from tests.core.recovery.conftest import make_release
 
 Run = Callable[..., tuple[int, Any]]
@@ -119,24 +121,77 @@ def test_a_store_that_is_away_says_try_again(run: Run, release: str, tmp_path: P
     assert run("show", release)[0] == 3
 
 
-def test_a_backup_is_restored_from_the_command_line(run: Run, store: Store, release: str, tmp_path: Path) -> None:
+@pytest.fixture
+def backup_file(store: Store, release: str, tmp_path: Path) -> Path:
+    """Settings of a backup store that holds a backup of the release, made when another was released after it."""
+    make_release(store, "2002-09-27", b"two")
+    settings = one_folder(tmp_path / "backup")
+    initialise(settings)
+    back_up(store, open_store(settings), release=release, spec=BackUpSpec(recipe="mail"))
+    path = tmp_path / "backup.json"
+    path.write_text(settings.to_json())
+    return path
+
+
+def one_folder(folder: Path) -> StorageSettings:
+    """Return the settings of a store of one directory, made empty."""
+    folder.mkdir()
+    return StorageSettings(endpoints=(EndpointSettings(name=folder.name, url=f"file://{folder}"),), acknowledge=1)
+
+
+def test_a_backup_is_restored_from_the_command_line(run: Run, release: str, backup_file: Path, tmp_path: Path) -> None:
     """From the backup store into an empty place, by two settings files."""
-    files = {}
-    for name in ("backup", "target"):
-        (tmp_path / name).mkdir()
-        endpoint = EndpointSettings(name=name, url=f"file://{tmp_path / name}")
-        settings = StorageSettings(endpoints=(endpoint,), acknowledge=1)
-        files[name] = tmp_path / f"{name}.json"
-        files[name].write_text(settings.to_json())
-        if name == "backup":
-            initialise(settings)
-            back_up(store, open_store(settings), release=release, spec=BackUpSpec(recipe="mail"))
+    target = tmp_path / "target.json"
+    target.write_text(one_folder(tmp_path / "target").to_json())
     status, document = run(
-        "restore", "latest:backup-mail", "--backup-file", str(files["backup"]), "--target-file", str(files["target"])
+        "restore", "latest:backup-mail", "--backup-file", str(backup_file), "--target-file", str(target)
     )
 
     assert (status, document["release"]) == (0, release)
-    assert run("verify", "latest:release-mail", "--storage-file", str(files["target"]))[0] == 0
+    assert run("verify", release, "--storage-file", str(target))[0] == 0
+
+
+def test_a_backup_is_verified_with_all_that_its_inventory_lists(run: Run, store: Store, backup_file: Path) -> None:
+    """The other release too: it is in the history, though this backup's release does not lead to it."""
+    status, document = run("verify", "latest:backup-mail", "--storage-file", str(backup_file))
+    history = [entry.manifest for entry in store.stream("release-mail").entries()]
+
+    assert (status, document["damaged"]) == (0, [])
+    assert document["manifests"] == 1 + len(closure(store, history))
+
+
+def test_a_backup_looked_for_in_the_store_is_not_called_damaged(run: Run, store: Store, backup_file: Path) -> None:
+    """The store knows of a backup, but its pieces lie elsewhere: the message says how to look there."""
+    digest = next(digest for digest in manifest_digests(store) if store.manifest(digest).stage == "back_up")
+    status, document = run("verify", digest)
+
+    assert status == 2
+    assert "--backup-store" in document["message"]
+
+
+def test_a_manifest_without_files_says_what_to_get(run: Run, release: str) -> None:
+    """A release has none of its own: it names its model."""
+    status, document = run("get", release, "-o", "unused")
+
+    assert status == 2
+    assert "model" in document["message"]
+
+
+def test_a_long_lineage_shows_two_of_many_parts(
+    run: Run, store: Store, release: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A data set has a part a source file; `--all` shows them all."""
+    parts = [make_release(store, f"2002-08-{day:02}", b"x", recipe="many") for day in range(1, 7)]
+    call = StageCall(stage="fold", revision=1, inputs=tuple(store.as_input("part", part) for part in parts), spec={})
+    digest = store.once(call, lambda: Made(files=(), facts={})).digest
+
+    assert main(["lineage", digest]) == 0
+    short = capsys.readouterr().out
+    assert main(["lineage", digest, "--all"]) == 0
+    whole = capsys.readouterr().out
+
+    assert (short.count("part: release"), "part: 4 more" in short) == (2, True)
+    assert whole.count("part: release") == 6
 
 
 def test_without_a_platform_the_message_says_what_to_do(
