@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import tracemalloc
 from pathlib import Path
 from random import Random
 
@@ -14,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from operators.core.errors import SourceChanged
-from operators.core.manifest import sha256_hex
+from operators.core.manifest import sha256_hex, sha256_of_file
 from operators.core.storage.sealing import (
     CHUNK_BYTES,
     HEADER,
@@ -192,3 +193,20 @@ def test_a_file_that_changes_under_the_seal_never_leaves(tmp_path: Path) -> None
         seal_file(KEY, sha256_hex(b"before"), tmp_path / "plain", tmp_path / "sealed")
 
     assert not (tmp_path / "sealed").exists()
+
+
+def test_sealing_and_opening_hold_a_few_chunks_in_memory(tmp_path: Path) -> None:
+    """Whatever the size of the file: twelve chunks pass through the memory of five."""
+    (tmp_path / "plain").write_bytes(content_of(12 * CHUNK_BYTES))
+    digest = sha256_of_file(tmp_path / "plain")
+    tracemalloc.start()
+    try:
+        seal_file(KEY, digest, tmp_path / "plain", tmp_path / "sealed")
+        with (tmp_path / "sealed").open("rb") as file:
+            opened_bytes = sum(map(len, unseal(KEY, file)))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+    assert opened_bytes == 12 * CHUNK_BYTES
+    assert peak < 5 * CHUNK_BYTES
