@@ -117,7 +117,7 @@ class S3Endpoint:
             if not page.get("IsTruncated"):
                 break
             more["ContinuationToken"] = page["NextContinuationToken"]
-        return sorted(found.values())[:limit]
+        return sorted(item for item in found.values() if item.key > after)[:limit]
 
     def delete(self, key: str) -> None:
         """Delete the object; one that is not there is no error."""

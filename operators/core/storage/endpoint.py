@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple, Protocol, TypeVar
@@ -13,6 +13,8 @@ from operators.core.settings import EndpointSettings
 
 KEY_PATTERN = re.compile(r"[a-z0-9._-]{1,128}(/[a-z0-9._-]{1,128}){0,7}")
 Answer = TypeVar("Answer")
+Item = TypeVar("Item")
+_WORKERS = 4
 
 
 class EndpointAway(StorageError):
@@ -52,6 +54,9 @@ class Endpoint(Protocol):
             prefix: Where to look.
             after: Only keys whose names come after this one.
             limit: At most that many, the first ones.
+
+        With `after` or `limit`, no name below the prefix may be the beginning of another at its level, as names of one
+        length never are: SeaweedFS lists `a/x` before `a-b`, and would leave keys out.
         """
 
     def delete(self, key: str) -> None:
@@ -89,6 +94,9 @@ class Round(Protocol):
     def ask(self, endpoints: Iterable[Endpoint], question: Callable[[Endpoint], Answer]) -> dict[str, Answer]:
         """Return the answers by endpoint name; an endpoint that is away is left out."""
 
+    def map(self, work: Callable[[Item], Answer], items: Iterable[Item]) -> Iterator[Answer]:
+        """Yield what the work gives for each item, in their order; several are worked on at once."""
+
     def close(self) -> None:
         """End what answers the questions; one still open is waited for."""
 
@@ -98,6 +106,8 @@ class ThreadRound:
 
     def __init__(self, size: int) -> None:
         self._pool = ThreadPoolExecutor(max_workers=2 * size, thread_name_prefix="endpoint")
+        # Apart from the other: work may ask endpoints, and must not wait for a thread that waits for it.
+        self._workers = ThreadPoolExecutor(max_workers=_WORKERS, thread_name_prefix="store")
 
     def ask(self, endpoints: Iterable[Endpoint], question: Callable[[Endpoint], Answer]) -> dict[str, Answer]:
         """Return the answers by endpoint name; an endpoint that is away is left out."""
@@ -110,6 +120,11 @@ class ThreadRound:
                 continue
         return answers
 
+    def map(self, work: Callable[[Item], Answer], items: Iterable[Item]) -> Iterator[Answer]:
+        """Yield what the work gives for each item, in their order."""
+        return self._workers.map(work, items)
+
     def close(self) -> None:
         """End the threads; a question still open is waited for."""
+        self._workers.shutdown()
         self._pool.shutdown()
