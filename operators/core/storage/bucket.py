@@ -131,9 +131,9 @@ class S3Endpoint:
     # What a probe asks besides -----------------------------------------------------------------------------------
 
     def traits(self) -> dict[str, str]:
-        """Return what the server says of itself and of the bucket: `server`, `versioning`, `object_lock`."""
+        """Return what is known of the server and of the bucket: `server`, `transport`, `versioning`, `object_lock`."""
         answer = self._ask(f"has no bucket {self._client.bucket}", "head_bucket")
-        traits = {"server": _headers(answer).get("server", "unknown")}
+        traits = {"server": _headers(answer).get("server", "unknown"), "transport": self._client.transport}
         for name, operation, field in (
             ("versioning", "get_bucket_versioning", "Status"),
             ("object_lock", "get_object_lock_configuration", "ObjectLockConfiguration"),

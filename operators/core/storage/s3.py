@@ -49,6 +49,8 @@ class S3Client:
     def __init__(self, settings: EndpointSettings, patience: Patience) -> None:
         self.name = settings.name
         self.bucket = settings.url.removeprefix("s3://")
+        self.transport = _transport(settings.endpoint_url)
+        """`tls`, `loopback`, or `plain`."""
         self._patience = patience
         self._breaker = Breaker(patience)
         self._loop = get_loop()
@@ -168,6 +170,13 @@ class _OnceAndHere(AIOHTTPSession):  # type: ignore[misc]
         session = await super()._get_session(proxy_url)
         session._retry_connection = False
         return SimpleNamespace(request=functools.partial(session.request, allow_redirects=False))
+
+
+def _transport(address: str | None) -> str:
+    parts = urlsplit(address or "https://")
+    if parts.scheme == "https":
+        return "tls"
+    return "loopback" if parts.hostname in ("127.0.0.1", "::1", "localhost") else "plain"
 
 
 def _close(files: s3fs.S3FileSystem, loop: asyncio.AbstractEventLoop) -> None:
