@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import email
+import hashlib
 import io
 import sqlite3
 from collections import defaultdict
@@ -58,6 +59,23 @@ class AddressSearch:
                         hits.add(address)
             at = lowered.find("@", at + 1)
         return hits
+
+
+def search_all(search: AddressSearch, kept: Iterable[tuple[str, bytes]]) -> tuple[int, dict[str, set[str]]]:
+    """Return how many places were looked at, and what leaked where.
+
+    The same bytes say the same: of the copies of an object each is read, and those that are equal are searched once.
+    """
+    places, leaks = 0, {}
+    found_in: dict[bytes, set[str]] = {}
+    for place, data in kept:
+        places += 1
+        digest = hashlib.sha256(data).digest()
+        if digest not in found_in:
+            found_in[digest] = search.found_in(data)
+        if found_in[digest]:
+            leaks[place] = found_in[digest]
+    return places, leaks
 
 
 def addresses_of(row: Mapping[str, Any], source: SourceSpec) -> set[str]:
