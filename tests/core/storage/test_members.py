@@ -62,12 +62,9 @@ def test_a_new_store_needs_all_its_endpoints(storage_settings: StorageSettings) 
     assert list(folder_of(storage_settings, "site_a").iterdir()) == []
 
 
-@pytest.mark.parametrize("identities", [1, 2, 3])
-@pytest.mark.parametrize("records", [0, 1, 2])
+@pytest.mark.parametrize(("identities", "records"), [(1, 0), (2, 0), (3, 0), (3, 1), (3, 2)])
 def test_making_a_store_goes_on_after_a_crash(storage_settings: StorageSettings, identities: int, records: int) -> None:
-    """Whatever of identities and the first record was written before a crash, a second call completes the store."""
-    if records and identities < 3:
-        pytest.skip("records are written after all identities")
+    """Whatever of identities, then of the first record, was written before a crash: a second call completes it."""
     record = initialise(storage_settings)
     names = [member.name for member in record.members]
     for name in names[records:]:
