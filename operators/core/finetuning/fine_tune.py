@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from pathlib import Path
@@ -22,7 +23,7 @@ from operators.core.training.machine import this_machine
 from operators.core.training.rows import read_rows
 from operators.core.training.spec import Machine
 
-REVISION = 1
+REVISION = 2
 DISK_FACTOR = 8
 """Free local space needed, in sizes of the base model: it, one checkpoint, the product, and a margin."""
 
@@ -77,8 +78,10 @@ def fine_tune(
         )
         return _train(store, settings, job, folder, progress, account)
 
+    parent = os.getppid()
     result = store.once(call, make)
-    if not launcher.is_running(folder):
+    # A task that lost its supervisor meanwhile has a retry, which may be reading in the folder.
+    if os.getppid() == parent and not launcher.is_running(folder):
         shutil.rmtree(folder, ignore_errors=True)
     return result
 

@@ -31,8 +31,8 @@ GRACE_SECONDS = 10.0
 LOG_TAIL_BYTES = 2000
 
 log = logging.getLogger(__name__)
-_waited_for: set[Path] = set()
-"""Folders of the jobs that this process waits for: a killed task must end them from its signal handler."""
+_waited_for: dict[Path, int] = {}
+"""Folders of the jobs that this process waits for, each with the parent that it had when the wait began."""
 
 
 def is_running(folder: Path) -> bool:
@@ -86,6 +86,9 @@ def _environment(threads: int, settings: StorageSettings) -> dict[str, str]:
 def wait(folder: Path, child: subprocess.Popen[bytes] | None, progress: Progress) -> None:
     """Wait for the folder's job and forward its progress; whatever interrupts the wait ends the training too.
 
+    Not so where the parent of this process has gone: a task whose supervisor was killed lives on until it next writes
+    to its log, and must not take with it what its retry will go on with, or goes on with already.
+
     Raises:
         LossDiverged: The loss was no longer finite.
         Superseded: Another trainer of the run key went on.
@@ -93,7 +96,7 @@ def wait(folder: Path, child: subprocess.Popen[bytes] | None, progress: Progress
         WorkerLost: The processes died more often than they are started again; the log's end is in the message.
     """
     seen: object = None
-    _waited_for.add(folder)
+    _waited_for[folder] = os.getppid()
     try:
         while (child is not None and child.poll() is None) or is_running(folder):
             record = read_record(folder / names.PROGRESS)
@@ -103,12 +106,12 @@ def wait(folder: Path, child: subprocess.Popen[bytes] | None, progress: Progress
                 progress(record["step"], record["total"], note)
             time.sleep(POLL_SECONDS)
     except BaseException:
-        terminate(folder)
+        end_waited_for()
         if child is not None:
-            child.wait(GRACE_SECONDS)
+            child.poll()
         raise
     finally:
-        _waited_for.discard(folder)
+        del _waited_for[folder]
     if read_record(folder / names.DONE) is not None:
         return
     if (failed := read_record(folder / names.FAILED)) is not None:
@@ -127,7 +130,7 @@ def terminate(folder: Path) -> None:
         process = psutil.Process(record["pid"])
         if process.create_time() != record["created"]:
             return
-        ranks = process.children(recursive=True)
+        gang = [process, *process.children(recursive=True)]
         os.killpg(process.pid, signal.SIGTERM)
         deadline = time.monotonic() + GRACE_SECONDS
         while is_running(folder) and time.monotonic() < deadline:
@@ -135,17 +138,18 @@ def terminate(folder: Path) -> None:
         if is_running(folder):
             os.killpg(process.pid, signal.SIGKILL)
         # A killed launcher takes its ranks with it (see `die_with_parent`); wait until the kernel has done so.
-        _, alive = psutil.wait_procs(ranks, timeout=GRACE_SECONDS)
-        for rank in alive:
-            rank.kill()
+        _, alive = psutil.wait_procs(gang, timeout=GRACE_SECONDS)
+        for one in alive:
+            one.kill()
     except (psutil.NoSuchProcess, ProcessLookupError):
         return
 
 
 def end_waited_for() -> None:
-    """End the trainings that this process waits for."""
-    for folder in list(_waited_for):
-        terminate(folder)
+    """End the trainings that this process waits for, unless it is an orphan."""
+    for folder, parent in list(_waited_for.items()):
+        if os.getppid() == parent:
+            terminate(folder)
 
 
 def end_all(scratch: Path) -> None:

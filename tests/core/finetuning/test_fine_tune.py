@@ -21,6 +21,7 @@ from operators.core.settings import EndpointSettings, StorageSettings
 from operators.core.storage import Result, Store, initialise, open_store
 from operators.core.training import job as names
 from operators.core.training.job import read_record
+from operators.core.training.launcher import is_running
 from tests.core.training.tiny import adopt_tiny, publish_tiny
 
 pytestmark = pytest.mark.integration
@@ -49,8 +50,8 @@ class Place:
         inputs = {"dataset": self.dataset, "base_model": self.base_model}
         return fine_tune(self.store, self.settings, SPEC, **inputs, scratch=self.scratch, progress=progress, account={})
 
-    def fine_tune_elsewhere(self) -> subprocess.Popen[bytes]:
-        """Fine-tune in another process, as a task that can be killed."""
+    def fine_tune_elsewhere(self, *wrapper: str) -> subprocess.Popen[bytes]:
+        """Fine-tune in another process, as a task that can be killed, or below one that waits for it."""
         code = (
             "import sys; from pathlib import Path; from tests.core.finetuning.test_fine_tune import *;"
             "p = Place.__new__(Place); p.settings = StorageSettings.from_json(sys.argv[1]);"
@@ -58,7 +59,7 @@ class Place:
             "p.fine_tune()"
         )
         arguments = [self.settings.to_json(), str(self.scratch), self.dataset, self.base_model]
-        return subprocess.Popen([sys.executable, "-c", code, *arguments], cwd=Path(__file__).parents[3])
+        return subprocess.Popen([*wrapper, sys.executable, "-c", code, *arguments], cwd=Path(__file__).parents[3])
 
     def processes(self) -> list[psutil.Process]:
         """Return every process that was given this place's scratch folder."""
@@ -125,18 +126,22 @@ def test_a_run_whose_rank_is_killed_ends_with_the_same_model(uninterrupted: tupl
 
 
 def test_a_retry_waits_for_the_training_of_its_killed_task(uninterrupted: tuple[Place, Result], place: Place) -> None:
-    """SIGKILL the task while torchrun trains on: the retry takes that training over and gets the same model."""
-    task = place.fine_tune_elsewhere()
+    """SIGKILL the task's supervisor, and end what it left: torchrun trains on, the retry gets the same model of it."""
+    supervisor = place.fine_tune_elsewhere("sh", "-c", '"$@"; exit', "sh")
     wait_until(lambda: list(place.scratch.glob(f"training/*/{names.PROGRESS}")))
-    task.kill()
-    task.wait()
-    launcher = read_record(next(place.scratch.glob(f"training/*/{names.LAUNCHER}")))
-    seen: list[object] = []
-    result = place.fine_tune(
-        lambda *_: seen.append(read_record(next(place.scratch.glob(f"training/*/{names.LAUNCHER}"))))
-    )
+    (folder,) = place.scratch.glob("training/*")
+    launcher = read_record(folder / names.LAUNCHER)
+    (task,) = psutil.Process(supervisor.pid).children()
+    supervisor.kill()
+    supervisor.wait()
+    task.send_signal(signal.SIGINT)
+    psutil.wait_procs([task], timeout=60)
+    is_at_it = is_running(folder) or (folder / names.DONE).exists()
+    seen = [read_record(folder / names.LAUNCHER)]
+    result = place.fine_tune(lambda *_: seen.append(read_record(folder / names.LAUNCHER)))
 
-    assert seen and all(record == launcher for record in seen)
+    assert is_at_it and not task.is_running()
+    assert all(record == launcher for record in seen)
     assert result.manifest.identity == uninterrupted[1].manifest.identity
 
 
