@@ -135,7 +135,7 @@ class Checks:
         before = self._clock()
         there = self._endpoint.clock()
         offset = there - (before + self._clock()) / 2
-        self.figures["clock_offset_seconds"] = round(offset, 3)
+        self.figures["clock_offset_seconds"] = round(offset, 3) + 0.0  # no -0
         if abs(offset) > _REFUSED_OFFSET_SECONDS:
             self.note("clock", Weight.NO_MEMBER, f"{offset:+.0f} s off, more than {_REFUSED_OFFSET_SECONDS}: set it")
         elif abs(offset) > _NOTED_OFFSET_SECONDS:

@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from random import Random, SystemRandom
 from typing import Any
 
+from operators.core.errors import StorageError
 from operators.core.manifest import FORMAT
+from operators.core.settings import StorageSettings
 from operators.core.storage.checks import Checks, Finding, Weight
 from operators.core.storage.endpoint import Endpoint, EndpointAway
+from operators.core.storage.members import open_members
 
 PROBE_KEY = "probe.json"
 SCRATCH = "probe/"
@@ -106,6 +109,37 @@ def probe(
         run.clean_up()
         endpoint.put(PROBE_KEY, report.encode())
     except EndpointAway as error:
+        if not may_be_member(report):
+            return report
         found = Finding(check="cleaning", weight=Weight.NO_MEMBER, words=str(error))
         return replace(report, findings=(*report.findings, found))
     return report
+
+
+def probe_all(settings: StorageSettings, *, rounds: int = 10) -> tuple[list[ProbeReport], str | None]:
+    """Probe all endpoints of a store at once; return the reports, and the primary's name where one rules."""
+    membership = open_members(settings)
+    try:
+        found = membership.round.ask(membership.endpoints.values(), lambda endpoint: probe(endpoint, rounds=rounds))
+        try:
+            primary = membership.read_record().primary
+        except StorageError:
+            primary = None  # not made yet, or too few endpoints answer: the reports say it
+        return list(found.values()), primary
+    finally:
+        membership.round.close()
+
+
+def refusals(reports: Sequence[ProbeReport], primary: str | None) -> list[str]:
+    """Return in words which endpoints may not be what they are, and why; empty where all is well."""
+    unfit = [
+        f"{report.endpoint} may be no member: {'; '.join(report.against(Weight.NO_MEMBER))}"
+        for report in reports
+        if not may_be_member(report)
+    ]
+    unfit += [
+        f"{report.endpoint} is the primary and may not be: {'; '.join(report.against(Weight.NO_PRIMARY))}"
+        for report in reports
+        if report.endpoint == primary and report.against(Weight.NO_PRIMARY)
+    ]
+    return unfit
