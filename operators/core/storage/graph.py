@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 
 from operators.core.manifest import FileEntry, Manifest
 from operators.core.progress import Progress, no_progress
 from operators.core.storage.store import Store
-
-_THREADS = 4
 
 
 def parents(manifest: Manifest) -> tuple[str, ...]:
@@ -20,20 +17,19 @@ def parents(manifest: Manifest) -> tuple[str, ...]:
 def closure(store: Store, roots: Iterable[str], progress: Progress = no_progress) -> dict[str, Manifest]:
     """Return every manifest that the roots reach, themselves included, by digest, in the order of digests.
 
-    Cost: one read a manifest, `_THREADS` at a time.
+    Cost: one read a manifest, several at a time.
 
     Raises:
         AllCopiesDamaged, QuorumLost: A manifest cannot be read.
     """
     found: dict[str, Manifest] = {}
     wanted = list(dict.fromkeys(roots))
-    with ThreadPoolExecutor(_THREADS, thread_name_prefix="graph") as pool:
-        while wanted:
-            for digest, manifest in zip(wanted, pool.map(store.manifest, wanted), strict=True):
-                found[digest] = manifest
-                progress(len(found), len(found) + len(wanted), "manifests")
-            reached = (parent for digest in wanted for parent in parents(found[digest]))
-            wanted = [digest for digest in dict.fromkeys(reached) if digest not in found]
+    while wanted:
+        for digest, manifest in zip(wanted, store.membership.round.map(store.manifest, wanted), strict=True):
+            found[digest] = manifest
+            progress(len(found), len(found) + len(wanted), "manifests")
+        reached = (parent for digest in wanted for parent in parents(found[digest]))
+        wanted = [digest for digest in dict.fromkeys(reached) if digest not in found]
     return dict(sorted(found.items()))
 
 

@@ -51,8 +51,9 @@ class Report:
     flaws: Counter[str] = field(default_factory=Counter)
     """Number of copies missing or damaged."""
     repaired: int = 0
-    lost: tuple[str, ...] = ()
-    """Keys without any good copy: restore them from a backup."""
+    lost: tuple[Flaw, ...] = ()
+    """Copies of keys that have no good copy: restore a file from a backup; a slot was never acknowledged, and a resync
+    of its endpoint `anew` is rid of it."""
     left: tuple[Flaw, ...] = ()
     """Flaws that stand: repair was not asked for, or did not succeed."""
 
@@ -170,18 +171,18 @@ def _read_flaws(
 def _mend(
     membership: Membership, record: Record, flaws: list[Flaw], report: Report, repair: bool, progress: Progress
 ) -> None:
-    left, lost = [], set()
+    left, lost = [], []
     for done, flaw in enumerate(flaws, start=1):
         outcome = mend(membership, record, flaw, write=repair)
         # Where sizes differ every copy is in doubt, and a writer may have come by: what is sound now is no flaw.
         report.flaws[flaw.kind] += outcome != "sound"
         report.repaired += outcome == "mended"
         if outcome == "lost":
-            lost.add(flaw.key)
+            lost.append(flaw)
         elif outcome == "left":
             left.append(flaw)
         progress(done, len(flaws), "flaws looked into")
-    report.left, report.lost = tuple(left), tuple(sorted(lost))
+    report.left, report.lost = tuple(left), tuple(lost)
 
 
 def mend(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -25,7 +25,8 @@ from operators.core.manifest import (
 from operators.core.settings import EncryptionSettings, StorageSettings
 from operators.core.storage.endpoint import Endpoint
 from operators.core.storage.members import Member, Membership, Record, open_members
-from operators.core.storage.objects import get_object, put_object, write_file
+from operators.core.storage.objects import get_object, object_key, put_object, write_file
+from operators.core.storage.pins import PIN_SECONDS, Lease
 from operators.core.storage.slots import put_once, read_slot
 from operators.core.storage.streams import Stream
 from operators.core.storage.vault import Stored, Vault
@@ -53,9 +54,16 @@ def open_store(settings: StorageSettings) -> Store:
 class Store:
     """N endpoints seen as one. Safe to use from several threads; open it anew in a child process."""
 
-    def __init__(self, membership: Membership, encryption: EncryptionSettings | None = None) -> None:
+    def __init__(
+        self,
+        membership: Membership,
+        encryption: EncryptionSettings | None = None,
+        *,
+        pin_seconds: float = PIN_SECONDS,
+    ) -> None:
         self.membership = membership
         self.vault = Vault(membership, encryption)
+        self._lease = Lease(membership, pin_seconds)
         self._record: Record = membership.read_record()
         # Named by their bytes, so what was read once is right for ever; a night names some hundreds.
         self._manifests: dict[str, Manifest] = {}
@@ -105,7 +113,12 @@ class Store:
     def put_manifest(self, manifest: Manifest) -> str:
         """Hold a manifest at W endpoints and return its digest."""
         digest, data = manifest.digest, manifest.encode()
-        self._under_the_record(lambda: put_object(self.membership, self._record, "man", digest, data))
+
+        def put() -> None:
+            self._keep([object_key("man", digest)])
+            put_object(self.membership, self._record, "man", digest, data)
+
+        self._under_the_record(put)
         return digest
 
     def manifest(self, digest: str) -> Manifest:
@@ -131,6 +144,7 @@ class Store:
         """
         digest = self.put_manifest(manifest)
         document = canonical({"format": FORMAT, "manifest": digest})
+        self._lease.check()
         winner = put_once(self.membership, f"run/{manifest.run_key}", document)
         return self._result(winner, found=winner != document)
 
@@ -148,7 +162,7 @@ class Store:
 
     def stream(self, name: str) -> Stream:
         """Return the stream of that name; it need not have entries."""
-        return Stream(self.membership, name)
+        return Stream(self.membership, name, before_append=self._lease.check)
 
     def add_account(self, run_key: str, try_id: str, account: Mapping[str, Any]) -> None:
         """Note what a try cost: seconds, joules, outcome. Seen by no key and no identity.
@@ -182,12 +196,18 @@ class Store:
     def _put_file(self, stored: Stored) -> FileEntry:
         def put() -> None:
             self.vault.prove(self._record)
+            self._keep([object_key("obj", stored.entry.stored_sha256), *stored.keys])
             put_object(
                 self.membership, self._record, "obj", stored.entry.stored_sha256, stored.data, before=stored.keys
             )
 
         self._under_the_record(put)
         return stored.entry
+
+    def _keep(self, keys: Iterable[str]) -> None:
+        """Have the collector leave these keys alone until this store is closed."""
+        self._lease.take(self._record)
+        self._lease.spare(self._record, keys)
 
     def _opened(self, entry: FileEntry) -> Iterator[bytes]:
         data = get_object(self.membership, self._record, "obj", entry.stored_sha256)
@@ -202,5 +222,6 @@ class Store:
             write()
 
     def close(self) -> None:
-        """End the store's threads."""
+        """End the store's lease and its threads."""
+        self._lease.end(self._record)
         self.membership.round.close()

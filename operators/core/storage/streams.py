@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from operators.core.errors import StorageError
@@ -33,11 +34,19 @@ class Entry:
 class Stream:
     """An append-only chain of manifests."""
 
-    def __init__(self, membership: Membership, name: str) -> None:
+    def __init__(self, membership: Membership, name: str, before_append: Callable[[], None] = lambda: None) -> None:
+        """Name the stream.
+
+        Args:
+            membership: The store's members.
+            name: 1 to 96 of a-z, 0-9, '_' and '-'.
+            before_append: Raises where the writer may not commit any more.
+        """
         if not STREAM_PATTERN.fullmatch(name):
             raise ValueError(f"stream name {name!r}: use 1 to 96 of a-z, 0-9, '_' and '-'")
         self._membership = membership
         self.name = name
+        self._before_append = before_append
 
     def head(self) -> Entry | None:
         """Return the newest acknowledged entry, None where the stream is empty."""
@@ -73,6 +82,7 @@ class Stream:
             "manifest": check_digest(manifest),
             "previous": after.sha256 if after else None,
         }
+        self._before_append()
         return self._entry(generation, put_once(self._membership, self._slot(generation), canonical(document)))
 
     def _slot(self, generation: int) -> str:

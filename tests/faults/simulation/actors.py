@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 from operators.core.errors import StorageError
 from operators.core.manifest import Made, Manifest, StageCall
-from operators.core.storage import Store
+from operators.core.storage import Entry, Store
+from operators.core.storage.collect import CollectionRefused, Collector, CollectSpec
 from operators.core.storage.primary import move_primary, settle_slots
 from operators.core.storage.resync import resync
+from operators.core.storage.scrub import PARTS, scrub
 from tests.faults.simulation.world import Crash, World
 
 Answer = TypeVar("Answer")
 STREAM = "versions"
+GRACE = CollectSpec(grace_seconds=40, skew_seconds=0, max_share=1)
 
 
 @dataclass
@@ -35,6 +39,9 @@ class Actors:
     def __init__(self, world: World) -> None:
         self.world = world
         self.seen = Seen()
+        self.swept = 0
+        self.jobs: set[str] = set()
+        """Of the rewriters."""
 
     def tries(self, count: int, once: Callable[[], Answer]) -> Answer | None:
         """Return what a try returned, each in a new process; None where all failed or died."""
@@ -51,31 +58,61 @@ class Actors:
 
         def once() -> None:
             made = f"{value}.{next(attempt) if self.world.random.random() < 0.5 else 0}"
-            digest = commit(self.world.store(), job, made)
+            with closing(self.world.store()) as store:
+                digest = commit(store, job, made)
             self.seen.acknowledged[call_of(job).run_key].append(digest)
             self.world.note(f"ACKNOWLEDGED {job} {digest[:8]} ({made})")
 
         return lambda: self.tries(count, once)
 
+    def rewriter(self, job: str) -> Callable[[], None]:
+        """Put a file, die before it is committed, and do the work again some time later: the bytes are the same."""
+        self.jobs.add(job)
+
+        def put() -> None:
+            with closing(self.world.store()) as store:
+                store.put_bytes("value.txt", f"{job} again".encode())
+
+        def redo() -> None:
+            with closing(self.world.store()) as store:
+                entry = store.put_bytes("value.txt", f"{job} again".encode())
+                # Work takes its time between the first file and the commit.
+                self.world.pause(self.world.random.randint(0, 250))
+                digest = store.commit(Manifest.of(call_of(job), Made(files=(entry,)))).digest
+            self.seen.acknowledged[call_of(job).run_key].append(digest)
+            self.world.note(f"ACKNOWLEDGED {job} {digest[:8]}")
+
+        def run() -> None:
+            self.tries(2, put)
+            self.world.pause(self.world.random.randint(0, 500))
+            self.tries(4, redo)
+
+        return run
+
     def appender(self, name: str, generations: int = 2, count: int = 4) -> Callable[[], None]:
         """Append to a stream, each entry after the one it last saw acknowledged."""
 
         def once() -> None:
-            store = self.world.store()
-            stream = store.stream(STREAM)
-            head = stream.head()
-            if head is not None:
-                self.seen.read[f"{STREAM}/{head.generation}"].append(head.sha256)
-            if head is not None and head.generation + 1 >= generations:
+            with closing(self.world.store()) as store:
+                entry = self._append(store, name, generations)
+            if entry is None:
                 return
-            manifest = store.put_manifest(Manifest.of(call_of(f"{name}{head.generation if head else -1}"), Made()))
-            entry = stream.append(manifest, head)
             slot = f"{STREAM}/{entry.generation}"
             self.seen.acknowledged[slot].append(entry.sha256)
             self.seen.previous[entry.sha256] = entry.previous
             self.world.note(f"ACKNOWLEDGED {slot} {entry.sha256[:8]}")
 
         return lambda: [self.tries(count, once) for _ in range(generations)] and None
+
+    def _append(self, store: Store, name: str, generations: int) -> Entry | None:
+        stream = store.stream(STREAM)
+        head = stream.head()
+        if head is not None:
+            self.seen.read[f"{STREAM}/{head.generation}"].append(head.sha256)
+            if head.generation + 1 >= generations:
+                return None
+        manifest = store.put_manifest(Manifest.of(call_of(f"{name}{head.generation if head else -1}"), Made()))
+        return stream.append(manifest, head)
 
     def reader(self, job: str, count: int = 5) -> Callable[[], None]:
         """Look a result up, again and again, and read what it names."""
@@ -108,6 +145,37 @@ class Actors:
     def resyncer(self, name: str, delay: int, count: int = 8) -> Callable[[], None]:
         """Refill an endpoint that was found wiped."""
         return self.after(delay, lambda: self.tries(count, lambda: resync(self.world.members(), name)))
+
+    def collector(self, delay: int, count: int = 6) -> Callable[[], None]:
+        """Mark and sweep, with a grace as short as the simulation's time."""
+
+        def once() -> None:
+            collector = Collector(self.world.store(), GRACE)
+            try:
+                collector.mark()
+            except CollectionRefused as error:
+                self.world.note(f"refused: {error}")
+            self.world.pause(60)
+            done = collector.sweep()
+            self.world.note(f"swept {done.keys} {done.waits_for}")
+            self.swept += len(done.keys)
+
+        def run() -> None:
+            for _ in range(count):
+                self.tries(1, once)
+                self.world.pause(self.world.random.randrange(200))
+
+        return self.after(delay, run)
+
+    def scrubber(self, delay: int, count: int = 4) -> Callable[[], None]:
+        """Look at every copy and mend it."""
+
+        def run() -> None:
+            for _ in range(count):
+                self.tries(1, lambda: scrub(self.world.members(), parts=range(PARTS)))
+                self.world.pause(self.world.random.randrange(200))
+
+        return self.after(delay, run)
 
     def after(self, delay: int, run: Callable[[], object]) -> Callable[[], None]:
         """Do something later."""

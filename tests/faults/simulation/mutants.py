@@ -10,7 +10,7 @@ import pytest
 
 from operators.core.errors import PrimaryAway, QuorumLost
 from operators.core.manifest import FORMAT, Manifest, canonical
-from operators.core.storage import members, objects, resync, slots, store
+from operators.core.storage import collect, members, objects, pins, resync, slots, store
 from operators.core.storage.endpoint import Endpoint
 from operators.core.storage.members import Member, Membership, Record, term_key
 from operators.core.storage.sums import with_sum
@@ -230,6 +230,32 @@ def _reads_from_one(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(slots, "_settle", settle)
 
 
+def _no_pins(patch: pytest.MonkeyPatch) -> None:
+    """A writer takes no pin: the collector does not know that it is there."""
+    patch.setattr(pins.Lease, "take", lambda self, record: None)
+
+
+def _no_sparing(patch: pytest.MonkeyPatch) -> None:
+    """A writer does not look at what the collector means to delete."""
+    patch.setattr(pins.Lease, "spare", lambda self, record, keys: None)
+
+
+def _no_waiting(patch: pytest.MonkeyPatch) -> None:
+    """The collector waits neither for the grace nor for those who write."""
+    patch.setattr(collect.Collector, "_waits_for", lambda self, record, tomb, now: "")
+
+
+def _no_second_look(patch: pytest.MonkeyPatch) -> None:
+    """The collector deletes what it listed, whatever has been committed since."""
+    true = collect.Collector.sweep
+
+    def sweep(self: collect.Collector) -> collect.Plan:
+        self._reached = lambda record: set()  # type: ignore[method-assign]
+        return true(self)
+
+    patch.setattr(collect.Collector, "sweep", sweep)
+
+
 ANY = ("outages", "all_at_once")
 MUTANTS = [
     Mutant("every endpoint counts", ("wiped", "all_at_once"), _every_endpoint_counts),
@@ -247,4 +273,8 @@ MUTANTS = [
     Mutant("refilled from one", ("wiped", "all_at_once"), _refill_from_one),
     Mutant("enrolled before it is refilled", ("wiped", "wiped_primary"), _enrolled_early),
     Mutant("read from one", ANY, _reads_from_one),
+    Mutant("no pins", ("collected",), _no_pins),
+    Mutant("no sparing", ("collected",), _no_sparing),
+    Mutant("no waiting", ("collected",), _no_waiting),
+    Mutant("no second look", ("collected",), _no_second_look),
 ]

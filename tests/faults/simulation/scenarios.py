@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from tests.faults.simulation.actors import Actors
-from tests.faults.simulation.world import World
+from tests.faults.simulation.world import Site, World
 
 Scenario = Callable[[World, Actors], Iterator[int]]
 """Yields how many ticks to wait before it goes on."""
@@ -112,6 +112,32 @@ def slow_endpoint(world: World, actors: Actors) -> Iterator[int]:
     world.spawn("resync", actors.resyncer(other, 0))
 
 
+def collected(world: World, actors: Actors) -> Iterator[int]:
+    """Two collectors delete what nothing reaches, while writers write, die, and write the same bytes again."""
+    world.chances.longest_sleep = 30
+    for number in range(world.random.randint(1, 4)):
+        world.spawn(f"rewriter {number}", actors.rewriter(f"job {number}"))
+    for number in range(2):
+        world.spawn(f"collector {number}", actors.collector(world.random.randint(0, 300)))
+    yield from _flap(world, 1)
+
+
+def rotten(world: World, actors: Actors) -> Iterator[int]:
+    """Copies rot one after the other at one endpoint, while a scrub goes round and a collector too."""
+    world.chances.longest_sleep = 30
+    world.spawn("scrubber", actors.scrubber(world.random.randint(0, 100)))
+    if world.random.random() < 0.5:
+        world.spawn("collector", actors.collector(world.random.randint(0, 300)))
+    site = world.sites[world.random.choice(world.names)]
+    for _ in range(world.random.randint(3, 12)):
+        yield world.random.randint(10, 80)
+        keys = sorted(
+            key for key in site.held if key.split("/")[1:2] and key.split("/")[1] in ("obj", "man", "run", "log")
+        )
+        if keys:
+            _rot(world, site, world.random.choice(keys))
+
+
 def all_at_once(world: World, actors: Actors) -> Iterator[int]:
     """Outages, a move, a wipe and another move."""
     draw, choice = world.random.random, world.random.choice
@@ -141,6 +167,8 @@ SCENARIOS: dict[str, Scenario] = {
         left_alone,
         betrayed,
         slow_endpoint,
+        collected,
+        rotten,
         all_at_once,
     )
 }
@@ -177,6 +205,13 @@ def _bring_up(world: World, name: str) -> None:
     site = world.sites[name]
     site.up = not site.gone
     world.note(f"UP {name}")
+
+
+def _rot(world: World, site: Site, key: str) -> None:
+    data, modified = site.held[key]
+    place = world.random.randrange(len(data))
+    site.held[key] = (data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :], modified)
+    world.note(f"ROT {site.name} {key}")
 
 
 def _wipe(world: World, name: str) -> None:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
 
 from operators.core.errors import StorageError
 from operators.core.storage import Store
 from operators.core.storage.members import Membership, Record, candidates, counting, found_store
+from operators.core.storage.objects import is_content
 from operators.core.storage.primary import move_primary
 from operators.core.storage.resync import resync
+from operators.core.storage.scrub import PARTS, scrub
 from tests.faults.simulation.actors import STREAM, Actors, Seen, call_of, commit, read_whole
 from tests.faults.simulation.scenarios import SCENARIOS, play
 from tests.faults.simulation.world import World
@@ -29,6 +31,8 @@ class Verdict:
     violations: set[str]
     fired: Counter[str]
     acknowledged: int
+    swept: int
+    """Keys that collectors deleted."""
     trace: list[str] | None
 
 
@@ -44,13 +48,14 @@ def simulate(seed: int, scenario: str, *, trace: bool = False) -> Verdict:
         world.spawn(name, run)
     world.spawn("scenario", play(world, actors, SCENARIOS[scenario]))
     world.run(TICKS)
-    violations = Aftermath(world, actors.seen).look()
+    violations = Aftermath(world, actors.seen, (*JOBS, *sorted(actors.jobs))).look()
     return Verdict(
         seed=seed,
         scenario=scenario,
         violations=violations,
         fired=world.fired,
         acknowledged=sum(len(values) for values in actors.seen.acknowledged.values()),
+        swept=actors.swept,
         trace=world.trace,
     )
 
@@ -73,8 +78,8 @@ def _cast(world: World, actors: Actors) -> list[tuple[str, Callable[[], None]]]:
 class Aftermath:
     """The time after the faults: the store is repaired, read, given its zombies, read, robbed of an endpoint, read."""
 
-    def __init__(self, world: World, seen: Seen) -> None:
-        self.world, self.seen = world, seen
+    def __init__(self, world: World, seen: Seen, jobs: Sequence[str]) -> None:
+        self.world, self.seen, self.jobs = world, seen, jobs
         self.violations: set[str] = set()
         self._random = Random(world.random.random())
 
@@ -97,11 +102,22 @@ class Aftermath:
         if not repair(self.world, self._random):
             self.violations.add(f"III no repair {when}")
             return False
+        self._scrub(when)
         store = self.world.store()
-        for job in JOBS:
+        for job in self.jobs:
             self._use_job(store, job, when)
         self._use_stream(store, when)
         return True
+
+    def _scrub(self, when: str) -> None:
+        """Mend every copy; a slot that rotted before it was acknowledged goes with its endpoint's incarnation."""
+        report = scrub(self.world.members(), parts=range(PARTS))
+        for name in sorted({flaw.endpoint for flaw in report.lost if not is_content(flaw.key)}):
+            resync(self.world.members(), name, anew=True)
+        report = scrub(self.world.members(), parts=range(PARTS))
+        if report.left or any(not is_content(flaw.key) for flaw in report.lost):
+            self.violations.add(f"III a scrub does not end {when}")
+            self.world.note(f"{report}")
 
     def _use_job(self, store: Store, job: str, when: str) -> None:
         key = call_of(job).run_key

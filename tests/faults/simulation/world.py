@@ -8,7 +8,7 @@ the process may die, and the call may get lost, land late or land twice.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -22,7 +22,9 @@ from operators.core.storage.endpoint import Endpoint, EndpointAway, Listed
 from operators.core.storage.members import IDENTITY_KEY, Membership
 
 NAMES = ("a", "b", "c")
+PIN_SECONDS = 700.0
 Answer = TypeVar("Answer")
+Item = TypeVar("Item")
 
 
 class Crash(BaseException):
@@ -52,6 +54,8 @@ class Chances:
     late: float = 0.06
     lost_reply: float = 0.04
     twice: float = 0.03
+    longest_sleep: int = 500
+    """In ticks; a commit may take a quarter of a pin's life, or what it names may have been collected."""
     land: float = 0.03
     """That one late call lands, per tick."""
 
@@ -190,7 +194,9 @@ class World:
     def call(self, site: Site, what: str, key: str, effect: Callable[[], Answer], *, writes: bool) -> Answer:
         """Do one thing at an endpoint, with everything that may happen to it on the way."""
         if self._current is not None:
-            self.pause(self.random.randint(30, 500) if self._hits("sleeps", self.chances.sleep + site.slowness) else 0)
+            longest = self.chances.longest_sleep
+            sleeps = self._hits("sleeps", self.chances.sleep + site.slowness)
+            self.pause(self.random.randint(longest // 16, longest) if sleeps else 0)
             if self._hits("crash before", self.chances.crash):
                 self.die()
         if not site.up:
@@ -257,7 +263,7 @@ class World:
 
     def store(self) -> Store:
         """Open the store, as a process that starts now."""
-        return Store(self.members())
+        return Store(self.members(), pin_seconds=PIN_SECONDS)
 
 
 class SimulatedRound:
@@ -273,6 +279,10 @@ class SimulatedRound:
             return lambda: question(endpoint)
 
         return self._world.ask_all({endpoint.name: bound(endpoint) for endpoint in endpoints})
+
+    def map(self, work: Callable[[Item], Answer], items: Iterable[Item]) -> Iterator[Answer]:
+        """Yield the results one after the other."""
+        return map(work, items)
 
     def close(self) -> None:
         """Nothing is open."""

@@ -1,0 +1,278 @@
+"""The collector: the only one that deletes from the store, in two steps with days between.
+
+What it may take are files and manifests that nothing reaches: no result of a run key, no entry of a stream, no hold.
+Checkpoints of a run key that has its result count as unreached. Slots are never deleted.
+
+1. `mark` writes one list of what it means to delete (a tomb), after it refused whatever looks wrong.
+2. `sweep`, when the grace is over and every writer that could not see the list has ended, looks again at what is
+   reached, seals the list, and deletes the rest from every endpoint.
+
+Any error means that nothing more is deleted.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from operators.core.errors import StorageError
+from operators.core.manifest import canonical
+from operators.core.progress import Progress, no_progress
+from operators.core.storage.endpoint import Endpoint
+from operators.core.storage.graph import closure, objects
+from operators.core.storage.listing import run_keys, stream_names
+from operators.core.storage.members import Member, Record
+from operators.core.storage.objects import object_key
+from operators.core.storage.pins import Tomb, put_small, read_all, read_pins, read_tombs
+from operators.core.storage.store import Store
+from operators.core.storage.wrapping import CHECK_NAME
+
+CHECKPOINTS = "checkpoint-"
+"""Streams `checkpoint-<run key>`: what they name is needed until the run key has its result."""
+HOLDS = "hold"
+_KINDS = ("man/", "obj/", "key/")
+"""In the order of deletion: a manifest never outlives its files."""
+
+
+class CollectionRefused(StorageError):
+    """The collector did not go on; nothing was deleted."""
+
+    retry_can_help = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CollectSpec:
+    """How careful the collector is."""
+
+    grace_seconds: float = 3 * 24 * 3600.0
+    """Between the last write of a key and its marking, and between marking and sweeping."""
+    skew_seconds: float = 60.0
+    """How far clocks may differ."""
+    max_share: float = 0.1
+    """The most of the store's bytes that one collection may take, 0 to 1."""
+
+    def __post_init__(self) -> None:
+        if self.grace_seconds <= 0 or self.skew_seconds < 0:
+            raise ValueError(f"grace_seconds={self.grace_seconds}, skew_seconds={self.skew_seconds}: must be positive")
+        if not 0 < self.max_share <= 1:
+            raise ValueError(f"max_share={self.max_share}: must be above 0 and at most 1")
+
+
+Answer = TypeVar("Answer")
+
+
+class _Seen:
+    """One key as the endpoints list it."""
+
+    __slots__ = ("bytes", "modified")
+
+    def __init__(self) -> None:
+        self.bytes, self.modified = 0, 0.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """What a collection would delete, or did."""
+
+    keys: tuple[str, ...]
+    bytes: int
+    """Of one copy of each."""
+    total_bytes: int
+    """Of one copy of all that the store holds."""
+    waits_for: str = ""
+    """Why nothing was done yet; empty where it was."""
+
+    def by_kind(self) -> dict[str, int]:
+        """Return how many keys of each kind."""
+        return dict(sorted(Counter(key.split("/")[0] for key in self.keys).items()))
+
+
+class Collector:
+    """Collects in one store."""
+
+    def __init__(self, store: Store, spec: CollectSpec, progress: Progress = no_progress) -> None:
+        self._store, self._spec, self._progress = store, spec, progress
+        self._members = store.membership
+
+    def plan(self) -> Plan:
+        """Return what `mark` would list; nothing is written.
+
+        Raises:
+            CollectionRefused: An endpoint is away or its clock is off, a manifest is unreadable, nothing was listed, or
+                more than `max_share` of the bytes would go.
+            StorageError: The store does not answer.
+        """
+        record = self._members.read_record()
+        now = self._check_members(record)
+        listed = self._listed(record)
+        reached = self._reached(record)
+        pins = [pin.started for pin in read_pins(self._members, record) if pin.expires > now]
+        horizon = min([now - self._spec.grace_seconds, *pins]) - self._spec.skew_seconds
+        keys = tuple(sorted(key for key, seen in listed.items() if key not in reached and seen.modified < horizon))
+        total = sum(seen.bytes for seen in listed.values())
+        doomed = sum(listed[key].bytes for key in keys)
+        if doomed > self._spec.max_share * total:
+            raise CollectionRefused(
+                f"{doomed:,} of {total:,} bytes would go, more than {self._spec.max_share:.0%}: look at the list; if "
+                "it is right, raise max_share for this once"
+            )
+        return Plan(keys=keys, bytes=doomed, total_bytes=total)
+
+    def mark(self) -> Plan:
+        """List what nothing reaches, for `sweep` to delete when the grace is over.
+
+        Raises:
+            CollectionRefused: As `plan`, or a former list is not swept yet.
+        """
+        record = self._members.read_record()
+        if tombs := read_tombs(self._members, record):
+            raise CollectionRefused(f"a collection of {len(tombs[0].keys)} keys is open: sweep it first")
+        plan = self.plan()
+        if plan.keys:
+            created = self._members.clock()
+            tomb = Tomb(number=int(created), created=created, keys=frozenset(plan.keys))
+            put_small(self._members, record, tomb.list_key, tomb.encode())
+        return plan
+
+    def sweep(self) -> Plan:
+        """Delete what the open list names and still nothing reaches; return it, or what it waits for.
+
+        A sweep that was interrupted is finished by the next.
+
+        Raises:
+            CollectionRefused: As `plan`.
+        """
+        record = self._members.read_record()
+        tombs = read_tombs(self._members, record)
+        if not tombs:
+            return Plan(keys=(), bytes=0, total_bytes=0, waits_for="no list is open: mark first")
+        tomb, now = tombs[0], self._check_members(record)
+        if waits_for := self._waits_for(record, tomb, now):
+            return Plan(keys=(), bytes=0, total_bytes=0, waits_for=waits_for)
+        put_small(self._members, record, tomb.seal_key, canonical({"sealed": tomb.number}))
+        # After the seal, in this order: whoever spared a key before it is seen here, whoever comes later is refused.
+        if waits_for := self._waits_for(record, tomb, now):
+            return Plan(keys=(), bytes=0, total_bytes=0, waits_for=waits_for)
+        spared = {key.split("/spared/")[1] for key in read_all(self._members, record, tomb.folder) if "/spared/" in key}
+        listed = self._listed(record)
+        doomed = tomb.keys - spared - self._reached(record)
+        for done, kind in enumerate(_KINDS, start=1):
+            self._delete(record, sorted(key for key in doomed if key.startswith(kind)))
+            self._progress(done, len(_KINDS), f"deleted {kind}")
+        self._close(record, tomb)
+        size = sum(listed[key].bytes for key in doomed if key in listed)
+        return Plan(keys=tuple(sorted(doomed)), bytes=size, total_bytes=sum(seen.bytes for seen in listed.values()))
+
+    def _waits_for(self, record: Record, tomb: Tomb, now: float) -> str:
+        """Return what must end before the list may be swept, empty where nothing must."""
+        due = tomb.created + self._spec.grace_seconds
+        if now < due:
+            return f"the grace ends in {due - now:,.0f} s"
+        unseeing = [
+            pin
+            for pin in read_pins(self._members, record)
+            if pin.expires > now and pin.started <= tomb.created + self._spec.skew_seconds
+        ]
+        if unseeing:
+            wait = unseeing[0].expires - now
+            return f"{len(unseeing)} writers began before the list was written; the first ends within {wait:,.0f} s"
+        return ""
+
+    def _check_members(self, record: Record) -> float:
+        """Return the time, once every endpoint counts and all clocks agree."""
+        before = self._members.clock()
+        clocks = self._members.ask_counted(record, lambda endpoint, line: endpoint.clock())
+        after = self._members.clock()
+        missing = sorted(set(record.names) - set(clocks))
+        if missing:
+            raise CollectionRefused(f"endpoints {missing} are away or do not count: nothing is collected without them")
+        # An S3 server tells whole seconds.
+        skew = self._spec.skew_seconds + 1
+        off = {
+            name: round(clock - after, 1)
+            for name, clock in clocks.items()
+            if not before - skew <= clock <= after + skew
+        }
+        if off:
+            raise CollectionRefused(
+                f"clocks differ from this machine's by {off} s, {self._spec.skew_seconds:g} s is the most: set them"
+            )
+        return before
+
+    def _listed(self, record: Record) -> dict[str, _Seen]:
+        """Return every key that could be collected: its largest copy, and when its newest was written."""
+
+        def scan(endpoint: Endpoint, line: Member) -> list[tuple[str, int, float]]:
+            prefix = f"{line.incarnation}/"
+            return [
+                (found.key.removeprefix(prefix), found.bytes, found.modified)
+                for kind in _KINDS
+                for found in endpoint.list(prefix + kind)
+            ]
+
+        seen: dict[str, _Seen] = {}
+        for copies in self._ask_all(record, scan).values():
+            for key, size, modified in copies:
+                one = seen.setdefault(key, _Seen())
+                one.bytes, one.modified = max(one.bytes, size), max(one.modified, modified)
+        if not seen:
+            raise CollectionRefused("the store lists no file at all: an empty listing is never believed")
+        return seen
+
+    def _reached(self, record: Record) -> set[str]:
+        """Return every key that a result, a stream or a hold reaches.
+
+        Raises:
+            CollectionRefused: Something that it must read cannot be read.
+        """
+        try:
+            roots = self._roots(record)
+            manifests = closure(self._store, roots, self._progress)
+        except StorageError as error:
+            raise CollectionRefused(f"what is reached cannot be told: {error}") from error
+        if not roots:
+            raise CollectionRefused("the store has no result and no stream: an empty listing is never believed")
+        keys = {object_key("man", digest) for digest in manifests}
+        stored = list(objects(manifests))
+        keys |= {object_key("obj", digest) for digest in stored}
+        return keys | _wrapped_keys(self._listed(record), set(stored))
+
+    def _roots(self, record: Record) -> list[str]:
+        done = {key: found.digest for key in run_keys(self._store) if (found := self._store.find(key)) is not None}
+        roots = list(done.values())
+        for name in stream_names(self._store):
+            if name.removeprefix(CHECKPOINTS) not in done:
+                roots += [entry.manifest for entry in self._store.stream(name).entries()]
+        return roots + [key.rsplit("/", 1)[1] for key in read_all(self._members, record, HOLDS)]
+
+    def _delete(self, record: Record, keys: Iterable[str]) -> None:
+        wanted = list(keys)
+
+        def delete(endpoint: Endpoint, line: Member) -> None:
+            for key in wanted:
+                endpoint.delete(f"{line.incarnation}/{key}")
+
+        self._ask_all(record, delete)
+
+    def _close(self, record: Record, tomb: Tomb) -> None:
+        """Take the list away, itself last: until then an interrupted sweep is taken up again."""
+        keys = sorted(read_all(self._members, record, tomb.folder))
+        self._delete(record, [key for key in keys if key != tomb.list_key])
+        self._delete(record, [tomb.list_key])
+
+    def _ask_all(self, record: Record, question: Callable[[Endpoint, Member], Answer]) -> dict[str, Answer]:
+        answers = self._members.ask_counted(record, question)
+        if len(answers) < len(record.members):
+            missing = sorted(set(record.names) - set(answers))
+            raise CollectionRefused(
+                f"endpoints {missing} went away during the collection; run it again when all are back"
+            )
+        return answers
+
+
+def _wrapped_keys(listed: Iterable[str], stored: set[str]) -> set[str]:
+    """Return the wrapped data keys of objects that are reached."""
+    names = stored | {CHECK_NAME}
+    return {key for key in listed if key.startswith("key/") and key.rsplit("/", 1)[1] in names}

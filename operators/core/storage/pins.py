@@ -1,0 +1,210 @@
+"""Pins: leases of live writers, which the collector waits for.
+
+A writer pins itself before its first write. From then on the collector deletes nothing that was written after the pin
+began, and begins to delete nothing at all of a list that the writer cannot have seen. What the writer needs of a list
+that it can see, it spares. So a file that a manifest names is there when the manifest is committed.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from operators.core.errors import QuorumLost, StorageError
+from operators.core.manifest import FORMAT, canonical
+from operators.core.storage.endpoint import Endpoint
+from operators.core.storage.members import Member, Membership, Record, new_name
+
+PIN_SECONDS = 24 * 3600.0
+"""A writer commits within this time of its first write, or not at all; longer than any task may run."""
+_LAST_COMMIT = 0.75
+"""Share of a pin's life after which it commits nothing more: a commit that is under way needs some of the rest."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pin:
+    """One writer's lease."""
+
+    id: str
+    started: float
+    """Seconds since 1970, by the writer's clock."""
+    expires: float
+
+    @property
+    def key(self) -> str:
+        """Where it lies, below an incarnation."""
+        return f"pin/{self.id}"
+
+    def encode(self) -> bytes:
+        """Return the bytes that are stored."""
+        return canonical({"format": FORMAT, "id": self.id, "started": self.started, "expires": self.expires})
+
+    @classmethod
+    def decode(cls, data: bytes) -> Pin:
+        """Read back what `encode` wrote."""
+        document = json.loads(data)
+        return cls(id=document["id"], started=document["started"], expires=document["expires"])
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Tomb:
+    """What a collection means to delete."""
+
+    number: int
+    created: float
+    """Seconds since 1970, by the collector's clock."""
+    keys: frozenset[str]
+    """Without their incarnation: of `obj/`, `man/` and `key/`."""
+
+    @property
+    def folder(self) -> str:
+        """Where it lies, below an incarnation."""
+        return f"tomb/{self.number:012d}"
+
+    @property
+    def list_key(self) -> str:
+        """The list itself; written first, deleted last."""
+        return f"{self.folder}/list"
+
+    @property
+    def seal_key(self) -> str:
+        """Says that deleting has begun: nothing can be spared any more."""
+        return f"{self.folder}/sealed"
+
+    def spare_key(self, key: str) -> str:
+        """Says that a writer needs this key."""
+        return f"{self.folder}/spared/{key}"
+
+    def encode(self) -> bytes:
+        """Return the bytes that are stored."""
+        return canonical({"format": FORMAT, "created": self.created, "keys": sorted(self.keys)})
+
+
+class Lease:
+    """A writer's pin, taken before its first write, and the lists that it found then."""
+
+    def __init__(self, membership: Membership, seconds: float = PIN_SECONDS) -> None:
+        self._membership, self._seconds = membership, seconds
+        self._pin: Pin | None = None
+        self._tombs: tuple[Tomb, ...] = ()
+        self._spared: set[str] = set()
+        self._lock = threading.Lock()
+
+    def take(self, record: Record) -> None:
+        """Be pinned at W endpoints that count; once is enough for a lease's life.
+
+        Raises:
+            QuorumLost: Too few endpoints took the pin, or showed their lists.
+        """
+        with self._lock:
+            if self._pin is None:
+                self._take(record)
+
+    def _take(self, record: Record) -> None:
+        now = self._membership.clock()
+        pin = Pin(id=new_name(self._membership.random), started=now, expires=now + self._seconds)
+        put_small(self._membership, record, pin.key, pin.encode())
+        # In this order: the collector writes its list before it looks for pins, so one of the two sees the other.
+        self._tombs = read_tombs(self._membership, record)
+        self._pin = pin
+
+    def spare(self, record: Record, keys: Iterable[str]) -> None:
+        """Keep keys that are about to be relied on from every list that names them.
+
+        Raises:
+            StorageError: One of them is being deleted now; in some minutes it can be written anew.
+        """
+        for tomb in self._tombs:
+            for key in sorted(tomb.keys.intersection(keys) - self._spared):
+                put_small(self._membership, record, tomb.spare_key(key), canonical({"format": FORMAT}))
+                if holds_any(self._membership, record, tomb.seal_key):
+                    raise StorageError(f"{key} is being deleted by the collector now: try again in some minutes")
+                self._spared.add(key)
+
+    def check(self) -> None:
+        """Return if what was written under the lease may still be committed.
+
+        Raises:
+            StorageError: The lease is too old: what it wrote may be gone. A new try writes it anew.
+        """
+        if self._pin is None:
+            return
+        age = self._membership.clock() - self._pin.started
+        if not 0 <= age <= self._seconds * _LAST_COMMIT:
+            raise StorageError(
+                f"this writer's lease is {age:,.0f} s old, {self._seconds * _LAST_COMMIT:,.0f} s is the most for a "
+                "commit: what it wrote may have been collected; try again"
+            )
+
+    def end(self, record: Record) -> None:
+        """Take the pin away, where endpoints answer; elsewhere it expires."""
+        if self._pin is not None:
+            key = self._pin.key
+            self._membership.ask_counted(record, lambda endpoint, line: endpoint.delete(f"{line.incarnation}/{key}"))
+            self._pin = None
+
+
+def put_small(membership: Membership, record: Record, key: str, data: bytes) -> None:
+    """Hold a small document at W endpoints that count, read back.
+
+    Raises:
+        QuorumLost: Fewer do.
+    """
+
+    def hold(endpoint: Endpoint, line: Member) -> bool:
+        endpoint.put_if_absent(f"{line.incarnation}/{key}", data)
+        return endpoint.get(f"{line.incarnation}/{key}") == data
+
+    holders = [name for name, held in membership.ask_counted(record, hold).items() if held]
+    if len(holders) < record.acknowledge:
+        raise QuorumLost(f"{key}: held by {holders}, {record.acknowledge} endpoints must")
+
+
+def holds_any(membership: Membership, record: Record, key: str) -> bool:
+    """Say whether any of N-W+1 endpoints holds a key.
+
+    Raises:
+        QuorumLost: Fewer answer.
+    """
+    found = membership.ask_counted(record, lambda endpoint, line: endpoint.get(f"{line.incarnation}/{key}"))
+    if len(found) < record.quorum:
+        raise QuorumLost(f"{key}: {sorted(found)} count, {record.quorum} endpoints must")
+    return any(data is not None for data in found.values())
+
+
+def read_all(membership: Membership, record: Record, folder: str) -> dict[str, bytes]:
+    """Return what N-W+1 endpoints hold below a folder, by key without incarnation.
+
+    Raises:
+        QuorumLost: Fewer answer.
+    """
+
+    def read(endpoint: Endpoint, line: Member) -> dict[str, bytes]:
+        prefix = f"{line.incarnation}/"
+        listed = [found.key for found in endpoint.list(f"{prefix}{folder}/")]
+        held = {key.removeprefix(prefix): endpoint.get(key) for key in listed}
+        return {key: data for key, data in held.items() if data is not None}
+
+    views = membership.ask_counted(record, read)
+    if len(views) < record.quorum:
+        raise QuorumLost(f"{folder}: {sorted(views)} count, {record.quorum} endpoints must")
+    return {key: data for view in views.values() for key, data in view.items()}
+
+
+def read_pins(membership: Membership, record: Record) -> list[Pin]:
+    """Return every pin, the oldest first, also those that have expired."""
+    pins = [Pin.decode(data) for data in read_all(membership, record, "pin").values()]
+    return sorted(pins, key=lambda pin: pin.started)
+
+
+def read_tombs(membership: Membership, record: Record) -> tuple[Tomb, ...]:
+    """Return every list of the collector that is not finished."""
+    tombs = []
+    for key, data in sorted(read_all(membership, record, "tomb").items()):
+        if key.endswith("/list"):
+            document = json.loads(data)
+            number = int(key.split("/")[1])
+            tombs.append(Tomb(number=number, created=document["created"], keys=frozenset(document["keys"])))
+    return tuple(tombs)

@@ -1,0 +1,223 @@
+"""The collector takes what nothing reaches, in its own time, and refuses whatever looks wrong."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from operators.core.errors import StorageError
+from operators.core.manifest import FileEntry, Made, Manifest, StageCall
+from operators.core.settings import StorageSettings
+from operators.core.storage import Store, initialise, open_store
+from operators.core.storage.collect import CollectionRefused, Collector, CollectSpec
+from operators.core.storage.objects import object_key
+from operators.core.storage.pins import read_pins, read_tombs
+from tests.core.storage.flaky import cut_off
+from tests.core.storage.test_resync import folder_of
+
+SPEC = CollectSpec(grace_seconds=0.2, skew_seconds=0.0, max_share=0.9)
+DAYS = 10 * 24 * 3600
+
+
+def aged(settings: StorageSettings) -> None:
+    """Make every file ten days old, as their endpoints see it."""
+    for item in settings.endpoints:
+        for path in folder_of(settings, item.name).rglob("*"):
+            if path.is_file():
+                os.utime(path, (time.time() - DAYS, time.time() - DAYS))
+
+
+@pytest.fixture
+def used(storage_settings: StorageSettings) -> tuple[FileEntry, FileEntry]:
+    """A store of old files: one that a result names, one that nothing names."""
+    initialise(storage_settings)
+    store = open_store(storage_settings)
+    needed, orphan = store.put_bytes("needed.bin", b"needed" * 100), store.put_bytes("orphan.bin", b"orphan")
+    store.commit(Manifest.of(StageCall(stage="test", revision=1), Made(files=(needed,))))
+    store.close()
+    aged(storage_settings)
+    return needed, orphan
+
+
+def collected(store: Store, spec: CollectSpec = SPEC) -> tuple[str, ...]:
+    """Mark, wait the grace out, sweep; return what was deleted."""
+    Collector(store, spec).mark()
+    time.sleep(spec.grace_seconds + 0.1)
+    return Collector(store, spec).sweep().keys
+
+
+def copies(settings: StorageSettings, entry: FileEntry) -> list[Path]:
+    """Return every copy of a file's object."""
+    return [path for item in settings.endpoints for path in folder_of(settings, item.name).rglob(entry.stored_sha256)]
+
+
+def test_what_nothing_reaches_goes_and_what_is_reached_stays(
+    storage_settings: StorageSettings, used: tuple[FileEntry, FileEntry]
+) -> None:
+    """The orphan leaves every endpoint, the named file none; the second collection finds nothing."""
+    needed, orphan = used
+    store = open_store(storage_settings)
+
+    assert collected(store) == (object_key("obj", orphan.stored_sha256),)
+
+    assert copies(storage_settings, orphan) == []
+    assert len(copies(storage_settings, needed)) == 3
+    assert read_tombs(store.membership, store.record) == ()
+    assert Collector(store, SPEC).plan().keys == ()
+
+
+def test_a_plan_writes_nothing(storage_settings: StorageSettings, used: tuple[FileEntry, FileEntry]) -> None:
+    """Looking is free: it names the orphan and its bytes."""
+    store = open_store(storage_settings)
+    before = {path for item in storage_settings.endpoints for path in folder_of(storage_settings, item.name).rglob("*")}
+
+    plan = Collector(store, SPEC).plan()
+
+    assert plan.by_kind() == {"obj": 1}
+    assert plan.bytes == len(b"orphan")
+    after = {path for item in storage_settings.endpoints for path in folder_of(storage_settings, item.name).rglob("*")}
+    assert after == before
+
+
+def test_checkpoints_go_once_their_run_key_has_its_result(storage_settings: StorageSettings) -> None:
+    """Before, they are what a retry resumes from; after, they are bytes."""
+    initialise(storage_settings)
+    store = open_store(storage_settings)
+    call = StageCall(stage="fine_tune", revision=1)
+    part = store.put_bytes("part.bin", b"state" * 100)
+    saved = store.put_manifest(Manifest.of(StageCall(stage="checkpoint", revision=1), Made(files=(part,))))
+    store.stream(f"checkpoint-{call.run_key}").append(saved, None)
+    store.close()
+    aged(storage_settings)
+    store = open_store(storage_settings)
+    assert Collector(store, SPEC).plan().keys == ()
+
+    model = store.put_bytes("model.bin", b"weights" * 200)
+    store.commit(Manifest.of(call, Made(files=(model,))))
+    store.close()
+    aged(storage_settings)
+
+    assert set(collected(open_store(storage_settings))) == {
+        object_key("obj", part.stored_sha256),
+        object_key("man", saved),
+    }
+
+
+def test_nothing_young_is_listed(storage_settings: StorageSettings, used: tuple[FileEntry, FileEntry]) -> None:
+    """What was written within the grace may be on its way into a commit."""
+    store = open_store(storage_settings)
+    store.put_bytes("young.bin", b"young")
+    store.close()
+
+    keys = Collector(open_store(storage_settings), replace(SPEC, grace_seconds=3600)).plan().keys
+
+    assert keys == (object_key("obj", used[1].stored_sha256),)
+
+
+def test_a_sweep_waits_for_the_grace_and_for_writers_that_began_before(
+    storage_settings: StorageSettings, used: tuple[FileEntry, FileEntry]
+) -> None:
+    """Nothing is deleted while somebody may rely on it without knowing the list."""
+    writer, store = open_store(storage_settings), open_store(storage_settings)
+    writer.put_bytes("first.bin", b"first")
+    assert len(read_pins(store.membership, store.record)) == 1
+    Collector(store, SPEC).mark()
+    assert "grace" in Collector(store, SPEC).sweep().waits_for
+    time.sleep(0.3)
+
+    assert "1 writers" in Collector(store, SPEC).sweep().waits_for
+    assert len(copies(storage_settings, used[1])) == 3
+    writer.close()
+
+    assert len(Collector(store, SPEC).sweep().keys) == 1
+
+
+def test_what_a_writer_needs_of_a_list_is_spared(
+    storage_settings: StorageSettings, used: tuple[FileEntry, FileEntry]
+) -> None:
+    """The same bytes are written again after they were listed: they stay, although no commit names them yet."""
+    store, writer = open_store(storage_settings), open_store(storage_settings)
+    Collector(store, SPEC).mark()
+    entry = writer.put_bytes("orphan.bin", b"orphan")
+    time.sleep(0.3)
+
+    assert Collector(store, SPEC).sweep().keys == ()
+    writer.commit(Manifest.of(StageCall(stage="later", revision=1), Made(files=(entry,))))
+    assert open_store(storage_settings).read(entry) == b"orphan"
+
+
+def test_what_is_being_deleted_cannot_be_relied_on(
+    storage_settings: StorageSettings, used: tuple[FileEntry, FileEntry]
+) -> None:
+    """Once the list is sealed a writer that needs a key of it is told to come back."""
+    store, writer = open_store(storage_settings), open_store(storage_settings)
+    Collector(store, SPEC).mark()
+    (tomb,) = read_tombs(store.membership, store.record)
+    for line in store.record.members:
+        store.membership.endpoints[line.name].put(f"{line.incarnation}/{tomb.seal_key}", b"sealed")
+
+    with pytest.raises(StorageError, match="being deleted"):
+        writer.put_bytes("orphan.bin", b"orphan")
+
+
+def test_a_commit_is_refused_when_the_lease_is_too_old(storage_settings: StorageSettings) -> None:
+    """A writer that slept through its lease cannot tell whether its files are still there."""
+    initialise(storage_settings)
+    store = open_store(storage_settings)
+    entry = store.put_bytes("a.bin", b"content")
+    awake = store.membership.clock
+    store.membership.clock = lambda: awake() + 20 * 3600
+
+    with pytest.raises(StorageError, match="lease"):
+        store.commit(Manifest.of(StageCall(stage="test", revision=1), Made(files=(entry,))))
+
+
+def test_it_refuses_without_all_endpoints(storage_settings: StorageSettings, used: tuple[FileEntry, FileEntry]) -> None:
+    """An endpoint that is away may hold what shows that a key is needed."""
+    store = open_store(storage_settings)
+    cut_off(store, "site_c")
+
+    with pytest.raises(CollectionRefused, match="site_c"):
+        Collector(store, SPEC).plan()
+
+
+def test_it_refuses_a_large_share(storage_settings: StorageSettings, used: tuple[FileEntry, FileEntry]) -> None:
+    """A mistake in what is reached would look like this."""
+    store = open_store(storage_settings)
+
+    with pytest.raises(CollectionRefused, match="bytes would go"):
+        Collector(store, replace(SPEC, max_share=0.001)).plan()
+
+
+def test_it_refuses_when_a_manifest_cannot_be_read(
+    storage_settings: StorageSettings, used: tuple[FileEntry, FileEntry]
+) -> None:
+    """What an unreadable manifest names cannot be known."""
+    for item in storage_settings.endpoints:
+        for path in folder_of(storage_settings, item.name).glob("*/man/*/*"):
+            path.write_bytes(b"rotten")
+
+    with pytest.raises(CollectionRefused, match="cannot be told"):
+        Collector(open_store(storage_settings), SPEC).plan()
+
+
+def test_it_refuses_an_empty_listing(storage_settings: StorageSettings) -> None:
+    """A store without any file is more likely a store that was not listed."""
+    initialise(storage_settings)
+
+    with pytest.raises(CollectionRefused, match="never believed"):
+        Collector(open_store(storage_settings), SPEC).plan()
+
+
+def test_it_refuses_a_clock_that_is_off(storage_settings: StorageSettings, used: tuple[FileEntry, FileEntry]) -> None:
+    """Ages would be wrong."""
+    store = open_store(storage_settings)
+    right = store.membership.clock
+    store.membership.clock = lambda: right() + 3600
+
+    with pytest.raises(CollectionRefused, match="clocks"):
+        Collector(store, replace(SPEC, skew_seconds=60)).plan()
