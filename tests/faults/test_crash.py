@@ -1,0 +1,39 @@
+"""Each operation dies at each of its boundaries, and is tried again: nothing is lost, nothing is there twice."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.faults.catalogue import LEDGER, Kind
+
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
+
+
+@pytest.fixture
+def fast_folder() -> Iterator[Path]:
+    """A folder in memory where there is one: a thousand stores are made, and none must outlive a power cut."""
+    memory = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(prefix="ns-", dir=memory if memory.is_dir() else None) as folder:
+        yield Path(folder)
+
+
+@pytest.mark.parametrize(
+    ("operation", "fewest"), [("put_file", 15), ("commit", 40), ("append", 15), ("resync", 30), ("move", 30)]
+)
+def test_a_crash_at_any_boundary_leaves_what_a_retry_completes(operation: str, fewest: int, fast_folder: Path) -> None:
+    """Killed before and after every effect, killed again in the retry, then let alone: as if it had never died."""
+    command = [sys.executable, "-m", "tests.faults.boundaries", operation, str(fast_folder)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    outcome = json.loads(done.stdout)
+    LEDGER.note(Kind.KILLED, "survived", fired=outcome["crashes"])
+
+    assert outcome["wrong"] == [], done.stderr
+    assert outcome["boundaries"] >= fewest
+    assert outcome["crashes"] > outcome["boundaries"]
