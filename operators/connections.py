@@ -7,7 +7,7 @@
 | `nightshift_models` | extra `folder`: base models, a folder each |
 | `nightshift_pseudonyms` | password: the key of the pseudonyms, hexadecimal |
 | `nightshift_serving` | extra `servers`, `balancer`; password: the servers' bearer token |
-| `nightshift_local` | extra `scratch`, `data_docs`, `airflow_database`: folders of this machine |
+| `nightshift_local` | extra `scratch`, `data_docs`, `metrics`, `airflow_database`: folders of this machine |
 
 The keys of encrypted files (`storage.encryption`: store secret, master keys) are those of the store in both; see
 docs/storage.md. Airflow hides them in logs and in the UI, for each stands under a name that says it is secret.
@@ -79,6 +79,11 @@ def scratch_folder() -> Path:
 def data_docs_folder() -> Path:
     """Return the folder of the Data Docs site."""
     return Path(_extra("nightshift_local", "data_docs"))
+
+
+def metrics_folder() -> Path:
+    """Return where Prometheus' text file collector looks."""
+    return Path(_extra("nightshift_local", "metrics"))
 
 
 def airflow_database_path() -> Path:

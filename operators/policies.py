@@ -16,6 +16,7 @@ _NEVER_RETRY = (
     ValueError,
     errors.DataError,
     errors.AllCopiesDamaged,
+    errors.CollectionRefused,
     errors.LossDiverged,
     errors.GateFailed,
     errors.HealthCheckFailed,

@@ -11,6 +11,7 @@ NightshiftError
 │   ├── PrimaryAway            the primary endpoint does not answer
 │   ├── QuorumLost             too few endpoints count
 │   ├── KeyMissing             the settings hold no key that opens a file: never retry
+│   ├── CollectionRefused      something looks wrong to the collector: never retry
 │   └── AllCopiesDamaged       no verified copy is left: never retry
 ├── TrainingError          training failed
 │   ├── WorkerLost             a rank died: resume
@@ -70,6 +71,12 @@ class QuorumLost(StorageError):
 
 class KeyMissing(StorageError):
     """The settings hold no key, or not the right one, for what is encrypted in the store."""
+
+    retry_can_help = False
+
+
+class CollectionRefused(StorageError):
+    """The collector does not go on, for something looks wrong; nothing was deleted."""
 
     retry_can_help = False
 

@@ -90,6 +90,7 @@ def _connections(layout: Layout, ports: Ports, credentials: Credentials) -> dict
     local = {
         "scratch": str(layout.scratch),
         "data_docs": str(layout.data_docs),
+        "metrics": str(layout.metrics),
         "airflow_database": str(layout.airflow_database),
     }
     return {

@@ -17,11 +17,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from operators.core.errors import StorageError
+from operators.core.errors import CollectionRefused, StorageError
 from operators.core.manifest import canonical
 from operators.core.progress import Progress, no_progress
 from operators.core.storage.endpoint import Endpoint
 from operators.core.storage.graph import closure, objects
+from operators.core.storage.holds import held
 from operators.core.storage.listing import run_keys, stream_names
 from operators.core.storage.members import Member, Record
 from operators.core.storage.objects import object_key
@@ -31,15 +32,9 @@ from operators.core.storage.wrapping import CHECK_NAME
 
 CHECKPOINTS = "checkpoint-"
 """Streams `checkpoint-<run key>`: what they name is needed until the run key has its result."""
-HOLDS = "hold"
+NO_LIST = "no list is open: mark first"
 _KINDS = ("man/", "obj/", "key/")
 """In the order of deletion: a manifest never outlives its files."""
-
-
-class CollectionRefused(StorageError):
-    """The collector did not go on; nothing was deleted."""
-
-    retry_can_help = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,6 +78,20 @@ class Plan:
     """Of one copy of all that the store holds."""
     waits_for: str = ""
     """Why nothing was done yet; empty where it was."""
+
+    @property
+    def is_listless(self) -> bool:
+        """Say whether there was no list to sweep."""
+        return self.waits_for == NO_LIST
+
+    def document(self) -> dict[str, object]:
+        """Return it as plain JSON."""
+        return {
+            "keys": list(self.keys),
+            "bytes": self.bytes,
+            "total_bytes": self.total_bytes,
+            "waits_for": self.waits_for,
+        }
 
     def by_kind(self) -> dict[str, int]:
         """Return how many keys of each kind."""
@@ -147,7 +156,7 @@ class Collector:
         record = self._members.read_record()
         tombs = read_tombs(self._members, record)
         if not tombs:
-            return Plan(keys=(), bytes=0, total_bytes=0, waits_for="no list is open: mark first")
+            return Plan(keys=(), bytes=0, total_bytes=0, waits_for=NO_LIST)
         tomb, now = tombs[0], self._check_members(record)
         if waits_for := self._waits_for(record, tomb, now):
             return Plan(keys=(), bytes=0, total_bytes=0, waits_for=waits_for)
@@ -245,7 +254,7 @@ class Collector:
         for name in stream_names(self._store):
             if name.removeprefix(CHECKPOINTS) not in done:
                 roots += [entry.manifest for entry in self._store.stream(name).entries()]
-        return roots + [key.rsplit("/", 1)[1] for key in read_all(self._members, record, HOLDS)]
+        return roots + [hold.manifest for hold in held(self._members, record)]
 
     def _delete(self, record: Record, keys: Iterable[str]) -> None:
         wanted = list(keys)

@@ -6,8 +6,10 @@ from dataclasses import replace
 
 from operators.core.errors import CommitUnknown, QuorumLost, StorageError
 from operators.core.progress import Progress, no_progress
+from operators.core.storage.checks import Weight
 from operators.core.storage.endpoint import Endpoint
 from operators.core.storage.members import Member, Membership, Record, candidates
+from operators.core.storage.probe import may_be_primary, read_report
 from operators.core.storage.slots import read_slot
 
 
@@ -21,7 +23,7 @@ def move_primary(membership: Membership, name: str) -> Record:
     Raises:
         QuorumLost: Too few endpoints answer to bring the record to W.
         CommitUnknown: Another move was faster, or it cannot be told; look at the record, then try again.
-        ValueError: No such endpoint is in the store.
+        ValueError: No such endpoint is in the store, or its last probe says that it may not be the primary.
     """
     views = membership.views()
     newest = candidates(views)
@@ -31,6 +33,10 @@ def move_primary(membership: Membership, name: str) -> Record:
     base = newest[0]
     if name not in base.names:
         raise ValueError(f"no endpoint {name!r} in the store; it has {', '.join(base.names)}")
+    report = read_report(membership.endpoints[name])
+    if report is not None and not may_be_primary(report):
+        reasons = "; ".join(report.against(Weight.NO_MEMBER, Weight.NO_PRIMARY))
+        raise ValueError(f"endpoint {name} may not be the primary, says its last probe: {reasons}")
     if base.primary == name and membership.read_record() == base:
         return base
     moved = membership.propose(replace(base, term=base.term + 1, primary=name))

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from operators.core.errors import StorageError
+from operators.core.errors import CollectionRefused, StorageError
 from operators.core.manifest import FileEntry, Made, Manifest, StageCall
 from operators.core.settings import StorageSettings
 from operators.core.storage import Store, initialise, open_store
-from operators.core.storage.collect import CollectionRefused, Collector, CollectSpec
+from operators.core.storage.collect import Collector, CollectSpec
 from operators.core.storage.objects import object_key
 from operators.core.storage.pins import read_pins, read_tombs
 from tests.core.storage.flaky import cut_off

@@ -44,6 +44,8 @@ def test_a_wiped_endpoint_is_refilled_under_a_new_incarnation(storage_settings: 
     store = open_store(storage_settings)
     entry = store.put_bytes("a.bin", b"content")
     put_once(store.membership, SLOT, b"one")
+    store.close()
+    store = open_store(storage_settings)
     wipe(storage_settings, "site_b")
 
     done = resync(store.membership, "site_b")

@@ -27,7 +27,9 @@ def filled(storage_settings: StorageSettings, files: int = 6) -> Store:
     entries = tuple(store.put_bytes(f"{number}.bin", bytes([number]) * 1000) for number in range(files))
     result = store.commit(Manifest.of(StageCall(stage="test", revision=1), Made(files=entries)))
     store.stream("versions").append(result.digest, None)
-    return store
+    # Its pin would be a key more.
+    store.close()
+    return open_store(storage_settings)
 
 
 def copies(settings: StorageSettings, store: Store) -> list[Path]:

@@ -8,10 +8,10 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from operators.core.errors import StorageError
+from operators.core.errors import CollectionRefused, StorageError
 from operators.core.manifest import Made, Manifest, StageCall
 from operators.core.storage import Entry, Store
-from operators.core.storage.collect import CollectionRefused, Collector, CollectSpec
+from operators.core.storage.collect import Collector, CollectSpec
 from operators.core.storage.primary import move_primary, settle_slots
 from operators.core.storage.resync import resync
 from operators.core.storage.scrub import PARTS, scrub

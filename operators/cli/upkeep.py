@@ -1,0 +1,155 @@
+"""Commands that keep the store sound: scrub, gc, resync, primary, hold."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from typing import Any
+
+from rich.text import Text
+
+from operators.cli.answer import Answer
+from operators.cli.names import NAME_HELP, resolve
+from operators.cli.places import opened, shown_progress, store_settings
+from operators.core.storage.collect import Collector, CollectSpec, Plan
+from operators.core.storage.holds import Hold, held, lift_hold, place_hold
+from operators.core.storage.members import open_members
+from operators.core.storage.primary import move_primary, settle_slots
+from operators.core.storage.resync import resync
+from operators.core.storage.scrub import PARTS, Report
+from operators.core.storage.scrubbing import NIGHTLY_PARTS, ScrubSpec, scrub_storage, summary
+
+
+def add_commands(commands: Any, shared: argparse.ArgumentParser) -> None:
+    """Add this module's commands to the parser."""
+
+    def add(name: str, command: Callable[[argparse.Namespace], Answer], words: str) -> argparse.ArgumentParser:
+        parser: argparse.ArgumentParser = commands.add_parser(name, parents=[shared], help=words, description=words)
+        parser.set_defaults(command=command)
+        return parser
+
+    look = add("scrub", scrub, "Look at every copy and mend what is missing or damaged; 1 when something stays wrong.")
+    look.add_argument("--all", action="store_true", help="read and hash every copy, not just tonight's share")
+    look.add_argument("--light", action="store_true", help="compare listings only, read nothing")
+    look.add_argument("--no-repair", action="store_true", help="name what is wrong and leave it")
+    look.add_argument("--rate", type=float, metavar="MB", help="read at most so many megabytes a second")
+
+    collect = add("gc", gc, "Say what nothing reaches any more; with --apply, list it for deletion or delete the list.")
+    collect.add_argument("--apply", action="store_true", help="go one step on: list, and after the grace delete")
+    collect.add_argument("--grace-days", type=float, default=3.0, help="before listing and again before deleting (3)")
+    collect.add_argument("--max-share", type=float, default=0.1, help="of the bytes that may go at once (0.1)")
+
+    refill = add("resync", resync_endpoint, "Refill an endpoint that was wiped, swapped or restored, until it counts.")
+    refill.add_argument("endpoint")
+    refill.add_argument("--anew", action="store_true", help="even if it counts now, as after a restored snapshot")
+
+    primary = add("primary", primary_endpoint, "Show which endpoint decides commits; with `move`, make it another.")
+    primary.add_argument("move", nargs="?", choices=["move"])
+    primary.add_argument("endpoint", nargs="?", help="the new primary")
+
+    keep = add("hold", hold, "Keep a manifest and all it reaches from the collector; without a name, list the holds.")
+    keep.add_argument("name", nargs="?", help=NAME_HELP)
+    keep.add_argument("--reason", help="who wants it kept, and why")
+    keep.add_argument("--lift", action="store_true", help="take the hold away")
+
+
+def scrub(options: argparse.Namespace) -> Answer:
+    """Scrub once and return the report."""
+    parts = PARTS if options.all else 0 if options.light else NIGHTLY_PARTS
+    rate = options.rate * 1e6 if options.rate is not None else None
+    spec = ScrubSpec(deep_parts=parts, bytes_per_second=rate, repair=not options.no_repair)
+    with opened(store_settings(options)) as store, shown_progress("scrub", "copies") as progress:
+        done = scrub_storage(store, spec, progress)
+    document = {"manifest": done.manifest, **summary(done.report)}
+    return Answer(document=document, lines=_scrub_lines(done.report), is_good=done.report.is_clean)
+
+
+def _scrub_lines(report: Report) -> tuple[Any, ...]:
+    found = ", ".join(f"{count} {kind}" for kind, count in sorted(report.flaws.items()) if count) or "nothing wrong"
+    lines: list[Any] = [
+        f"{report.keys:,} keys ({report.bytes:,} bytes) on {', '.join(report.endpoints)}; {report.read_copies:,} "
+        f"copies ({report.read_bytes:,} bytes) read and hashed: {found}, {report.repaired} mended"
+    ]
+    lines += [
+        Text(f"{name} is away or does not count: bring it back, or resync it", style="red") for name in report.strangers
+    ]
+    lines += [Text(f"{flaw.key}: {flaw.kind} at {flaw.endpoint}, not mended", style="red") for flaw in report.left]
+    lines += [Text(f"{flaw.key}: no good copy; restore it from a backup", style="red") for flaw in report.lost]
+    return tuple(lines)
+
+
+def gc(options: argparse.Namespace) -> Answer:
+    """Plan a collection, or take its next step."""
+    spec = CollectSpec(grace_seconds=options.grace_days * 86400, max_share=options.max_share)
+    with opened(store_settings(options)) as store:
+        collector = Collector(store, spec)
+        if not options.apply:
+            plan, words = collector.plan(), "would be listed for deletion (this was a dry run; --apply lists them)"
+        elif (plan := collector.sweep()).is_listless:
+            plan, words = collector.mark(), "are listed; run this again after the grace to delete them"
+        else:
+            words = "were deleted"
+    return Answer(document={**plan.document(), "applied": options.apply}, lines=_gc_lines(plan, words))
+
+
+def _gc_lines(plan: Plan, words: str) -> tuple[Any, ...]:
+    if plan.waits_for:
+        return (f"nothing deleted yet: {plan.waits_for}",)
+    kinds = ", ".join(f"{count} {kind}" for kind, count in plan.by_kind().items()) or "nothing"
+    return (f"{kinds}, {plan.bytes:,} of {plan.total_bytes:,} bytes of a copy: {words}", *plan.keys[:20])
+
+
+def resync_endpoint(options: argparse.Namespace) -> Answer:
+    """Refill an endpoint."""
+    members = open_members(store_settings(options))
+    with shown_progress(f"resync {options.endpoint}", "keys") as progress:
+        done = resync(members, options.endpoint, anew=options.anew, progress=progress)
+    members.round.close()
+    document = {"term": done.record.term, "keys": done.keys, "bytes": done.bytes, "lost": list(done.lost)}
+    line = (
+        f"{options.endpoint} counts under term {done.record.term}: {done.keys:,} keys ({done.bytes:,} bytes) refilled"
+    )
+    lost = [
+        Text(f"{key}: no other endpoint has a good copy; restore it from a backup", style="red") for key in done.lost
+    ]
+    return Answer(document=document, lines=(line, *lost), is_good=not done.lost)
+
+
+def primary_endpoint(options: argparse.Namespace) -> Answer:
+    """Show or move the primary."""
+    members = open_members(store_settings(options))
+    unread: list[str] = []
+    if options.move:
+        if not options.endpoint:
+            raise ValueError("primary move: name the endpoint that is to be the primary")
+        record = move_primary(members, options.endpoint)
+        with shown_progress("settle", "slots") as progress:
+            unread = settle_slots(members, progress)
+    else:
+        record = members.read_record()
+    members.round.close()
+    names = ", ".join(record.names)
+    line = f"primary {record.primary}, term {record.term}; members {names}, {record.acknowledge} acknowledge"
+    left = [
+        Text(f"{slot} could not be read: run `nightshift primary move {record.primary}` again", style="red")
+        for slot in unread
+    ]
+    return Answer(
+        document={"primary": record.primary, "term": record.term, "members": list(record.names), "unread": unread},
+        lines=(line, *left),
+        is_good=not unread,
+    )
+
+
+def hold(options: argparse.Namespace) -> Answer:
+    """List, place or lift holds."""
+    with opened(store_settings(options)) as store:
+        if options.name and options.lift:
+            lift_hold(store.membership, store.record, resolve(store, options.name))
+        elif options.name:
+            digest = resolve(store, options.name)
+            store.manifest(digest)
+            place_hold(store.membership, store.record, Hold(manifest=digest, reason=options.reason or ""))
+        holds = held(store.membership, store.record)
+    lines = tuple(f"{item.manifest}  {item.reason}" for item in holds) or ("no holds",)
+    return Answer(document=[{"manifest": item.manifest, "reason": item.reason} for item in holds], lines=lines)

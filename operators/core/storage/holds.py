@@ -1,0 +1,51 @@
+"""Holds: manifests that somebody wants kept, with all they reach, whatever else forgets them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from operators.core.manifest import FORMAT, canonical, check_digest
+from operators.core.storage.members import Membership, Record
+from operators.core.storage.pins import put_small, read_all
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Hold:
+    """One manifest that is kept."""
+
+    manifest: str
+    reason: str
+    """Who wants it and why, in words."""
+
+
+def place_hold(membership: Membership, record: Record, hold: Hold) -> None:
+    """Keep a manifest and all it reaches from the collector; a second hold on the same changes nothing.
+
+    Raises:
+        ValueError: The reason is empty, or not one digest.
+        QuorumLost: Too few endpoints took it.
+    """
+    if not hold.reason.strip():
+        raise ValueError("a hold needs a reason: who wants it kept, and why")
+    key = _key(hold.manifest)
+    if key not in read_all(membership, record, "hold"):
+        put_small(membership, record, key, canonical({"format": FORMAT, "reason": hold.reason}))
+
+
+def lift_hold(membership: Membership, record: Record, manifest: str) -> bool:
+    """Take a hold away from every endpoint that answers; return whether there was one."""
+    key = _key(manifest)
+    there = key in read_all(membership, record, "hold")
+    membership.ask_counted(record, lambda endpoint, line: endpoint.delete(f"{line.incarnation}/{key}"))
+    return there
+
+
+def held(membership: Membership, record: Record) -> list[Hold]:
+    """Return every hold, in the order of its digest."""
+    documents = sorted(read_all(membership, record, "hold").items())
+    return [Hold(manifest=key.rsplit("/", 1)[1], reason=json.loads(data)["reason"]) for key, data in documents]
+
+
+def _key(manifest: str) -> str:
+    return f"hold/{check_digest(manifest)}"
