@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +16,8 @@ KEY_PATTERN = re.compile(r"[a-z0-9._-]{1,128}(/[a-z0-9._-]{1,128}){0,7}")
 Answer = TypeVar("Answer")
 Item = TypeVar("Item")
 _WORKERS = 4
+
+log = logging.getLogger(__name__)
 
 
 class EndpointAway(StorageError):
@@ -102,10 +105,11 @@ class Round(Protocol):
 
 
 class ThreadRound:
-    """Asks each endpoint in a thread."""
+    """Asks each endpoint in a thread; says once that one went away, with the reason, and once that it is back."""
 
     def __init__(self, size: int) -> None:
         self._pool = ThreadPoolExecutor(max_workers=2 * size, thread_name_prefix="endpoint")
+        self._away: set[str] = set()
         # Apart from the other: work may ask endpoints, and must not wait for a thread that waits for it.
         self._workers = ThreadPoolExecutor(max_workers=_WORKERS, thread_name_prefix="store")
 
@@ -116,8 +120,14 @@ class ThreadRound:
         for name, future in futures.items():
             try:
                 answers[name] = future.result()
-            except EndpointAway:
-                continue
+            except EndpointAway as error:
+                if name not in self._away:
+                    log.warning("%s; going on without it", error)
+                self._away.add(name)
+            else:
+                if name in self._away:
+                    log.info("endpoint %s answers again", name)
+                self._away.discard(name)
         return answers
 
     def map(self, work: Callable[[Item], Answer], items: Iterable[Item]) -> Iterator[Answer]:
