@@ -134,18 +134,23 @@ def read_earlier(folder: Path) -> None:
     assert later is None or store.read(later.manifest.file("a.bin")) == b"content"
 
 
-def die_at(boundary: int, folder: Path) -> None:
-    """Arrange that this process ends right before its effect number `boundary` below a folder, counted from 1."""
+def at_effect(boundary: int, folder: Path, act: Callable[[], object]) -> None:
+    """Arrange that this process acts right before its effect number `boundary` below a folder, counted from 1."""
     count = 0
 
     def hook(event: str, arguments: tuple[object, ...]) -> None:
         nonlocal count
-        if is_effect(event, arguments, str(folder)):
+        if is_effect(event, arguments, f"{folder}/site_"):
             count += 1
             if count == boundary:
-                os._exit(KILLED)
+                act()
 
     sys.addaudithook(hook)
+
+
+def die_at(boundary: int, folder: Path) -> None:
+    """Arrange that this process ends there."""
+    at_effect(boundary, folder, lambda: os._exit(KILLED))
 
 
 def is_effect(event: str, arguments: tuple[object, ...], below: str) -> bool:

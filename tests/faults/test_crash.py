@@ -37,3 +37,17 @@ def test_a_crash_at_any_boundary_leaves_what_a_retry_completes(operation: str, f
     assert outcome["wrong"] == [], done.stderr
     assert outcome["boundaries"] >= fewest
     assert outcome["crashes"] > outcome["boundaries"]
+
+
+@pytest.mark.slow
+def test_a_writer_stopped_at_any_boundary_wakes_up_and_divides_nothing(fast_folder: Path) -> None:
+    """Stopped before every effect of a commit and an append; the primary moves, a rival writes; then it goes on."""
+    command = [sys.executable, "-m", "tests.faults.zombies", str(fast_folder)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    outcome = json.loads(done.stdout)
+    for name, count in outcome["outcomes"].items():
+        for _ in range(count):
+            LEDGER.note(Kind.STOPPED, name)
+
+    assert outcome["wrong"] == [], done.stderr
+    assert outcome["boundaries"] >= 60
