@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator
 
 from operators import connections
+from operators.trail import note_change
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -40,6 +41,8 @@ class CollectOperator(BaseOperator):
             plan = collector.plan() if params["dry_run"] else collector.sweep()
             if plan.is_listless:
                 plan = collector.mark()
+            if plan.keys and not params["dry_run"]:
+                note_change(store, context, "collect garbage", f"{len(plan.keys)} keys", f"{plan.bytes} bytes")
         finally:
             store.close()
         self.log.info("%s", plan)

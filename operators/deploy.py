@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from operators import connections
 from operators.core.recipe import Recipe
 from operators.stage import StageOperator
+from operators.trail import note_change
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -40,10 +41,12 @@ class DeployOperator(StageOperator):
         super().__init__(**kwargs)
         self.verdict = verdict
         self._by_name = False
+        self._context: Context | None = None
 
     def execute(self, context: Context) -> str | list[str]:
         """Deploy, or find that there is nothing to do."""
         self._by_name = bool(context["params"].get("release_anyway"))
+        self._context = context
         return super().execute(context)
 
     def run(self, store: Store, recipe: Recipe, day: datetime.date, progress: Progress) -> Result:
@@ -64,5 +67,7 @@ class DeployOperator(StageOperator):
                 progress=progress,
             )
         self.log.info("%s; repaired: %s", done.note, list(done.repaired) or "none")
+        if done.is_changed and self._context is not None:
+            note_change(store, self._context, "deploy", recipe.name, f"{done.version}: {done.note}")
         self.account |= {"version": done.version, "repaired": list(done.repaired)}
         return Result(digest=done.release, manifest=store.manifest(done.release), found=not done.is_changed)

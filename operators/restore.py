@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from airflow.sdk import BaseOperator, Param
 
 from operators import connections
+from operators.trail import note_change
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -57,27 +58,30 @@ class RestoreOperator(BaseOperator):
 
     def execute(self, context: Context) -> str:
         """Initialise the target if it is new, then restore."""
-        params = context["params"]
-        database = params["airflow_database"]
-        done = self._restore(params["recipe"], params["backup"], params["target"], Path(database) if database else None)
+        database = context["params"]["airflow_database"]
+        done = self._restore(context, Path(database) if database else None)
         self.log.info(
             "release %s is back from backup %s: %d manifests and %d objects, %d bytes, verified; %d pieces were new",
             done.release, done.backup, done.manifests, done.objects, done.size_bytes, done.written,
         )  # fmt: skip
         return done.release
 
-    def _restore(self, recipe: str, backup_digest: str, connection: str, database: Path | None) -> Restored:
+    def _restore(self, context: Context, database: Path | None) -> Restored:
         from operators.core.recovery.restore import latest_backup, restore_release
         from operators.core.storage import initialise, open_store
 
-        settings = connections.store_settings(connection)
+        params = context["params"]
+        settings = connections.store_settings(params["target"])
         backup = open_store(connections.backup_settings())
         try:
-            digest = latest_backup(backup, recipe) if backup_digest == LATEST else backup_digest
+            digest = params["backup"] if params["backup"] != LATEST else latest_backup(backup, params["recipe"])
             initialise(settings)
             target = open_store(settings)
             try:
-                return restore_release(backup, target, digest, database=database, progress=self._progress)
+                done = restore_release(backup, target, digest, database=database, progress=self._progress)
+                if done.written:
+                    note_change(target, context, "restore", digest, f"release {done.release}")
+                return done
             finally:
                 target.close()
         finally:

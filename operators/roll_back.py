@@ -9,6 +9,7 @@ from airflow.sdk import BaseOperator
 
 from operators import connections
 from operators.core.recipe import Recipe
+from operators.trail import note_change
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -47,6 +48,7 @@ class RollBackOperator(BaseOperator):
             with open_servers(connections.serving_settings(), recipe.name, timeout) as servers:
                 run_id = context["ti"].run_id
                 done = roll_back(store, servers, recipe=recipe.name, request=run_id, progress=self._progress)
+            note_change(store, context, "roll back", recipe.name, done.note)
         finally:
             store.close()
         self.log.info(done.note)

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from operators.cli import keys, looking, moving, probing, tracing, upkeep
+from operators.cli import auditing, keys, looking, moving, probing, tracing, upkeep
 from operators.cli.answer import Answer, WrongUse
 from operators.core.errors import AllCopiesDamaged, DataError, KeyMissing, NightshiftError, StorageError
 
@@ -57,6 +57,7 @@ def make_parser() -> argparse.ArgumentParser:
     keys.add_commands(commands, shared)
     probing.add_commands(commands, shared)
     upkeep.add_commands(commands, shared)
+    auditing.add_commands(commands, shared)
     return parser
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from rich.text import Text
 
 from operators.cli.answer import Answer, WrongUse
+from operators.cli.auditing import note_change
 from operators.cli.places import opened, shown_progress, store_settings
 from operators.core.settings import STORAGE_VARIABLE
 from operators.core.storage.rotation import Rotated, rotate
@@ -39,6 +40,9 @@ def rotate_master_key(options: argparse.Namespace) -> Answer:
         _make_version(options)
     with opened(store_settings(options)) as store, shown_progress("rotate", "keys") as progress:
         done = rotate(store, drop_old=options.drop_old, progress=progress)
+        if done.written or done.dropped:
+            detail = f"{done.written} written, {done.dropped} dropped"
+            note_change(store, "rotate master key", f"version {done.master}", detail)
     return Answer(document=asdict(done), lines=_lines(done, options), is_good=not (done.behind or done.lost))
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from operators.cli.answer import Answer, WrongUse
+from operators.cli.auditing import note_change
 from operators.cli.names import NAME_HELP, resolve
 from operators.cli.places import backup_settings, opened, serving_settings, shown_progress, store_settings
 from operators.core.settings import StorageSettings
@@ -73,6 +74,8 @@ def restore(options: argparse.Namespace) -> Answer:
         initialise(target_settings)
         with opened(target_settings) as target, shown_progress("restore") as progress:
             done = restore_release(backup, target, digest, database=database, progress=progress)
+            if done.written:
+                note_change(target, "restore", digest, f"release {done.release}")
     line = (
         f"release {done.release[:12]} is back: {done.manifests} manifests and {done.objects} objects, "
         f"{done.size_bytes:,} bytes, all verified; {done.written} pieces were new here"
@@ -90,4 +93,5 @@ def rollback(options: argparse.Namespace) -> Answer:
         open_servers(serving_settings(), options.recipe, options.timeout_seconds) as servers,
     ):
         done = roll_back(store, servers, recipe=options.recipe, request=f"cli-{uuid.uuid4().hex}")
+        note_change(store, "roll back", options.recipe, done.note)
     return Answer(document=asdict(done), lines=(done.note,))

@@ -9,11 +9,13 @@ from typing import Any
 from rich.text import Text
 
 from operators.cli.answer import Answer
+from operators.cli.auditing import note_change
 from operators.cli.names import NAME_HELP, resolve
 from operators.cli.places import opened, shown_progress, store_settings
+from operators.core.storage import Store
 from operators.core.storage.collect import Collector, CollectSpec, Plan
 from operators.core.storage.holds import Hold, held, lift_hold, place_hold
-from operators.core.storage.members import open_members
+from operators.core.storage.members import Membership, open_members
 from operators.core.storage.primary import move_primary, settle_slots
 from operators.core.storage.resync import resync
 from operators.core.storage.scrub import PARTS, Report
@@ -89,6 +91,8 @@ def gc(options: argparse.Namespace) -> Answer:
             plan, words = collector.mark(), "are listed; run this again after the grace to delete them"
         else:
             words = "were deleted"
+        if options.apply and not plan.waits_for:
+            note_change(store, "collect garbage", f"{len(plan.keys)} keys", f"{plan.bytes} bytes {words}")
     return Answer(document={**plan.document(), "applied": options.apply}, lines=_gc_lines(plan, words))
 
 
@@ -104,7 +108,7 @@ def resync_endpoint(options: argparse.Namespace) -> Answer:
     members = open_members(store_settings(options))
     with shown_progress(f"resync {options.endpoint}", "keys") as progress:
         done = resync(members, options.endpoint, anew=options.anew, progress=progress)
-    members.round.close()
+    _note(members, "resync", options.endpoint, f"term {done.record.term}, {done.keys} keys")
     document = {"term": done.record.term, "keys": done.keys, "bytes": done.bytes, "lost": list(done.lost)}
     line = (
         f"{options.endpoint} counts under term {done.record.term}: {done.keys:,} keys ({done.bytes:,} bytes) refilled"
@@ -125,9 +129,10 @@ def primary_endpoint(options: argparse.Namespace) -> Answer:
         record = move_primary(members, options.endpoint)
         with shown_progress("settle", "slots") as progress:
             unread = settle_slots(members, progress)
+        _note(members, "move primary", options.endpoint, f"term {record.term}")
     else:
         record = members.read_record()
-    members.round.close()
+        members.round.close()
     names = ", ".join(record.names)
     line = f"primary {record.primary}, term {record.term}; members {names}, {record.acknowledge} acknowledge"
     left = [
@@ -145,11 +150,21 @@ def hold(options: argparse.Namespace) -> Answer:
     """List, place or lift holds."""
     with opened(store_settings(options)) as store:
         if options.name and options.lift:
-            lift_hold(store.membership, store.record, resolve(store, options.name))
+            digest = resolve(store, options.name)
+            if lift_hold(store.membership, store.record, digest):
+                note_change(store, "lift hold", digest)
         elif options.name:
             digest = resolve(store, options.name)
             store.manifest(digest)
             place_hold(store.membership, store.record, Hold(manifest=digest, reason=options.reason or ""))
+            note_change(store, "place hold", digest, options.reason)
         holds = held(store.membership, store.record)
     lines = tuple(f"{item.manifest}  {item.reason}" for item in holds) or ("no holds",)
     return Answer(document=[{"manifest": item.manifest, "reason": item.reason} for item in holds], lines=lines)
+
+
+def _note(members: Membership, action: str, subject: str, detail: str) -> None:
+    """Have a change of the members on the trail, and let them go."""
+    store = Store(members)
+    note_change(store, action, subject, detail)
+    store.close()

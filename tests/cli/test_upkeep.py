@@ -92,6 +92,20 @@ def test_the_primary_is_shown_and_moved(run: Run) -> None:
     assert run("primary", "move", "site_x")[0] == 2
 
 
+def test_every_change_is_on_the_trail(run: Run, storage_settings: StorageSettings) -> None:
+    """Who, what, when, in order; and the chain is checked."""
+    digest = next(path.name for path in folder_of(storage_settings, "site_a").rglob("man/*/*"))
+    run("primary", "move", "site_b")
+    run("hold", digest, "--reason", "audit 7")
+    run("hold", digest, "--lift")
+
+    entries = run("audit")[1]
+
+    assert [entry["change"]["action"] for entry in entries] == ["move primary", "place hold", "lift hold"]
+    assert entries[1]["change"]["detail"] == "audit 7"
+    assert run("audit", "verify") == (0, {"entries": 3, "broken": None, "why": ""})
+
+
 def test_what_the_probe_refuses_does_not_become_primary(run: Run, storage_settings: StorageSettings) -> None:
     """The message says why."""
     finding = Finding(check="races", weight=Weight.NO_PRIMARY, words="two writers won")

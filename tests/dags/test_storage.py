@@ -6,6 +6,7 @@ import os
 import shutil
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -15,6 +16,7 @@ from operators.core.errors import StorageError
 from operators.core.manifest import Made, Manifest, StageCall
 from operators.core.settings import StorageSettings
 from operators.core.storage import initialise, open_store
+from operators.core.storage.audit import trail
 from operators.scrub import ScrubOperator
 
 FILE = Path(__file__).resolve().parents[2] / "dags" / "storage.py"
@@ -71,7 +73,8 @@ def test_collecting_is_dry_then_lists_then_waits_then_deletes(connected: Storage
 
     def step(**params: object) -> dict[str, object]:
         form = {"dry_run": False, "grace_days": 1 / 86400, "max_share": 0.5, **params}
-        return CollectOperator(task_id="collect").execute({"params": form})
+        run = SimpleNamespace(dag_id="collect_garbage", run_id=f"run-{time.monotonic_ns()}", task_id="collect")
+        return CollectOperator(task_id="collect").execute({"params": form, "ti": run})
 
     assert step(dry_run=True)["keys"] == 1
     assert step()["keys"] == 1
@@ -81,3 +84,4 @@ def test_collecting_is_dry_then_lists_then_waits_then_deletes(connected: Storage
 
     assert step()["keys"] == 1
     assert len(list(tmp_path.rglob("*/obj/*/*"))) == 3
+    assert [entry.change.action for entry in trail(open_store(connected))] == ["collect garbage"] * 2

@@ -14,6 +14,7 @@ from operators.core.storage.members import Member, Membership
 from operators.core.storage.slots import put_once, read_slot
 
 STREAM_PATTERN = re.compile(r"[a-z0-9_-]{1,96}")
+_PAGE = 1000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,14 +51,13 @@ class Stream:
 
     def head(self) -> Entry | None:
         """Return the newest acknowledged entry, None where the stream is empty."""
-        generations = self._listed()
         # A writer may be at the next generation right now: the listing is a hint, the slots are the truth.
-        generation = generations[-1] if generations else 0
-        entry = self._read(generation)
-        while entry is not None and (following := self._read(entry.generation + 1)) is not None:
+        generation = self._newest()
+        entry = self.at(generation)
+        while entry is not None and (following := self.at(entry.generation + 1)) is not None:
             entry = following
         if entry is None and generation > 0:
-            entry = self._read(generation - 1)
+            entry = self.at(generation - 1)
         return entry
 
     def entries(self) -> list[Entry]:
@@ -67,7 +67,7 @@ class Stream:
             StorageError: An entry does not name the one before it.
         """
         entries: list[Entry] = []
-        while (entry := self._read(len(entries))) is not None:
+        while (entry := self.at(len(entries))) is not None:
             expected = entries[-1].sha256 if entries else None
             if entry.previous != expected:
                 raise StorageError(f"stream {self.name}: entry {entry.generation} does not follow from the one before")
@@ -88,7 +88,8 @@ class Stream:
     def _slot(self, generation: int) -> str:
         return f"log/{self.name}/{generation:020d}"
 
-    def _read(self, generation: int) -> Entry | None:
+    def at(self, generation: int) -> Entry | None:
+        """Return the entry of a generation, None where it has none yet."""
         data = read_slot(self._membership, self._slot(generation))
         return None if data is None else self._entry(generation, data)
 
@@ -104,12 +105,35 @@ class Stream:
             sha256=sha256_hex(data),
         )
 
-    def _listed(self) -> list[int]:
-        """Return the generations that any endpoint lists; some may not be acknowledged."""
+    def _newest(self) -> int:
+        """Return the highest generation that any endpoint lists, 0 where none does; it may not be acknowledged."""
 
-        def generations(endpoint: Endpoint, line: Member) -> list[int]:
-            prefix = f"{line.incarnation}/log/{self.name}/"
-            return [int(found.key.removeprefix(prefix).split("/")[0]) for found in endpoint.list(prefix)]
+        def newest(endpoint: Endpoint, line: Member) -> int:
+            return _last_generation(endpoint, f"{line.incarnation}/log/{self.name}/")
 
-        views = self._membership.ask_counted(self._membership.read_record(), generations)
-        return sorted({generation for view in views.values() for generation in view})
+        return max(self._membership.ask_counted(self._membership.read_record(), newest).values(), default=0)
+
+
+def _last_generation(endpoint: Endpoint, prefix: str) -> int:
+    """Return the last generation below a prefix, 0 where there is none: one request for a page, else two dozen.
+
+    Keys come in the order of generations, a page at a time, from wherever one asks. A page that is not full ends with
+    the last one; leaps that double pass it, halves find it.
+    """
+
+    def page_from(generation: int) -> tuple[int, bool] | None:
+        page = endpoint.list(prefix, after=f"{prefix}{generation:020d}", limit=_PAGE)
+        return (int(page[-1].key.removeprefix(prefix).split("/")[0]), len(page) == _PAGE) if page else None
+
+    low, leap, high = 0, 0, None
+    while high is None or high - low > 1:
+        middle = low + leap if high is None else (low + high) // 2
+        page = page_from(middle)
+        if page is None:
+            high = middle
+            continue
+        low, is_full = page
+        if not is_full:
+            return low
+        leap = max(2 * leap, _PAGE)
+    return low

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -10,7 +11,9 @@ import pytest
 from operators.core.errors import StorageError
 from operators.core.manifest import canonical, sha256_hex
 from operators.core.storage import Entry, Store
+from operators.core.storage.endpoint import Listed
 from operators.core.storage.slots import put_once
+from operators.core.storage.streams import _last_generation
 from tests.core.storage.flaky import Fault, cut_off, make_flaky
 
 
@@ -107,3 +110,19 @@ def test_a_stream_name_cannot_leave_its_prefix(stores: list[Store], name: str) -
     """Names become keys: only plain ones pass."""
     with pytest.raises(ValueError, match="stream name"):
         stores[0].stream(name)
+
+
+@pytest.mark.parametrize("count", [0, 1, 999, 1000, 1001, 2500, 4000, 100_000])
+def test_the_end_of_a_long_stream_is_found_in_few_requests(count: int) -> None:
+    """A stream of any length: one request for a short one, a few dozen for 10^5 generations."""
+    keys = [f"i/log/s/{generation:020d}/{1:012d}" for generation in range(count)]
+    asked = []
+
+    class Listing:
+        def list(self, prefix: str, *, after: str = "", limit: int | None = None) -> list[Listed]:
+            asked.append(after)
+            start = bisect.bisect_right(keys, after)
+            return [Listed(key, 1, 0.0) for key in keys[start : start + (limit or count)]]
+
+    assert _last_generation(Listing(), "i/log/s/") == max(count - 1, 0)  # type: ignore[arg-type]
+    assert len(asked) <= (1 if count < 1000 else 30)
