@@ -26,7 +26,7 @@ from operators.fine_tune import FineTuneOperator
 from operators.gate import GateOperator
 from operators.ingest import IngestOperator
 from operators.parameters import trigger_form
-from operators.policies import NIGHTLY, ONE_AT_A_TIME, TRAINING, default_args
+from operators.policies import NIGHTLY, ONE_AT_A_TIME, STARTS_OVER, TRAINING, default_args
 from operators.publish_dataset import PublishDatasetOperator
 from operators.recipes import load_recipes
 from operators.validate import ValidateOperator
@@ -50,9 +50,9 @@ for recipe in load_recipes(Path(__file__).parent / "recipes"):
         data = PublishDatasetOperator(task_id="publish_dataset", recipe=recipe, parts=parts).output
         base = AdoptModelOperator(task_id="adopt_model", recipe=recipe).output
         model = FineTuneOperator(task_id="fine_tune", recipe=recipe, dataset=data, base_model=base, **TRAINING).output
-        rows = {"recipe": recipe, "dataset": data, "base_model": base}
+        rows = {"recipe": recipe, "dataset": data, "base_model": base, **STARTS_OVER}
         proven = EvaluateOperator(task_id="evaluate", model=model, **rows)
-        small = CompressOperator(task_id="compress", recipe=recipe, model=model, dataset=data)
+        small = CompressOperator(task_id="compress", recipe=recipe, model=model, dataset=data, **STARTS_OVER)
         again = EvaluateOperator(task_id="evaluate_compressed", model=small.output, **rows).output
         verdict = GateOperator(task_id="gate", recipe=recipe, evaluation=again).output
         release = DeployOperator(task_id="deploy", recipe=recipe, verdict=verdict).output

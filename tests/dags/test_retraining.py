@@ -93,6 +93,13 @@ def test_training_takes_the_accelerators(dags: dict[str, dict[str, Any]]) -> Non
     assert dags["retrain_mail_triage"]["tasks"]["fine_tune"]["pool"] == "accelerators"
 
 
+@pytest.mark.integration
+@pytest.mark.parametrize("task", ["evaluate", "compress", "evaluate_compressed"])
+def test_what_starts_over_has_hours(dags: dict[str, dict[str, Any]], task: str) -> None:
+    """A stage without checkpoints that its time-out cuts off would never end on a machine too slow for it."""
+    assert dags["retrain_mail_triage"]["tasks"][task]["timeout"] == "6:00:00"
+
+
 def context(run_type: str, day: str | None = None, start: datetime.datetime | None = None) -> dict[str, Any]:
     """Return what `day_of` reads of a task's context; the run is made at noon of 2002-09-27."""
     after = datetime.datetime(2002, 9, 27, 12, tzinfo=datetime.UTC)
