@@ -20,13 +20,14 @@ from typing import TypeVar
 from operators.core.errors import CollectionRefused, StorageError
 from operators.core.manifest import canonical
 from operators.core.progress import Progress, no_progress
+from operators.core.storage.documents import put_small, read_all
 from operators.core.storage.endpoint import Endpoint
 from operators.core.storage.graph import closure, objects
 from operators.core.storage.holds import held
 from operators.core.storage.listing import run_keys, stream_names
 from operators.core.storage.members import Member, Record
 from operators.core.storage.objects import object_key
-from operators.core.storage.pins import Tomb, put_small, read_all, read_pins, read_tombs
+from operators.core.storage.pins import Tomb, read_pins, read_tombs
 from operators.core.storage.store import Store
 from operators.core.storage.wrapping import CHECK_NAME
 

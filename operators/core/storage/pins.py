@@ -12,10 +12,10 @@ import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from operators.core.errors import QuorumLost, StorageError
+from operators.core.errors import StorageError
 from operators.core.manifest import FORMAT, canonical
-from operators.core.storage.endpoint import Endpoint
-from operators.core.storage.members import Member, Membership, Record, new_name
+from operators.core.storage.documents import holds_any, put_small, read_all
+from operators.core.storage.members import Membership, Record, new_name
 
 PIN_SECONDS = 24 * 3600.0
 """A writer commits within this time of its first write, or not at all; longer than any task may run."""
@@ -144,53 +144,6 @@ class Lease:
             key = self._pin.key
             self._membership.ask_counted(record, lambda endpoint, line: endpoint.delete(f"{line.incarnation}/{key}"))
             self._pin = None
-
-
-def put_small(membership: Membership, record: Record, key: str, data: bytes) -> None:
-    """Hold a small document at W endpoints that count, read back.
-
-    Raises:
-        QuorumLost: Fewer do.
-    """
-
-    def hold(endpoint: Endpoint, line: Member) -> bool:
-        endpoint.put_if_absent(f"{line.incarnation}/{key}", data)
-        return endpoint.get(f"{line.incarnation}/{key}") == data
-
-    holders = [name for name, held in membership.ask_counted(record, hold).items() if held]
-    if len(holders) < record.acknowledge:
-        raise QuorumLost(f"{key}: held by {holders}, {record.acknowledge} endpoints must")
-
-
-def holds_any(membership: Membership, record: Record, key: str) -> bool:
-    """Say whether any of N-W+1 endpoints holds a key.
-
-    Raises:
-        QuorumLost: Fewer answer.
-    """
-    found = membership.ask_counted(record, lambda endpoint, line: endpoint.get(f"{line.incarnation}/{key}"))
-    if len(found) < record.quorum:
-        raise QuorumLost(f"{key}: {sorted(found)} count, {record.quorum} endpoints must")
-    return any(data is not None for data in found.values())
-
-
-def read_all(membership: Membership, record: Record, folder: str) -> dict[str, bytes]:
-    """Return what N-W+1 endpoints hold below a folder, by key without incarnation.
-
-    Raises:
-        QuorumLost: Fewer answer.
-    """
-
-    def read(endpoint: Endpoint, line: Member) -> dict[str, bytes]:
-        prefix = f"{line.incarnation}/"
-        listed = [found.key for found in endpoint.list(f"{prefix}{folder}/")]
-        held = {key.removeprefix(prefix): endpoint.get(key) for key in listed}
-        return {key: data for key, data in held.items() if data is not None}
-
-    views = membership.ask_counted(record, read)
-    if len(views) < record.quorum:
-        raise QuorumLost(f"{folder}: {sorted(views)} count, {record.quorum} endpoints must")
-    return {key: data for view in views.values() for key, data in view.items()}
 
 
 def read_pins(membership: Membership, record: Record) -> list[Pin]:
