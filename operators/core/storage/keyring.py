@@ -210,9 +210,10 @@ def _compare(endpoint: Endpoint, line: Member, keyring: Keyring, expected: bytes
     for wrapped in filter(None, found):
         if keyring.unwrap(wrapped) != expected:
             raise KeyMissing("the store secret of the settings is not the one that the store's files are sealed with")
-    # Nothing to compare with: a new store, or one whose keys are all unknown here.
-    if not any(found) and (others := set(masters_of(endpoint, line)) - set(keyring.versions)):
-        raise KeyMissing(_not_held("the store's keys are", others, keyring.versions))
+    # Nothing to compare with: a new store, one that was only copied into, or one whose keys are all unknown here.
+    held = set() if any(found) else set(masters_of(endpoint, line))
+    if held and held.isdisjoint(keyring.versions):
+        raise KeyMissing(_not_held("the store's keys are", held, keyring.versions))
 
 
 def _not_held(what: str, missing: set[int], held: tuple[int, ...]) -> str:

@@ -97,6 +97,16 @@ def test_a_wrapped_key_that_rotted_in_the_backup_is_brought_again(sealed: Store,
     assert rotten.read_bytes() != b"rotten"
 
 
+def test_a_backup_is_made_while_the_key_is_rotated(sealed: Store, vault: Store) -> None:
+    """A process that still has the old settings copies keys of both versions into an empty backup, and writes there."""
+    release = make_release(sealed, "2002-09-01", CONTENT)
+    rotate(with_keys(sealed, ROTATED))
+    saved = back_up(sealed, vault, release=release, spec=SPEC)
+
+    assert keys_of(sealed, 2) <= keys_of(vault, 2)
+    assert with_keys(vault, ROTATED).read(saved.manifest.files[0])
+
+
 def test_a_backup_without_a_wrapped_key_is_damaged(sealed: Store, vault: Store, tmp_path: Path) -> None:
     """An object that nothing opens is no backup of it: named, refused, and nothing is written."""
     release = make_release(sealed, "2002-09-01", CONTENT)
