@@ -16,6 +16,7 @@ _NEVER_RETRY = (
     ValueError,
     errors.DataError,
     errors.AllCopiesDamaged,
+    errors.KeyMissing,
     errors.CollectionRefused,
     errors.LossDiverged,
     errors.GateFailed,
