@@ -101,6 +101,37 @@ class Seaweed:
             self._files.retries = 1
         return self._files
 
+    def stop(self) -> None:
+        """Let it hang: connections are taken, nothing is answered."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on, with all that was sent to it meanwhile."""
+        self._signal(signal.SIGCONT)
+
+    def wipe(self) -> None:
+        """Take all its data, as a new disk in the old place; it must not run."""
+        shutil.rmtree(self.folder / "data")
+        (self.folder / "data").mkdir()
+
+    def rot(self, content: bytes) -> int:
+        """Change one byte wherever these bytes lie on its disk; return in how many places. It must not run."""
+        places = 0
+        for path in (self.folder / "data").rglob("*.dat"):
+            data = path.read_bytes()
+            at = data.find(content)
+            while at >= 0:
+                with path.open("r+b") as handle:
+                    handle.seek(at + len(content) // 2)
+                    handle.write(bytes((content[len(content) // 2] ^ 1,)))
+                places += 1
+                at = data.find(content, at + 1)
+        return places
+
+    def _signal(self, number: int) -> None:
+        if self._process is not None:
+            os.killpg(self._process.pid, number)
+
     def kill(self) -> None:
         """End the process as a power cut would: SIGTERM does not stop this server."""
         if self._process is not None:
