@@ -89,15 +89,15 @@ class AirflowRest:
         """Let a DAG run."""
         self.call("PATCH", f"/dags/{dag_id}", json={"is_paused": False})
 
-    def dag_exists(self, dag_id: str) -> bool:
-        """Say whether the DAG processor has stored this DAG."""
+    def dag_is_ready(self, dag_id: str) -> bool:
+        """Say whether Airflow knows this DAG and could read it last time: it takes runs of others, and starts none."""
         try:
-            self.call("GET", f"/dags/{dag_id}")
+            dag = self.call("GET", f"/dags/{dag_id}")
         except Refused as refused:
             if refused.status == 404:
                 return False
             raise
-        return True
+        return not (dag["is_stale"] or dag["has_import_errors"])
 
     def fields(self, dag_id: str) -> list[str]:
         """Return the names of the fields of a DAG's trigger form."""

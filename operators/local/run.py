@@ -54,7 +54,7 @@ def bring_up(layout: Layout, job: Job, console: Console) -> Platform:
         inputs: Future[None] = beside.submit(prepare_inputs, layout)
         platform = up(layout, os.environ, lambda text: console.print(f"[dim]{text}[/dim]"), recipe=job.recipe)
         wait_until(
-            lambda: platform.rest.dag_exists(job.dag_id), DAG_SECONDS, lambda: _no_dag(platform.rest, job.dag_id)
+            lambda: platform.rest.dag_is_ready(job.dag_id), DAG_SECONDS, lambda: _no_dag(platform.rest, job.dag_id)
         )
         check_fields(platform.rest, job)
         if not inputs.done():
@@ -65,7 +65,7 @@ def bring_up(layout: Layout, job: Job, console: Console) -> Platform:
 
 def _no_dag(rest: AirflowRest, dag_id: str) -> str:
     errors = rest.import_errors()
-    return "\n".join([f"Airflow found no DAG {dag_id}.", *errors])
+    return "\n".join([f"Airflow cannot read the DAG {dag_id}:", *(errors or ["it is in no file"])])
 
 
 def find_or_trigger(rest: AirflowRest, job: Job) -> tuple[str, bool]:
