@@ -149,7 +149,7 @@ def _is_busy(refused: Refused) -> bool:
 def _may_help(refused: Refused, error: Exception) -> bool:
     """Return whether another try may help: not where the server was silent, is not the one, or has said no."""
     if refused.status is None:
-        return not isinstance(error, (*_SILENCE, SSLError))
+        return not isinstance(error, (*_SILENCE, SSLError, _Redirected))
     return _is_busy(refused)
 
 
@@ -159,12 +159,25 @@ def _session() -> AioSession:
     return AioSession()
 
 
+class _Redirected(Exception):
+    """The server names another address."""
+
+
 class _OnceAndHere(AIOHTTPSession):  # type: ignore[misc]
     """Sends a request once, and only to the server it is meant for.
 
     aiohttp would repeat a put, conditional or not, whose connection broke; and it would follow any redirect with the
-    body, to another host or without TLS.
+    body, to another host or without TLS. botocore would ask the server where the bucket is, and ask again without end
+    where that is redirected, too.
     """
+
+    async def send(self, request: Any) -> Any:
+        """Return the answer, which is not a redirect."""
+        response = await super().send(request)
+        if response.status_code in (301, 302, 303, 307, 308):
+            response.raw.close()
+            raise _Redirected(f"it redirects ({response.status_code}); name the server's own address in the settings")
+        return response
 
     async def _get_session(self, proxy_url: str | None) -> Any:
         session = await super()._get_session(proxy_url)

@@ -60,7 +60,8 @@ async def upload(ask: Ask, path: Path) -> bool:
     upload_id = made["UploadId"]
     try:
         parts = await _send(ask, upload_id, path, size, part_bytes)
-        listed = [{"PartNumber": part.number, "ETag": part.etag, **_named(part)} for part in parts]
+        knows_sums = made.get("ChecksumAlgorithm") == "SHA256"
+        listed = [_listed(part, knows_sums) for part in parts]
         if (state.st_size, state.st_mtime_ns) != (path.stat().st_size, path.stat().st_mtime_ns):
             raise ValueError(f"{path} was changed while it was stored: finish it first, then put it")
         # Not repeated: after a lost reply the upload is gone and a second try would be told that it never was.
@@ -74,8 +75,10 @@ async def upload(ask: Ask, path: Path) -> bool:
     return all(part.is_checked for part in parts) and done.get("ChecksumSHA256") == whole
 
 
-def _named(part: _Part) -> dict[str, str]:
-    return {"ChecksumSHA256": base64.b64encode(part.digest).decode()} if part.is_checked else {}
+def _listed(part: _Part, with_sum: bool) -> dict[str, Any]:
+    """Return a part as the last request names it, with its checksum where the server keeps them."""
+    listed = {"PartNumber": part.number, "ETag": part.etag}
+    return listed | ({"ChecksumSHA256": base64.b64encode(part.digest).decode()} if with_sum else {})
 
 
 async def _send(ask: Ask, upload_id: str, path: Path, size: int, part_bytes: int) -> list[_Part]:
