@@ -235,16 +235,6 @@ def _no_pins(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(pins.Lease, "take", lambda self, record: None)
 
 
-def _no_sparing(patch: pytest.MonkeyPatch) -> None:
-    """A writer does not look at what the collector means to delete."""
-    patch.setattr(pins.Lease, "spare", lambda self, record, keys: None)
-
-
-def _no_waiting(patch: pytest.MonkeyPatch) -> None:
-    """The collector waits neither for the grace nor for those who write."""
-    patch.setattr(collect.Collector, "_waits_for", lambda self, record, tomb, now: "")
-
-
 def _no_second_look(patch: pytest.MonkeyPatch) -> None:
     """The collector deletes what it listed, whatever has been committed since."""
     true = collect.Collector.sweep
@@ -274,7 +264,5 @@ MUTANTS = [
     Mutant("enrolled before it is refilled", ("wiped", "wiped_primary"), _enrolled_early),
     Mutant("read from one", ANY, _reads_from_one),
     Mutant("no pins", ("collected",), _no_pins),
-    Mutant("no sparing", ("collected",), _no_sparing),
-    Mutant("no waiting", ("collected",), _no_waiting),
     Mutant("no second look", ("collected",), _no_second_look),
 ]
