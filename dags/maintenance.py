@@ -10,25 +10,16 @@
 - Red `roll_back`: what was live is live. Look at the servers first (`make status`), then clear it.
 """
 
-from datetime import timedelta
 from pathlib import Path
 
 from airflow.sdk import DAG, Param
 
-from operators.policies import ONE_AT_A_TIME, default_args
+from operators.policies import maintenance
 from operators.recipes import load_recipes
 from operators.restore import RestoreOperator, restore_form
 from operators.roll_back import RollBackOperator
 
 recipes = {recipe.name: recipe for recipe in load_recipes(Path(__file__).parent / "recipes")}
-common = {
-    "default_args": default_args("platform") | {"execution_timeout": timedelta(hours=2)},
-    "doc_md": __doc__,
-    "tags": ["nightshift", "maintenance"],
-    # Each runs only when somebody triggers it, and then at once.
-    "is_paused_upon_creation": False,
-    **ONE_AT_A_TIME,
-}
 
 with DAG(
     dag_id="restore_platform",
@@ -36,7 +27,7 @@ with DAG(
     description="Bring a release and all it reaches from the backup store into an empty place.",
     schedule=None,
     params=restore_form(list(recipes)),
-    **common,
+    **maintenance(__doc__),
 ):
     RestoreOperator(task_id="restore", doc_md=RestoreOperator.doc_md)
 
@@ -46,6 +37,6 @@ with DAG(
     description="Make a recipe's former release live again.",
     schedule=None,
     params={"recipe": Param(next(iter(recipes), None), "Whose release goes back.", type="string", enum=list(recipes))},
-    **common,
+    **maintenance(__doc__),
 ):
     RollBackOperator(task_id="roll_back", recipes=recipes, doc_md=RollBackOperator.doc_md)

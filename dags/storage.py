@@ -14,24 +14,16 @@ The tasks' own notes say what each finding means. Nothing else waits for them: l
 from airflow.sdk import DAG, CronTriggerTimetable
 
 from operators.collect import CollectOperator, collect_form
-from operators.policies import ONE_AT_A_TIME, default_args
+from operators.policies import maintenance
 from operators.probe import ProbeOperator
 from operators.scrub import ScrubOperator, scrub_form
-
-common = {
-    "default_args": default_args("platform"),
-    "doc_md": __doc__,
-    "tags": ["nightshift", "maintenance"],
-    "is_paused_upon_creation": False,
-    **ONE_AT_A_TIME,
-}
 
 with DAG(
     dag_id="probe_storage",
     dag_display_name="Probe the endpoints",
     description="Find out daily what each endpoint can really do.",
     schedule=CronTriggerTimetable("30 4 * * *", timezone="UTC"),
-    **common,
+    **maintenance(__doc__),
 ):
     ProbeOperator(task_id="probe", doc_md=ProbeOperator.doc_md)
 
@@ -41,7 +33,7 @@ with DAG(
     description="Look at every copy daily, and mend what is missing or damaged.",
     schedule=CronTriggerTimetable("0 5 * * *", timezone="UTC"),
     params=scrub_form(),
-    **common,
+    **maintenance(__doc__),
 ):
     ScrubOperator(task_id="scrub", doc_md=ScrubOperator.doc_md)
 
@@ -51,6 +43,6 @@ with DAG(
     description="List what nothing reaches any more, and delete it after a grace.",
     schedule=None,
     params=collect_form(),
-    **common,
+    **maintenance(__doc__),
 ):
     CollectOperator(task_id="collect", doc_md=CollectOperator.doc_md)

@@ -52,6 +52,18 @@ ONE_AT_A_TIME: dict[str, Any] = {
 """The start lies early, so that old days can be backfilled."""
 
 
+def maintenance(notes: str) -> dict[str, Any]:
+    """Return what every DAG of the platform's upkeep is made with, given its notes."""
+    return {
+        "default_args": default_args("platform") | {"execution_timeout": timedelta(hours=6)},
+        "doc_md": notes,
+        "tags": ["nightshift", "maintenance"],
+        # Whoever triggers one wants it at once; the scheduled ones keep the store sound from the first night on.
+        "is_paused_upon_creation": False,
+        **ONE_AT_A_TIME,
+    }
+
+
 def default_args(owner: str) -> dict[str, Any]:
     """Return what every task of a DAG starts from.
 

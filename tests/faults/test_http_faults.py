@@ -65,13 +65,9 @@ IN_SHORT = {
 """What `make test` has time for."""
 
 
-UNBOUND = pytest.mark.xfail(reason="a document's sum does not name its key: another's passes for it", strict=False)
-
-
 def marks(kind: Kind, verb: str, what: str) -> tuple[pytest.MarkDecorator, ...]:
     """Return what is said of a case: most are for the long run."""
-    unbound = (UNBOUND,) if kind is Kind.WRONG_KEY and what != "a file" else ()
-    return unbound if (kind, verb, what) in IN_SHORT else (*unbound, pytest.mark.slow)
+    return () if (kind, verb, what) in IN_SHORT else (pytest.mark.slow,)
 
 
 def cases() -> list[object]:

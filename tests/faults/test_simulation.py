@@ -29,6 +29,7 @@ FORMER_VIOLATIONS: list[tuple[str, int]] = [
     ("wiped_primary", 0),  # what was remembered of an endpoint's former life kept it from ever counting again
     ("all_at_once", 3),  # the same, after a move
     ("all_at_once", 153),  # an identity read before the other endpoints had answered
+    ("all_at_once", 2312),  # a record that lost its number to another was taken for the one that rules
 ]
 
 

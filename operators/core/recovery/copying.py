@@ -6,7 +6,6 @@ Bytes travel as they are stored, encrypted ones with their wrapped keys: none of
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -18,8 +17,6 @@ from operators.core.storage.graph import objects
 from operators.core.storage.keyring import all_versions, data_keys, wrapped_keys
 from operators.core.storage.objects import get_object, put_object
 from operators.core.storage.vault import is_sealed
-
-_THREADS = 4
 
 
 class Piece(NamedTuple):
@@ -73,12 +70,11 @@ def copy_all(source: Store, target: Store, pieces: Mapping[Piece, int], progress
     def copy(piece: Piece) -> bool:
         return _copy(source, target, piece, versions)
 
-    with ThreadPoolExecutor(_THREADS, thread_name_prefix="copy") as pool:
-        for (piece, size), is_new in zip(pieces.items(), pool.map(copy, pieces), strict=True):
-            done += size
-            new_pieces += is_new
-            new_bytes += size * is_new
-            progress(done, total, f"bytes, {'copied' if is_new else 'found'} {piece.kind}/{piece.digest[:12]}")
+    for (piece, size), is_new in zip(pieces.items(), target.membership.round.map(copy, pieces), strict=True):
+        done += size
+        new_pieces += is_new
+        new_bytes += size * is_new
+        progress(done, total, f"bytes, {'copied' if is_new else 'found'} {piece.kind}/{piece.digest[:12]}")
     return Copied(pieces=len(pieces), size_bytes=total, new_pieces=new_pieces, new_bytes=new_bytes)
 
 
@@ -128,11 +124,10 @@ def verify_all(store: Store, pieces: Mapping[Piece, int], progress: Progress) ->
     def is_good(piece: Piece) -> bool:
         return _is_good(store, piece) and (not piece.is_sealed or _has_key(store, piece, versions))
 
-    with ThreadPoolExecutor(_THREADS, thread_name_prefix="verify") as pool:
-        for (piece, size), good in zip(pieces.items(), pool.map(is_good, pieces), strict=True):
-            done += size
-            damaged += [] if good else [str(piece)]
-            progress(done, total, f"bytes, read {piece.kind}/{piece.digest[:12]}")
+    for (piece, size), good in zip(pieces.items(), store.membership.round.map(is_good, pieces), strict=True):
+        done += size
+        damaged += [] if good else [str(piece)]
+        progress(done, total, f"bytes, read {piece.kind}/{piece.digest[:12]}")
     return damaged
 
 

@@ -25,9 +25,9 @@ from operators.core.storage.endpoint import Endpoint
 from operators.core.storage.graph import closure, objects
 from operators.core.storage.holds import held
 from operators.core.storage.listing import run_keys, stream_names
-from operators.core.storage.members import Member, Record
 from operators.core.storage.objects import object_key
 from operators.core.storage.pins import Tomb, read_pins, read_tombs
+from operators.core.storage.records import Member, Record
 from operators.core.storage.store import Store
 from operators.core.storage.wrapping import CHECK_NAME
 
@@ -117,7 +117,7 @@ class Collector:
         record = self._members.read_record()
         now = self._check_members(record)
         listed = self._listed(record)
-        reached = self._reached(record)
+        reached = self._reached(record, listed)
         pins = [pin.started for pin in read_pins(self._members, record) if pin.expires > now]
         horizon = min([now - self._spec.grace_seconds, *pins]) - self._spec.skew_seconds
         keys = tuple(sorted(key for key, seen in listed.items() if key not in reached and seen.modified < horizon))
@@ -167,7 +167,7 @@ class Collector:
             return Plan(keys=(), bytes=0, total_bytes=0, waits_for=waits_for)
         spared = {key.split("/spared/")[1] for key in read_all(self._members, record, tomb.folder) if "/spared/" in key}
         listed = self._listed(record)
-        doomed = tomb.keys - spared - self._reached(record)
+        doomed = tomb.keys - spared - self._reached(record, listed)
         for done, kind in enumerate(_KINDS, start=1):
             self._delete(record, sorted(key for key in doomed if key.startswith(kind)))
             self._progress(done, len(_KINDS), f"deleted {kind}")
@@ -231,7 +231,7 @@ class Collector:
             raise CollectionRefused("the store lists no file at all: an empty listing is never believed")
         return seen
 
-    def _reached(self, record: Record) -> set[str]:
+    def _reached(self, record: Record, listed: Iterable[str]) -> set[str]:
         """Return every key that a result, a stream or a hold reaches.
 
         Raises:
@@ -247,7 +247,7 @@ class Collector:
         keys = {object_key("man", digest) for digest in manifests}
         stored = list(objects(manifests))
         keys |= {object_key("obj", digest) for digest in stored}
-        return keys | _wrapped_keys(self._listed(record), set(stored))
+        return keys | _wrapped_keys(listed, set(stored))
 
     def _roots(self, record: Record) -> list[str]:
         done = {key: found.digest for key in run_keys(self._store) if (found := self._store.find(key)) is not None}

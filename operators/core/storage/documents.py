@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from operators.core.errors import QuorumLost
 from operators.core.storage.endpoint import Endpoint
-from operators.core.storage.members import Member, Membership, Record
+from operators.core.storage.members import Membership
+from operators.core.storage.records import Member, Record
 
 
 def put_small(membership: Membership, record: Record, key: str, data: bytes) -> None:
@@ -29,9 +30,7 @@ def holds_any(membership: Membership, record: Record, key: str) -> bool:
     Raises:
         QuorumLost: Fewer answer.
     """
-    found = membership.ask_counted(record, lambda endpoint, line: endpoint.get(f"{line.incarnation}/{key}"))
-    if len(found) < record.quorum:
-        raise QuorumLost(f"{key}: {sorted(found)} count, {record.quorum} endpoints must")
+    found = membership.ask_quorum(record, lambda endpoint, line: endpoint.get(f"{line.incarnation}/{key}"), key)
     return any(data is not None for data in found.values())
 
 
@@ -48,7 +47,5 @@ def read_all(membership: Membership, record: Record, folder: str) -> dict[str, b
         held = {key.removeprefix(prefix): endpoint.get(key) for key in listed}
         return {key: data for key, data in held.items() if data is not None}
 
-    views = membership.ask_counted(record, read)
-    if len(views) < record.quorum:
-        raise QuorumLost(f"{folder}: {sorted(views)} count, {record.quorum} endpoints must")
+    views = membership.ask_quorum(record, read, folder)
     return {key: data for view in views.values() for key, data in view.items()}

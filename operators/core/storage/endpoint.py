@@ -47,6 +47,12 @@ class Endpoint(Protocol):
     def get(self, key: str) -> bytes | None:
         """Return the bytes, None where the key is absent."""
 
+    def digest(self, key: str) -> str | None:
+        """Return the SHA-256 of the bytes, None where the key is absent; memory is bounded."""
+
+    def fetch(self, key: str, path: Path) -> str | None:
+        """Hold the bytes at a local path and return their SHA-256, None where it is absent; memory is bounded."""
+
     def size(self, key: str) -> int | None:
         """Return the stored size in bytes, None where the key is absent."""
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from operators.core.manifest import FORMAT, canonical, check_digest
 from operators.core.storage.documents import put_small, read_all
-from operators.core.storage.members import Membership, Record
+from operators.core.storage.members import Membership
+from operators.core.storage.records import Record
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

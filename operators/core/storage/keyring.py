@@ -9,7 +9,8 @@ from operators.core.errors import AllCopiesDamaged, KeyMissing, QuorumLost, Stor
 from operators.core.manifest import sha256_hex
 from operators.core.settings import EncryptionSettings
 from operators.core.storage.endpoint import Endpoint, EndpointAway
-from operators.core.storage.members import Member, Membership, Record
+from operators.core.storage.members import Membership
+from operators.core.storage.records import Member, Record
 from operators.core.storage.sealing import derive_key
 from operators.core.storage.wrapping import (
     CHECK_NAME,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from operators.core.errors import QuorumLost
 from operators.core.storage.endpoint import Endpoint
-from operators.core.storage.members import Member
+from operators.core.storage.members import Membership
+from operators.core.storage.records import Member, Record
 from operators.core.storage.store import Store
 
 
@@ -28,14 +28,20 @@ def stream_names(store: Store) -> list[str]:
     return sorted({key.split("/")[1] for key in _keys(store, "log/")})
 
 
-def _keys(store: Store, folder: str) -> set[str]:
-    """Return every key below a folder on any endpoint that counts, without the incarnation."""
+def keys_below(membership: Membership, record: Record, folder: str) -> set[str]:
+    """Return every key below a folder on any endpoint that counts, without the incarnation.
+
+    Raises:
+        QuorumLost: Too few endpoints answer for the listing to be whole.
+    """
 
     def listed(endpoint: Endpoint, line: Member) -> list[str]:
         prefix = f"{line.incarnation}/"
         return [found.key.removeprefix(prefix) for found in endpoint.list(prefix + folder)]
 
-    views = store.membership.ask_counted(store.record, listed)
-    if len(views) < store.record.quorum:
-        raise QuorumLost(f"{sorted(views)} answer, {store.record.quorum} endpoints must for a whole listing")
+    views = membership.ask_quorum(record, listed, f"listing {folder}")
     return {key for keys in views.values() for key in keys}
+
+
+def _keys(store: Store, folder: str) -> set[str]:
+    return keys_below(store.membership, store.record, folder)

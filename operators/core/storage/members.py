@@ -1,100 +1,28 @@
-"""Who belongs to the store: identities of endpoints, and the write-once records of its members.
-
-An endpoint *counts* only while its identity, read after all answers of a step, equals its line in the record that
-rules.
-"""
+"""The endpoints of a store together: asked at once, counted by their identities, ruled by the highest record."""
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass
-from functools import lru_cache
 from random import Random, SystemRandom
 from typing import NamedTuple, TypeVar
 
-from operators.core.errors import QuorumLost, StorageError
-from operators.core.manifest import FORMAT, canonical
+from operators.core.errors import QuorumLost
 from operators.core.settings import StorageSettings
 from operators.core.storage.endpoint import Endpoint, EndpointAway, Round, ThreadRound, open_endpoint
-from operators.core.storage.sums import with_sum, without_sum
+from operators.core.storage.records import (
+    IDENTITY_KEY,
+    Member,
+    Record,
+    View,
+    candidates,
+    counting,
+    encode_identity,
+    new_name,
+    read_identity,
+)
 
-IDENTITY_KEY = "identity.json"
 Answer = TypeVar("Answer")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Member:
-    """One endpoint's line in a record."""
-
-    name: str
-    endpoint: str
-    """Identity given once, by `nightshift init` or a resync."""
-    incarnation: str
-    """Prefix of all its keys; a wiped endpoint starts a new one."""
-
-    def is_line_of(self, identity: tuple[str, str] | None) -> bool:
-        """Say whether an endpoint of that identity is the one that this line means."""
-        return identity == (self.endpoint, self.incarnation)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Record:
-    """The members of one term, and their primary."""
-
-    term: int
-    members: tuple[Member, ...]
-    primary: str
-    acknowledge: int
-
-    def encode(self) -> bytes:
-        """Return the bytes that are stored under `member/<term>`."""
-        return _encode(self)
-
-    @classmethod
-    def decode(cls, data: bytes) -> Record:
-        """Read back what `encode` wrote.
-
-        Raises:
-            EndpointAway: The bytes are damaged.
-        """
-        content = without_sum(data)
-        if content is None:
-            raise EndpointAway("a member record is damaged: resync its endpoint")
-        document = json.loads(content)
-        if document.pop("format") != FORMAT:
-            raise StorageError(f"the store's member record has another format than {FORMAT}: use a newer Nightshift")
-        document["members"] = tuple(Member(**line) for line in document["members"])
-        return cls(**document)
-
-    @property
-    def quorum(self) -> int:
-        """N-W+1: any that many endpoints meet every acknowledged write."""
-        return len(self.members) - self.acknowledge + 1
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The names of the endpoints, in the order of their lines."""
-        return tuple(member.name for member in self.members)
-
-    def line(self, name: str) -> Member:
-        """Return an endpoint's line."""
-        return next(member for member in self.members if member.name == name)
-
-
-@lru_cache(maxsize=64)
-def _encode(record: Record) -> bytes:
-    return with_sum(canonical({"format": FORMAT, **asdict(record)}))
-
-
-class View(NamedTuple):
-    """What one endpoint says of the store's members."""
-
-    record: Record | None
-    """The highest it holds; None where it holds none."""
-    identity: tuple[str, str] | None
-    """Read after the record."""
 
 
 class _Newest(NamedTuple):
@@ -102,26 +30,6 @@ class _Newest(NamedTuple):
     record: Record | None
     read_under: tuple[str, str] | None
     """The identity that the record was remembered with; None where it was read now."""
-
-
-def term_key(term: int) -> str:
-    """Return the last part of a slot's key: sortable as text."""
-    return f"{term:012d}"
-
-
-def encode_identity(endpoint: str, incarnation: str) -> bytes:
-    """Return the bytes of `identity.json`."""
-    return canonical({"format": FORMAT, "endpoint": endpoint, "incarnation": incarnation})
-
-
-def read_identity(endpoint: Endpoint) -> tuple[str, str] | None:
-    """Return (endpoint id, incarnation), None where the endpoint has none: new, wiped, or no longer readable."""
-    data = endpoint.get(IDENTITY_KEY)
-    try:
-        document = json.loads(data or b"{}")
-        return document["endpoint"], document["incarnation"]
-    except (ValueError, KeyError, TypeError):
-        return None
 
 
 class Membership:
@@ -160,6 +68,24 @@ class Membership:
         identities = self.round.ask([self.endpoints[name] for name in answers], read_identity)
         return {name: answers[name] for name, identity in identities.items() if lines[name].is_line_of(identity)}
 
+    def ask_quorum(
+        self, record: Record, question: Callable[[Endpoint, Member], Answer], what: str
+    ) -> dict[str, Answer]:
+        """Return what `ask_counted` does, of N-W+1 endpoints at least: those meet every acknowledged write.
+
+        Args:
+            record: The record that rules.
+            question: What each is asked.
+            what: What it is about, for the message.
+
+        Raises:
+            QuorumLost: Fewer count.
+        """
+        answers = self.ask_counted(record, question)
+        if len(answers) < record.quorum:
+            raise QuorumLost(f"{what}: {sorted(answers)} answer and count, {record.quorum} endpoints must; try again")
+        return answers
+
     def read_record(self) -> Record:
         """Return the record that rules: the highest that any N-W+1 endpoints hold, copied to W first.
 
@@ -167,17 +93,36 @@ class Membership:
             QuorumLost: Too few endpoints answer, or the highest record cannot be brought to W.
         """
         views = self.views()
-        for record in candidates(views):
-            if self._complete(record, views):
-                return record
-        if not any(view.record for view in views.values()):
-            hint = "run `nightshift init`" if len(views) == len(self.endpoints) else "bring the endpoints back"
-            raise QuorumLost(f"no member record on {sorted(views)} (asked {sorted(self.endpoints)}): {hint}")
-        top = candidates(views)[0]
+        record = self._ruling(views)
+        if record is not None:
+            return record
+        top = self._highest(views)
         raise QuorumLost(
             f"member record {top.term} is not on {top.acknowledge} endpoints that count; answering: {sorted(views)}. "
             "Bring the missing endpoints back, or resync a wiped one"
         )
+
+    def read_base(self) -> Record:
+        """Return what a new record is made from: the one that rules, or, where none does, the highest.
+
+        Two records may share the highest number, and the one that lost may look the better: only where none rules is
+        it the one whose lines most endpoints match.
+
+        Raises:
+            QuorumLost: No endpoint that answers holds a record.
+        """
+        views = self.views()
+        return self._ruling(views) or self._highest(views)
+
+    def _ruling(self, views: Mapping[str, View]) -> Record | None:
+        return next((record for record in candidates(views) if self._complete(record, views)), None)
+
+    def _highest(self, views: Mapping[str, View]) -> Record:
+        highest = candidates(views)
+        if not highest:
+            hint = "run `nightshift init`" if len(views) == len(self.endpoints) else "bring the endpoints back"
+            raise QuorumLost(f"no member record on {sorted(views)} (asked {sorted(self.endpoints)}): {hint}")
+        return highest[0]
 
     def views(self) -> dict[str, View]:
         """Return what the endpoints that answer say of the members now, their identities read after all records."""
@@ -202,7 +147,7 @@ class Membership:
         if known is not None and key == newest:
             return _Newest(newest, known.record, known.identity)
         data = endpoint.get(newest) if newest else None
-        return _Newest(newest, None if data is None else Record.decode(data), None)
+        return _Newest(newest, None if data is None else Record.decode(newest, data), None)
 
     def _complete(self, record: Record, views: Mapping[str, View]) -> bool:
         """Return whether W endpoints that count hold the record, copying it to those that lack it."""
@@ -220,14 +165,13 @@ class Membership:
         """
 
         def offer(endpoint: Endpoint) -> bytes | None:
-            key = f"member/{term_key(record.term)}"
-            endpoint.put_if_absent(key, record.encode())
-            return endpoint.get(key)
+            endpoint.put_if_absent(record.key, record.encode())
+            return endpoint.get(record.key)
 
         held = self.round.ask(self.endpoints.values(), offer)
         identities = self.round.ask([self.endpoints[name] for name in held], read_identity)
         for data in sorted({data for data in held.values() if data is not None}):
-            offered = Record.decode(data)
+            offered = Record.decode(record.key, data)
             holders = [name for name in identities if held[name] == data and name in offered.names]
             if sum(offered.line(name).is_line_of(identities[name]) for name in holders) >= offered.acknowledge:
                 return offered
@@ -238,22 +182,6 @@ def open_members(settings: StorageSettings) -> Membership:
     """Return the members that the settings name; nothing is contacted yet."""
     endpoints = [open_endpoint(item) for item in settings.endpoints]
     return Membership(endpoints, settings.acknowledge, around=ThreadRound(len(endpoints)))
-
-
-def candidates(views: Mapping[str, View]) -> list[Record]:
-    """Return the records of the highest term that was seen, the one whose lines most endpoints match first.
-
-    The first is also what a new record is made from where none of them rules.
-    """
-    records = {view.record for view in views.values() if view.record is not None}
-    top = max((record.term for record in records), default=0)
-    highest = [record for record in records if record.term == top]
-    return sorted(highest, key=lambda record: (-len(counting(record, views)), record.encode()))
-
-
-def counting(record: Record, views: Mapping[str, View]) -> list[str]:
-    """Return the endpoints that count under a record; one that lacks the record itself counts and is given it."""
-    return [line.name for line in record.members if line.name in views and line.is_line_of(views[line.name].identity)]
 
 
 def initialise(settings: StorageSettings) -> Record:
@@ -292,8 +220,3 @@ def _give_identity(membership: Membership, endpoint: Endpoint) -> Member:
     if identity is None:
         raise EndpointAway(f"endpoint {endpoint.name} does not keep its identity")
     return Member(name=endpoint.name, endpoint=identity[0], incarnation=identity[1])
-
-
-def new_name(random: Random) -> str:
-    """Return 24 hexadecimal digits that nobody else has drawn."""
-    return f"{random.getrandbits(96):024x}"

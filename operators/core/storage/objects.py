@@ -6,12 +6,13 @@ import hashlib
 import logging
 import os
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from operators.core.errors import AllCopiesDamaged, QuorumLost
 from operators.core.storage.endpoint import Endpoint, EndpointAway
-from operators.core.storage.members import Member, Membership, Record
+from operators.core.storage.members import Membership
+from operators.core.storage.records import Member, Record
 from operators.core.storage.sums import without_sum
 from operators.core.storage.wrapping import decode_wrapped
 
@@ -38,7 +39,7 @@ def is_whole(key: str, data: bytes) -> bool:
     if key.startswith("key/"):
         return decode_wrapped(key, data) is not None
     if key.startswith(("run/", "log/", "member/")):
-        return without_sum(data) is not None
+        return without_sum(key, data) is not None
     return True
 
 
@@ -69,7 +70,7 @@ def put_object(
             endpoint.put(f"{line.incarnation}/{name}", content)
         key = f"{line.incarnation}/{object_key(kind, digest)}"
         # Looking costs a request: what is small is sent again rather than looked for.
-        if (isinstance(data, bytes) and len(data) <= SMALL_BYTES) or not _holds(endpoint, key, digest):
+        if (isinstance(data, bytes) and len(data) <= SMALL_BYTES) or endpoint.digest(key) != digest:
             endpoint.put(key, data)
         return True
 
@@ -79,12 +80,6 @@ def put_object(
     return holders
 
 
-def _holds(endpoint: Endpoint, key: str, digest: str) -> bool:
-    """Return whether the endpoint already holds a copy that hashes to its name: an object is sent only once."""
-    held = endpoint.get(key)
-    return held is not None and hashlib.sha256(held).hexdigest() == digest
-
-
 def get_object(membership: Membership, record: Record, kind: str, digest: str) -> bytes:
     """Return verified bytes from the first endpoint that has them; a bad copy is reported and the next one asked.
 
@@ -92,18 +87,40 @@ def get_object(membership: Membership, record: Record, kind: str, digest: str) -
         AllCopiesDamaged: Every endpoint answered and none holds a copy with this digest.
         QuorumLost: No good copy was found, but endpoints were away.
     """
+    found: list[bytes] = []
+
+    def look(endpoint: Endpoint, key: str) -> str | None:
+        data = endpoint.get(key)
+        if data is None:
+            return None
+        found[:] = [data]
+        return hashlib.sha256(data).hexdigest()
+
+    _find_good(membership, record, kind, digest, look)
+    return found[0]
+
+
+def fetch_object(membership: Membership, record: Record, kind: str, digest: str, path: Path) -> None:
+    """Hold verified bytes at a local path, in bounded memory; endpoints are asked, and errors raised, as above."""
+    _find_good(membership, record, kind, digest, lambda endpoint, key: endpoint.fetch(key, path))
+
+
+def _find_good(
+    membership: Membership, record: Record, kind: str, digest: str, look: Callable[[Endpoint, str], str | None]
+) -> None:
+    """Return once an endpoint's copy was looked at and hashes to its name."""
     away = 0
     for member in record.members:
         endpoint = membership.endpoints.get(member.name)
         try:
-            data = endpoint.get(f"{member.incarnation}/{object_key(kind, digest)}") if endpoint else None
+            seen = look(endpoint, f"{member.incarnation}/{object_key(kind, digest)}") if endpoint else None
         except EndpointAway as error:
             log.warning("%s; asking the next endpoint", error)
             away += 1
             continue
-        if data is not None and hashlib.sha256(data).hexdigest() == digest:
-            return data
-        if data is not None:
+        if seen == digest:
+            return
+        if seen is not None:
             log.error("endpoint %s holds a damaged copy of %s/%s: scrub it", member.name, kind, digest)
     if away:
         raise QuorumLost(f"{kind}/{digest}: no good copy on the endpoints that answer, {away} are away; try again")

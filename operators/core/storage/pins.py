@@ -15,7 +15,9 @@ from dataclasses import dataclass
 from operators.core.errors import StorageError
 from operators.core.manifest import FORMAT, canonical
 from operators.core.storage.documents import holds_any, put_small, read_all
-from operators.core.storage.members import Membership, Record, new_name
+from operators.core.storage.endpoint import Endpoint
+from operators.core.storage.members import Membership
+from operators.core.storage.records import Member, Record, new_name
 
 PIN_SECONDS = 24 * 3600.0
 """A writer commits within this time of its first write, or not at all; longer than any task may run."""
@@ -29,8 +31,9 @@ class Pin:
 
     id: str
     started: float
-    """Seconds since 1970, by the writer's clock."""
+    """When the writer's first pin began, in seconds since 1970 by its clock."""
     expires: float
+    """A renewed pin is one more, with the same start."""
 
     @property
     def key(self) -> str:
@@ -83,32 +86,43 @@ class Tomb:
 
 
 class Lease:
-    """A writer's pin, taken before its first write, and the lists that it found then."""
+    """A writer's pins: one taken before its first write, one more whenever half of the last one's life is over.
+
+    A training writes for longer than a pin lives. A writer that slept through its pin does not get another.
+    """
 
     def __init__(self, membership: Membership, seconds: float = PIN_SECONDS) -> None:
         self._membership, self._seconds = membership, seconds
-        self._pin: Pin | None = None
+        self._pins: list[Pin] = []
         self._tombs: tuple[Tomb, ...] = ()
         self._spared: set[str] = set()
         self._lock = threading.Lock()
 
     def take(self, record: Record) -> None:
-        """Be pinned at W endpoints that count; once is enough for a lease's life.
+        """Be pinned at W endpoints that count, for at least half of a pin's life.
 
         Raises:
             QuorumLost: Too few endpoints took the pin, or showed their lists.
+            StorageError: The last pin is too old to be followed by another.
         """
         with self._lock:
-            if self._pin is None:
-                self._take(record)
+            if not self._pins:
+                self._pin(record, self._membership.clock())
+                # In this order: the collector writes its list before it looks for pins, so one of the two sees the
+                # other.
+                self._tombs = read_tombs(self._membership, record)
+            elif self._age() > self._seconds / 2:
+                self.check()
+                self._pin(record, self._pins[0].started)
 
-    def _take(self, record: Record) -> None:
+    def _pin(self, record: Record, started: float) -> None:
         now = self._membership.clock()
-        pin = Pin(id=new_name(self._membership.random), started=now, expires=now + self._seconds)
+        pin = Pin(id=new_name(self._membership.random), started=started, expires=now + self._seconds)
         put_small(self._membership, record, pin.key, pin.encode())
-        # In this order: the collector writes its list before it looks for pins, so one of the two sees the other.
-        self._tombs = read_tombs(self._membership, record)
-        self._pin = pin
+        self._pins.append(pin)
+
+    def _age(self) -> float:
+        return self._membership.clock() - (self._pins[-1].expires - self._seconds)
 
     def spare(self, record: Record, keys: Iterable[str]) -> None:
         """Keep keys that are about to be relied on from every list that names them.
@@ -129,21 +143,23 @@ class Lease:
         Raises:
             StorageError: The lease is too old: what it wrote may be gone. A new try writes it anew.
         """
-        if self._pin is None:
-            return
-        age = self._membership.clock() - self._pin.started
-        if not 0 <= age <= self._seconds * _LAST_COMMIT:
+        if self._pins and not 0 <= (age := self._age()) <= self._seconds * _LAST_COMMIT:
             raise StorageError(
                 f"this writer's lease is {age:,.0f} s old, {self._seconds * _LAST_COMMIT:,.0f} s is the most for a "
                 "commit: what it wrote may have been collected; try again"
             )
 
     def end(self, record: Record) -> None:
-        """Take the pin away, where endpoints answer; elsewhere it expires."""
-        if self._pin is not None:
-            key = self._pin.key
-            self._membership.ask_counted(record, lambda endpoint, line: endpoint.delete(f"{line.incarnation}/{key}"))
-            self._pin = None
+        """Take the pins away, where endpoints answer; elsewhere they expire."""
+        keys = [pin.key for pin in self._pins]
+        self._pins = []
+
+        def delete(endpoint: Endpoint, line: Member) -> None:
+            for key in keys:
+                endpoint.delete(f"{line.incarnation}/{key}")
+
+        if keys:
+            self._membership.ask_counted(record, delete)
 
 
 def read_pins(membership: Membership, record: Record) -> list[Pin]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from operators.core.errors import CommitUnknown, QuorumLost, StorageError
+from operators.core.errors import CommitUnknown, StorageError
 from operators.core.progress import Progress, no_progress
 from operators.core.storage.checks import Weight
-from operators.core.storage.endpoint import Endpoint
-from operators.core.storage.members import Member, Membership, Record, candidates
+from operators.core.storage.listing import keys_below
+from operators.core.storage.members import Membership
 from operators.core.storage.probe import may_be_primary, read_report
+from operators.core.storage.records import Record
 from operators.core.storage.slots import read_slot
 
 
@@ -25,12 +26,7 @@ def move_primary(membership: Membership, name: str) -> Record:
         CommitUnknown: Another move was faster, or it cannot be told; look at the record, then try again.
         ValueError: No such endpoint is in the store, or its last probe says that it may not be the primary.
     """
-    views = membership.views()
-    newest = candidates(views)
-    if not newest:
-        raise QuorumLost(f"no member record on {sorted(views)}: bring the endpoints back")
-    # Where none rules, the highest number is dead; the next is made from the lines that most endpoints match.
-    base = newest[0]
+    base = membership.read_base()
     if name not in base.names:
         raise ValueError(f"no endpoint {name!r} in the store; it has {', '.join(base.names)}")
     report = read_report(membership.endpoints[name])
@@ -50,7 +46,9 @@ def settle_slots(membership: Membership, progress: Progress = no_progress) -> li
 
     Cost: one read a slot; it may be stopped and run again.
     """
-    slots = sorted(_all_slots(membership))
+    record = membership.read_record()
+    keys = keys_below(membership, record, "run/") | keys_below(membership, record, "log/")
+    slots = sorted({key.rsplit("/", 1)[0] for key in keys})
     unread = []
     for done, slot in enumerate(slots, start=1):
         try:
@@ -59,18 +57,3 @@ def settle_slots(membership: Membership, progress: Progress = no_progress) -> li
             unread.append(slot)
         progress(done, len(slots), "slots")
     return unread
-
-
-def _all_slots(membership: Membership) -> set[str]:
-    """Return every slot that any endpoint lists."""
-
-    def slots(endpoint: Endpoint, line: Member) -> set[str]:
-        prefix = f"{line.incarnation}/"
-        keys = [found.key.removeprefix(prefix) for kind in ("run/", "log/") for found in endpoint.list(prefix + kind)]
-        return {key.rsplit("/", 1)[0] for key in keys}
-
-    record = membership.read_record()
-    views = membership.ask_counted(record, slots)
-    if len(views) < record.quorum:
-        raise QuorumLost(f"{sorted(views)} answer, {record.quorum} endpoints must for a whole listing")
-    return set().union(*views.values())

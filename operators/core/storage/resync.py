@@ -12,17 +12,16 @@ from dataclasses import dataclass, replace
 from operators.core.errors import CommitUnknown, QuorumLost, StorageError
 from operators.core.progress import Progress, no_progress
 from operators.core.storage.endpoint import Endpoint, EndpointAway
-from operators.core.storage.members import (
+from operators.core.storage.members import Membership
+from operators.core.storage.objects import is_content, is_whole
+from operators.core.storage.records import (
     IDENTITY_KEY,
     Member,
-    Membership,
     Record,
-    candidates,
     encode_identity,
     new_name,
     read_identity,
 )
-from operators.core.storage.objects import is_content, is_whole
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,21 +52,20 @@ def resync(membership: Membership, name: str, *, anew: bool = False, progress: P
         StorageError: A slot has two values in one term: stop and look.
         ValueError: No such endpoint is in the store.
     """
-    views = membership.views()
-    newest = candidates(views)
-    if not newest:
-        raise QuorumLost(f"no member record on {sorted(views)}: bring the endpoints back")
-    base = newest[0]
+    base = membership.read_base()
     if name not in base.names:
         raise ValueError(f"no endpoint {name!r} in the store; it has {', '.join(base.names)}")
     endpoint = membership.endpoints[name]
     if not anew and base.line(name).is_line_of(read_identity(endpoint)):
         return Resynced(record=membership.read_record(), keys=0, bytes=0, lost=())
     line = _renew(membership, endpoint, base.line(name))
-    others = replace(base, members=tuple(item for item in base.members if item.name != name))
-    held = membership.ask_counted(others, _keys)
-    if len(held) < base.quorum:
-        raise QuorumLost(f"{sorted(held)} count, {base.quorum} endpoints beside {name} must to refill it")
+    # With one line less, W must be one less for N-W+1 to stay what it is.
+    others = replace(
+        base,
+        members=tuple(item for item in base.members if item.name != name),
+        acknowledge=base.acknowledge - 1,
+    )
+    held = membership.ask_quorum(others, _keys, f"refilling {name} from the others")
     refill = Refill(membership, others, held)
     for done, key in enumerate(refill.wanted, start=1):
         refill.copy(key, endpoint, f"{line.incarnation}/{key}")
@@ -128,8 +126,7 @@ class Refill:
 
 def _enrol(membership: Membership, base: Record, endpoint: Endpoint, line: Member, sources: Sequence[str]) -> Record:
     """Bring the endpoint's line on record, numbered above all that its sources hold."""
-    views = membership.views()
-    newest = candidates(views)[0] if candidates(views) else base
+    newest, views = membership.read_base(), membership.views()
     steady = {name for name in sources if name in views and base.line(name).is_line_of(views[name].identity)}
     if any(name not in steady or newest.line(name) != base.line(name) for name in sources):
         raise QuorumLost(f"endpoint {line.name} is refilled, but not all of {sources} count any more; run it again")

@@ -6,21 +6,19 @@ when asked for, after *every* object has its new one, and each only once W endpo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from operators.core.errors import AllCopiesDamaged, KeyMissing, QuorumLost
 from operators.core.progress import Progress, no_progress
 from operators.core.storage.endpoint import Endpoint
 from operators.core.storage.keyring import data_keys, masters_of, prove_keys
-from operators.core.storage.members import Member, Record
+from operators.core.storage.records import Member, Record
 from operators.core.storage.store import Store
 from operators.core.storage.wrapping import WrappedKey, wrapped_key
 
 SLICE_KEYS = 100
 """Keys that share one check of the endpoints' identities."""
-_THREADS = 4
 _LISTED_AT_ONCE = 1000
 
 
@@ -90,10 +88,9 @@ class _Rotation:
     def wrap_all(self, names: list[str], progress: Progress) -> None:
         """Have every name's wrapped key under the current version."""
         done = 0
-        with ThreadPoolExecutor(_THREADS, thread_name_prefix="rotate") as pool:
-            for part, _ in zip(_slices(names), pool.map(self._wrap, _slices(names)), strict=True):
-                done += len(part)
-                progress(done, len(names), "keys wrapped")
+        for part, _ in zip(_slices(names), self._members.round.map(self._wrap, _slices(names)), strict=True):
+            done += len(part)
+            progress(done, len(names), "keys wrapped")
 
     def drop_all(self, found: dict[int, list[str]], progress: Progress) -> int:
         """Delete the wrapped keys of other versions, each slice's new ones read once more before; return the copies."""
@@ -151,8 +148,7 @@ def _slices(names: list[str]) -> Iterator[list[str]]:
 
 def _old_versions(store: Store, record: Record) -> list[int]:
     assert store.vault.keyring is not None
-    views = store.membership.ask_counted(record, masters_of)
-    _check_quorum(record, views)
+    views = store.membership.ask_quorum(record, masters_of, "listing key/")
     return sorted({version for view in views.values() for version in view} - {store.vault.keyring.current})
 
 
@@ -166,11 +162,5 @@ def _names(store: Store, record: Record, version: int) -> set[str]:
             after = page[-1].key
         return found
 
-    views = store.membership.ask_counted(record, names)
-    _check_quorum(record, views)
+    views = store.membership.ask_quorum(record, names, f"listing key/{version}/")
     return set().union(*views.values())
-
-
-def _check_quorum(record: Record, views: Iterable[str]) -> None:
-    if len(answering := sorted(views)) < record.quorum:
-        raise QuorumLost(f"{answering} answer, {record.quorum} endpoints must for a whole listing; run it again")

@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Literal, NamedTuple
 
-from operators.core.errors import QuorumLost
 from operators.core.progress import Progress, no_progress
 from operators.core.storage.endpoint import Endpoint, EndpointAway
-from operators.core.storage.members import Member, Membership, Record
+from operators.core.storage.members import Membership
 from operators.core.storage.objects import is_content, is_whole
+from operators.core.storage.records import Member, Record
 
 PARTS = 256
 QUARANTINE = "quarantine/"
@@ -108,9 +108,7 @@ def scrub(
         QuorumLost: Fewer than N-W+1 endpoints count.
     """
     record = membership.read_record()
-    held = membership.ask_counted(record, _sizes)
-    if len(held) < record.quorum:
-        raise QuorumLost(f"{sorted(held)} count, {record.quorum} endpoints must for a scrub")
+    held = membership.ask_quorum(record, _sizes, "scrub")
     wanted = sorted(set().union(*held.values()))
     report = Report(
         endpoints=tuple(sorted(held)),

@@ -7,10 +7,12 @@ docs/architecture.md, section 3; its reasons are in docs/adr/0003.
 from __future__ import annotations
 
 from collections.abc import Set
+from dataclasses import replace
 
 from operators.core.errors import CommitUnknown, PrimaryAway, QuorumLost
 from operators.core.storage.endpoint import Endpoint, EndpointAway
-from operators.core.storage.members import Member, Membership, Record, term_key
+from operators.core.storage.members import Membership
+from operators.core.storage.records import Member, Record, term_key
 from operators.core.storage.sums import with_sum, without_sum
 
 
@@ -33,9 +35,7 @@ def read_slot(membership: Membership, slot: str) -> bytes | None:
 
 def _settle(membership: Membership, slot: str, proposal: bytes | None) -> bytes | None:
     record = membership.read_record()
-    views = membership.ask_counted(record, lambda endpoint, line: _entries(endpoint, line, slot))
-    if len(views) < record.quorum:
-        raise QuorumLost(f"slot {slot}: {sorted(views)} count, {record.quorum} must")
+    views = membership.ask_quorum(record, lambda endpoint, line: _entries(endpoint, line, slot), f"slot {slot}")
     newest = max((term for view in views.values() for term in view), default=0)
     if newest > record.term:
         raise CommitUnknown(f"slot {slot}: an entry of term {newest} while the record says {record.term}; try again")
@@ -60,24 +60,29 @@ def _entries(endpoint: Endpoint, line: Member, slot: str) -> dict[int, bytes]:
     listed = endpoint.list(f"{line.incarnation}/{slot}/")
     if not listed:
         return {}
-    newest = listed[-1].key
-    data = read_entry(endpoint, newest)
+    newest = listed[-1].key.removeprefix(f"{line.incarnation}/")
+    data = read_entry(endpoint, line, newest)
     return {} if data is None else {int(newest.rsplit("/", 1)[1]): data}
 
 
-def read_entry(endpoint: Endpoint, key: str) -> bytes | None:
-    """Return the value of an entry, None where there is none.
+def read_entry(endpoint: Endpoint, line: Member, key: str) -> bytes | None:
+    """Return the value of an entry (a key below the incarnation), None where there is none.
 
     Raises:
-        EndpointAway: The entry is damaged: what this endpoint holds cannot be told, and it does not count.
+        EndpointAway: The entry is damaged, or another's: what this endpoint holds cannot be told, it does not count.
     """
-    stored = endpoint.get(key)
+    stored = endpoint.get(f"{line.incarnation}/{key}")
     if stored is None:
         return None
-    value = without_sum(stored)
+    value = without_sum(key, stored)
     if value is None:
         raise EndpointAway(f"endpoint {endpoint.name}: {key} is damaged: scrub it")
     return value
+
+
+def offer_entry(endpoint: Endpoint, line: Member, key: str, value: bytes) -> bool:
+    """Create an entry. True: created now. False: it exists, or nobody knows; read it."""
+    return endpoint.put_if_absent(f"{line.incarnation}/{key}", with_sum(key, value))
 
 
 def _only(values: set[bytes], slot: str) -> bytes:
@@ -89,13 +94,12 @@ def _only(values: set[bytes], slot: str) -> bytes:
 def _win_at_primary(membership: Membership, record: Record, slot: str, proposal: bytes | None) -> bytes:
     """Return what the primary holds after it was offered the proposal. 412, time-out and reset are all unknown."""
     assert proposal is not None
-    line = record.line(record.primary)
-    key = f"{line.incarnation}/{slot}/{term_key(record.term)}"
+    key = f"{slot}/{term_key(record.term)}"
 
-    def offer(endpoint: Endpoint, _line: Member) -> bytes | None:
-        return proposal if endpoint.put_if_absent(key, with_sum(proposal)) else read_entry(endpoint, key)
+    def offer(endpoint: Endpoint, line: Member) -> bytes | None:
+        return proposal if offer_entry(endpoint, line, key, proposal) else read_entry(endpoint, line, key)
 
-    primary = Record(term=record.term, members=(line,), primary=record.primary, acknowledge=1)
+    primary = replace(record, members=(record.line(record.primary),))
     held = membership.ask_counted(primary, offer).get(record.primary)
     if held is None:
         raise PrimaryAway(
@@ -110,12 +114,12 @@ def _spread(membership: Membership, record: Record, slot: str, winner: bytes, ho
 
     The endpoints in `holders` showed an entry of this term before, and are only read.
     """
+    key = f"{slot}/{term_key(record.term)}"
 
     def offer(endpoint: Endpoint, line: Member) -> bytes | None:
-        key = f"{line.incarnation}/{slot}/{term_key(record.term)}"
         if endpoint.name not in holders:
-            endpoint.put_if_absent(key, with_sum(winner))
-        return read_entry(endpoint, key)
+            offer_entry(endpoint, line, key, winner)
+        return read_entry(endpoint, line, key)
 
     agreed = {name for name, held in membership.ask_counted(record, offer).items() if held == winner}
     if len(agreed) < record.acknowledge:

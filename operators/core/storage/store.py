@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -24,9 +25,10 @@ from operators.core.manifest import (
 )
 from operators.core.settings import EncryptionSettings, StorageSettings
 from operators.core.storage.endpoint import Endpoint
-from operators.core.storage.members import Member, Membership, Record, open_members
-from operators.core.storage.objects import get_object, object_key, put_object, write_file
+from operators.core.storage.members import Membership, open_members
+from operators.core.storage.objects import fetch_object, get_object, object_key, put_object, write_file
 from operators.core.storage.pins import PIN_SECONDS, Lease
+from operators.core.storage.records import Member, Record
 from operators.core.storage.slots import put_once, read_slot
 from operators.core.storage.streams import Stream
 from operators.core.storage.vault import Stored, Vault
@@ -86,11 +88,16 @@ class Store:
 
     def read(self, entry: FileEntry) -> bytes:
         """Return a file's verified bytes."""
-        return b"".join(self._opened(entry))
+        data = get_object(self.membership, self._record, "obj", entry.stored_sha256)
+        return b"".join(self.vault.open(self._record, entry, BytesIO(data)))
 
     def fetch(self, entry: FileEntry, path: Path) -> None:
-        """Put a file's verified bytes at a local path, whole or not at all."""
-        write_file(path, self._opened(entry))
+        """Put a file's verified bytes at a local path, whole or not at all; memory is bounded."""
+        with tempfile.TemporaryDirectory(prefix="nightshift-") as folder:
+            stored = Path(folder) / "stored"
+            fetch_object(self.membership, self._record, "obj", entry.stored_sha256, stored)
+            with stored.open("rb") as handle:
+                write_file(path, self.vault.open(self._record, entry, handle))
 
     def fetch_all(self, manifest: Manifest, folder: Path) -> None:
         """Put every file of a manifest below a folder, under its name in the manifest."""
@@ -208,10 +215,6 @@ class Store:
         """Have the collector leave these keys alone until this store is closed."""
         self._lease.take(self._record)
         self._lease.spare(self._record, keys)
-
-    def _opened(self, entry: FileEntry) -> Iterator[bytes]:
-        data = get_object(self.membership, self._record, "obj", entry.stored_sha256)
-        return self.vault.open(self._record, entry, BytesIO(data))
 
     def _under_the_record(self, write: Callable[[], object]) -> None:
         try:

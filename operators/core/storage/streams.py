@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from operators.core.errors import StorageError
 from operators.core.manifest import FORMAT, canonical, check_digest, sha256_hex
 from operators.core.storage.endpoint import Endpoint
-from operators.core.storage.members import Member, Membership
+from operators.core.storage.members import Membership
+from operators.core.storage.records import Member
 from operators.core.storage.slots import put_once, read_slot
 
 STREAM_PATTERN = re.compile(r"[a-z0-9_-]{1,96}")

@@ -1,7 +1,8 @@
-"""Small documents that carry their own SHA-256, so that a reader knows a rotten copy from another value.
+"""Small documents that carry their own SHA-256, so that a reader knows a rotten or foreign copy from another value.
 
 A slot and a member record are not named by their bytes. They are stored as the document, a newline, and the SHA-256 of
-the document in hexadecimal: still readable by eye and by `head -1 | sha256sum`.
+their key (below the incarnation), a newline and the document, in hexadecimal. So another key's document, which an
+endpoint may show by mistake, does not pass for this one's.
 """
 
 from __future__ import annotations
@@ -9,16 +10,16 @@ from __future__ import annotations
 import hashlib
 
 
-def with_sum(document: bytes) -> bytes:
-    """Return what is stored."""
-    return document + b"\n" + _sum_of(document)
+def with_sum(key: str, document: bytes) -> bytes:
+    """Return what is stored under a key."""
+    return document + b"\n" + _sum_of(key, document)
 
 
-def without_sum(stored: bytes) -> bytes | None:
-    """Return the document, None where the bytes are not what was stored."""
+def without_sum(key: str, stored: bytes) -> bytes | None:
+    """Return the document, None where the bytes are not what was stored under this key."""
     document, _, expected = stored.rpartition(b"\n")
-    return document if expected == _sum_of(document) else None
+    return document if expected == _sum_of(key, document) else None
 
 
-def _sum_of(document: bytes) -> bytes:
-    return hashlib.sha256(document).hexdigest().encode()
+def _sum_of(key: str, document: bytes) -> bytes:
+    return hashlib.sha256(key.encode() + b"\n" + document).hexdigest().encode()

@@ -17,7 +17,8 @@ from operators.core.errors import DataError, KeyMissing
 from operators.core.manifest import FileEntry, sha256_hex, sha256_of_file
 from operators.core.settings import EncryptionSettings
 from operators.core.storage.keyring import Keyring, data_keys, prove_keys
-from operators.core.storage.members import Membership, Record
+from operators.core.storage.members import Membership
+from operators.core.storage.records import Record
 from operators.core.storage.sealing import CHUNK_BYTES, SealBroken, seal, seal_file, unseal
 
 IN_MEMORY_BYTES = 16 * 1024**2

@@ -51,8 +51,12 @@ def _train(folder: Path, job: TrainingJob) -> None:
     loop = _loop(folder, job, device)
     is_first = dist.get_rank() == 0
     checkpoints = _checkpoints(folder, job) if is_first else None
-    _resume(loop, checkpoints, folder / names.CHECKPOINT)
-    loop.run(checkpoints, _reporter(folder) if is_first else _silent)
+    try:
+        _resume(loop, checkpoints, folder / names.CHECKPOINT)
+        loop.run(checkpoints, _reporter(folder) if is_first else _silent)
+    finally:
+        if checkpoints is not None:
+            checkpoints.close()
     if is_first:
         leave_product(folder, loop)
     dist.barrier()

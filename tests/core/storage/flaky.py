@@ -60,6 +60,14 @@ class FlakyEndpoint:
         """Pass on, or fail."""
         return self._do("get", key, lambda: self.endpoint.get(key))
 
+    def digest(self, key: str) -> str | None:
+        """Pass on, or fail."""
+        return self._do("get", key, lambda: self.endpoint.digest(key))
+
+    def fetch(self, key: str, path: Path) -> str | None:
+        """Pass on, or fail."""
+        return self._do("get", key, lambda: self.endpoint.fetch(key, path))
+
     def size(self, key: str) -> int | None:
         """Pass on, or fail."""
         return self._do("size", key, lambda: self.endpoint.size(key))

@@ -221,3 +221,20 @@ def test_it_refuses_a_clock_that_is_off(storage_settings: StorageSettings, used:
 
     with pytest.raises(CollectionRefused, match="clocks"):
         Collector(store, replace(SPEC, skew_seconds=60)).plan()
+
+
+def test_a_writer_at_work_renews_its_lease(storage_settings: StorageSettings) -> None:
+    """A training writes for longer than a pin lives: each pin keeps the first one's start, and all end with it."""
+    initialise(storage_settings)
+    store = open_store(storage_settings)
+    awake, hours = store.membership.clock, [0.0]
+    store.membership.clock = lambda: awake() + hours[0] * 3600
+    for hours[0] in (0.0, 10.0, 13.0, 26.0, 40.0):
+        entry = store.put_bytes(f"{hours[0]}.bin", str(hours[0]).encode())
+        store.commit(Manifest.of(StageCall(stage="test", revision=1, seed=int(hours[0])), Made(files=(entry,))))
+
+    pins = read_pins(store.membership, store.record)
+    assert len(pins) == 4
+    assert len({pin.started for pin in pins}) == 1
+    store.close()
+    assert read_pins(open_store(storage_settings).membership, store.record) == []

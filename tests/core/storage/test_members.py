@@ -12,7 +12,8 @@ from operators.core.errors import QuorumLost, StorageError
 from operators.core.manifest import canonical
 from operators.core.settings import EndpointSettings, StorageSettings
 from operators.core.storage import Store, initialise, open_store
-from operators.core.storage.members import IDENTITY_KEY, Record, open_members, read_identity
+from operators.core.storage.members import open_members
+from operators.core.storage.records import IDENTITY_KEY, Record, read_identity
 from operators.core.storage.slots import put_once, read_slot
 from operators.core.storage.sums import with_sum, without_sum
 from tests.core.storage.flaky import cut_off
@@ -50,7 +51,7 @@ def test_a_record_reads_back_as_it_was_written(settings: StorageSettings) -> Non
     """Encoding and decoding a member record changes nothing."""
     record = initialise(settings)
 
-    assert record == Record.decode(record.encode())
+    assert record == Record.decode(record.key, record.encode())
 
 
 def test_a_new_store_needs_all_its_endpoints(storage_settings: StorageSettings) -> None:
@@ -148,10 +149,10 @@ def test_a_missing_place_is_away_not_empty(settings: StorageSettings) -> None:
 def test_a_member_record_of_a_newer_format_is_refused(storage_settings: StorageSettings) -> None:
     """An old Nightshift does not guess what a newer one wrote."""
     record = initialise(storage_settings)
-    document = json.loads(without_sum(record.encode()) or b"") | {"format": 2}
+    document = json.loads(without_sum(record.key, record.encode()) or b"") | {"format": 2}
 
     with pytest.raises(StorageError, match="format"):
-        Record.decode(with_sum(canonical(document)))
+        Record.decode(record.key, with_sum(record.key, canonical(document)))
 
 
 def test_stores_are_opened_by_settings_with_credentials_hidden() -> None:

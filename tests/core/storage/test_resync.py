@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,9 @@ import pytest
 from operators.core.errors import PrimaryAway, QuorumLost
 from operators.core.settings import StorageSettings
 from operators.core.storage import initialise, open_store
-from operators.core.storage.members import IDENTITY_KEY
 from operators.core.storage.objects import object_key
 from operators.core.storage.primary import move_primary, settle_slots
+from operators.core.storage.records import IDENTITY_KEY, encode_identity
 from operators.core.storage.resync import resync
 from operators.core.storage.slots import put_once, read_slot
 from tests.core.storage.flaky import Fault, bring_back, cut_off, make_flaky
@@ -79,6 +80,25 @@ def test_a_resync_needs_all_that_could_have_acknowledged(storage_settings: Stora
 
     with pytest.raises(QuorumLost, match="site_b"):
         resync(store.membership, "site_b")
+
+
+def test_an_endpoint_counts_again_after_its_record_lost_against_a_move(storage_settings: StorageSettings) -> None:
+    """Of two records with one number the one that rules decides, though the other has more endpoints' lines right."""
+    initialise(storage_settings)
+    store = open_store(storage_settings)
+    base, endpoints = store.record, store.membership.endpoints
+    wipe(storage_settings, "site_b")
+    endpoints["site_b"].put(IDENTITY_KEY, encode_identity("refilled", "again"))
+    refilled = replace(base.line("site_b"), endpoint="refilled", incarnation="again")
+    lines = tuple(refilled if line.name == "site_b" else line for line in base.members)
+    lost, won = replace(base, term=2, members=lines), replace(base, term=2, primary="site_b")
+    for name, record in {"site_a": won, "site_b": lost, "site_c": won}.items():
+        endpoints[name].put_if_absent(record.key, record.encode())
+
+    done = resync(open_store(storage_settings).membership, "site_b")
+
+    assert (done.record.term, done.record.primary) == (3, "site_b")
+    assert put_once(open_store(storage_settings).membership, SLOT, b"one") == b"one"
 
 
 def test_a_damaged_object_does_not_keep_an_endpoint_away(storage_settings: StorageSettings) -> None:

@@ -20,7 +20,8 @@ def holders(store: Store, slot: str, value: bytes) -> set[str]:
     """Return the endpoints that hold a value under the first term."""
     found = set()
     for member in store.record.members:
-        if store.membership.endpoints[member.name].get(f"{member.incarnation}/{slot}/{1:012d}") == with_sum(value):
+        key = f"{slot}/{1:012d}"
+        if store.membership.endpoints[member.name].get(f"{member.incarnation}/{key}") == with_sum(key, value):
             found.add(member.name)
     return found
 
@@ -156,8 +157,23 @@ def test_a_rotten_copy_is_not_another_value(stores: list[Store], rotten: str) ->
     """One flipped bit in one copy of a slot neither changes its value nor makes it unreadable."""
     first, second = stores
     put_once(first.membership, SLOT, b"one")
-    key = f"{first.record.line(rotten).incarnation}/{SLOT}/{1:012d}"
-    first.membership.endpoints[rotten].put(key, with_sum(b"one").replace(b"one", b"ona"))
+    key = f"{SLOT}/{1:012d}"
+    damaged = with_sum(key, b"one").replace(b"one", b"ona")
+    first.membership.endpoints[rotten].put(f"{first.record.line(rotten).incarnation}/{key}", damaged)
 
     assert read_slot(second.membership, SLOT) == b"one"
     assert put_once(second.membership, SLOT, b"two") == b"one"
+
+
+def test_another_slots_document_is_not_this_ones(stores: list[Store]) -> None:
+    """An endpoint that shows what lies under another key is an endpoint that cannot tell: nothing of it is believed."""
+    first, second = stores
+    other = SLOT.replace("a", "b")
+    put_once(first.membership, SLOT, b"one")
+    put_once(first.membership, other, b"two")
+    incarnation = first.record.line("site_b").incarnation
+    foreign = first.membership.endpoints["site_b"].get(f"{incarnation}/{other}/{1:012d}")
+    first.membership.endpoints["site_b"].put(f"{incarnation}/{SLOT}/{1:012d}", foreign or b"")
+
+    assert read_slot(second.membership, SLOT) == b"one"
+    assert put_once(second.membership, SLOT, b"three") == b"one"

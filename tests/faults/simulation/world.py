@@ -17,9 +17,11 @@ from typing import Any, TypeVar
 
 import greenlet
 
+from operators.core.manifest import sha256_hex
 from operators.core.storage import Store
 from operators.core.storage.endpoint import Endpoint, EndpointAway, Listed
-from operators.core.storage.members import IDENTITY_KEY, Membership
+from operators.core.storage.members import Membership
+from operators.core.storage.records import IDENTITY_KEY
 
 NAMES = ("a", "b", "c")
 PIN_SECONDS = 700.0
@@ -321,6 +323,17 @@ class SimulatedEndpoint:
     def get(self, key: str) -> bytes | None:
         """Return what is there."""
         return self._call("get", key, lambda: self._site.held.get(key, (None,))[0], writes=False)
+
+    def digest(self, key: str) -> str | None:
+        """Return the hash of what is there."""
+        data = self.get(key)
+        return None if data is None else sha256_hex(data)
+
+    def fetch(self, key: str, path: Path) -> str | None:
+        """Write what is there."""
+        data = self.get(key)
+        path.write_bytes(data or b"")
+        return None if data is None else sha256_hex(data)
 
     def size(self, key: str) -> int | None:
         """Return how much is there."""
