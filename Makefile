@@ -43,7 +43,7 @@ backfill: $(STAMP) ## Run the days FROM= to TO=, both inclusive (RECIPE=mail_tri
 	@$(BIN)/python -m operators.local.backfill --from "$(FROM)" --to "$(TO)" $(if $(RECIPE),--recipe "$(RECIPE)") $(PARAMS:%=--param "%")
 
 test: $(STAMP) ## What CI runs: default and integration tests, a fixed share of faults and e2e
-	@$(BIN)/python -m pytest -q -m "not e2e and not slow"
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not e2e and not slow"
 	$(BIN)/python -m pytest -q -m "e2e and not slow"
 
 lint: $(STAMP) ## Style, types and the direction of imports

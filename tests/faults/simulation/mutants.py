@@ -23,9 +23,11 @@ class Mutant:
     """One rule left out."""
 
     name: str
-    scenarios: tuple[str, ...]
-    """Where it should show."""
+    scenario: str
+    """Where it shows."""
     apply: Patch
+    start: int = 0
+    """The first seed to try: it showed there when this was written, and may show later once the draws have changed."""
 
 
 def _every_endpoint_counts(patch: pytest.MonkeyPatch) -> None:
@@ -248,23 +250,22 @@ def _no_second_look(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(collect.Collector, "sweep", sweep)
 
 
-ANY = ("outages", "all_at_once")
 MUTANTS = [
-    Mutant("every endpoint counts", ("wiped_primary", "left_alone"), _every_endpoint_counts),
-    Mutant("no verification", ANY, _unverified),
-    Mutant("a slot acknowledged at W-1", ("betrayed",), _one_copy_less),
-    Mutant("a file acknowledged at W-1", ("left_alone", "wiped"), _one_file_copy_less),
-    Mutant("no last look at the record", ("moved", "two_movers", "all_at_once"), _no_last_look),
-    Mutant("no carrying over", ("moved", "two_movers"), _no_carrying_over),
-    Mutant("others before the primary", ("outages", "two_movers"), _others_first),
-    Mutant("unknown taken for won", ANY, _unknown_is_won),
-    Mutant("unknown taken for lost", ANY, _unknown_is_lost),
-    Mutant("commit before the files", ANY, _commit_first),
-    Mutant("a record rules on one endpoint", ("moved_then_lost", "moved_from_dead"), _members_without_quorum),
-    Mutant("the same incarnation after a wipe", ("wiped", "wiped_primary"), _same_incarnation),
-    Mutant("refilled from one", ("slow_endpoint", "wiped"), _refill_from_one),
-    Mutant("enrolled before it is refilled", ("wiped", "wiped_primary"), _enrolled_early),
-    Mutant("read from one", ANY, _reads_from_one),
-    Mutant("no pins", ("collected",), _no_pins),
-    Mutant("no second look", ("collected",), _no_second_look),
+    Mutant("every endpoint counts", "wiped_primary", _every_endpoint_counts),
+    Mutant("no verification", "betrayed", _unverified),
+    Mutant("a slot acknowledged at W-1", "betrayed", _one_copy_less, 43),
+    Mutant("a file acknowledged at W-1", "left_alone", _one_file_copy_less, 253),
+    Mutant("no last look at the record", "moved_from_slow", _no_last_look, 166),
+    Mutant("no carrying over", "moved", _no_carrying_over),
+    Mutant("others before the primary", "outages", _others_first),
+    Mutant("unknown taken for won", "outages", _unknown_is_won),
+    Mutant("unknown taken for lost", "outages", _unknown_is_lost),
+    Mutant("commit before the files", "outages", _commit_first),
+    Mutant("a record rules on one endpoint", "moved_then_lost", _members_without_quorum),
+    Mutant("the same incarnation after a wipe", "wiped", _same_incarnation, 428),
+    Mutant("refilled from one", "slow_endpoint", _refill_from_one, 35),
+    Mutant("enrolled before it is refilled", "left_alone", _enrolled_early, 428),
+    Mutant("read from one", "outages", _reads_from_one),
+    Mutant("no pins", "collected", _no_pins, 156),
+    Mutant("no second look", "collected", _no_second_look),
 ]

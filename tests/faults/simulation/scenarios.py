@@ -39,6 +39,17 @@ def moved(world: World, actors: Actors) -> Iterator[int]:
     yield from _flap(world, 2)
 
 
+def moved_from_slow(world: World, actors: Actors) -> Iterator[int]:
+    """Calls take long to reach the primary: it moves, while three write to one slot under one record or the other."""
+    world.sites[world.names[0]].slowness = 0.15
+    yield world.random.randint(0, 100)
+    actors.jobs.add("contested")
+    for name in "MNO":
+        world.spawn(f"writer {name}", actors.after(world.random.randint(0, 200), actors.writer("contested", name)))
+    world.spawn("mover", actors.mover(world.random.choice(world.names[1:]), 0))
+    yield from _flap(world, 1)
+
+
 def moved_from_dead(world: World, actors: Actors) -> Iterator[int]:
     """The primary is away and moves; in some cases it never comes back."""
     first = world.names[0]
@@ -161,6 +172,7 @@ SCENARIOS: dict[str, Scenario] = {
         wiped,
         wiped_primary,
         moved,
+        moved_from_slow,
         moved_from_dead,
         two_movers,
         moved_then_lost,
