@@ -61,7 +61,8 @@ def _platform() -> tuple[StorageSettings, StorageSettings, ServingSettings]:
         balancer_url=airflow.balancer_url(placed),
         token=credentials.serving_token,
     )
-    return seaweedfs.store_settings(placed, credentials), seaweedfs.backup_settings(placed, credentials), serving
+    store = seaweedfs.store_settings(layout, placed, credentials)
+    return store, seaweedfs.backup_settings(placed, credentials), serving
 
 
 @contextmanager

@@ -76,14 +76,32 @@ def _check_secret(name: str, value: str) -> None:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class CacheSettings:
+    """A folder of this machine where files that were read are kept, for whoever reads them next."""
+
+    folder: str
+    """Absolute; shared by all processes of the machine, of nobody else's concern. Made where it is missing."""
+    bytes: int
+    """Most that lies there, at least 1; while something is fetched, that more."""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.folder, str) or not self.folder.startswith("/"):
+            raise ValueError(f"cache folder {self.folder!r}: give an absolute path")
+        if isinstance(self.bytes, bool) or not isinstance(self.bytes, int) or self.bytes < 1:
+            raise ValueError(f"cache bytes {self.bytes!r}: give a whole number, at least 1")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class StorageSettings:
-    """The endpoints of one store, how many of them acknowledge a write, and the keys of what lies there."""
+    """The endpoints of one store, how many acknowledge a write, the keys of what lies there, and what is kept near."""
 
     endpoints: tuple[EndpointSettings, ...]
     acknowledge: int = 2
     """W: copies that count before a write is acknowledged; more than half of the endpoints."""
     encryption: EncryptionSettings | None = None
     """None: files are stored as they are, and encrypted ones cannot be read."""
+    cache: CacheSettings | None = None
+    """None: every read goes to an endpoint."""
 
     def __post_init__(self) -> None:
         names = [endpoint.name for endpoint in self.endpoints]
@@ -114,8 +132,13 @@ class StorageSettings:
         try:
             document = json.loads(text)
             endpoints = tuple(EndpointSettings(**item) for item in document["endpoints"])
-            encryption = _read_encryption(document.get("encryption"))
-            return cls(endpoints=endpoints, acknowledge=document.get("acknowledge", 2), encryption=encryption)
+            cache = document.get("cache")
+            return cls(
+                endpoints=endpoints,
+                acknowledge=document.get("acknowledge", 2),
+                encryption=_read_encryption(document.get("encryption")),
+                cache=None if cache is None else CacheSettings(**cache),
+            )
         except (KeyError, TypeError, json.JSONDecodeError) as error:
             raise ValueError(f"storage settings cannot be read ({type(error).__name__})") from None
 

@@ -95,7 +95,7 @@ def _connections(layout: Layout, ports: Ports, credentials: Credentials) -> dict
     }
     return {
         "AIRFLOW_CONN_NIGHTSHIFT_STORE": _connection(
-            extra={"storage": json.loads(seaweedfs.store_settings(ports, credentials).to_json())}
+            extra={"storage": json.loads(seaweedfs.store_settings(layout, ports, credentials).to_json())}
         ),
         "AIRFLOW_CONN_NIGHTSHIFT_BACKUP": _connection(
             extra={"storage": json.loads(seaweedfs.backup_settings(ports, credentials).to_json())}

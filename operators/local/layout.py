@@ -89,6 +89,11 @@ class Layout:
         return self.home / "endpoints"
 
     @property
+    def cache(self) -> Path:
+        """What tasks and servers read from the store lately, as it is stored."""
+        return self.home / "cache"
+
+    @property
     def servers(self) -> Path:
         """Model servers' local copies of releases, a folder each."""
         return self.home / "servers"

@@ -90,7 +90,7 @@ def collect(platform: Platform, job: Job, run_id: str, tasks: Sequence[TaskProgr
         digests={task.task_id: found for task in tasks if (found := _digests(rest, job.dag_id, run_id, task))},
     )
     balancer = airflow.balancer_url(platform.ports)
-    store = open_store(seaweedfs.store_settings(platform.ports, platform.credentials))
+    store = open_store(seaweedfs.store_settings(platform.layout, platform.ports, platform.credentials))
     try:
         summary = summarise(store, facts, model_url=f"{balancer}/v2/models/{job.recipe}")
     finally:

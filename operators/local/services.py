@@ -93,7 +93,7 @@ def configure(layout: Layout, ports: Ports, credentials: Credentials, dags: Path
     seaweedfs.configure(layout, credentials)
     airflow.configure(layout, ports, credentials, dags)
     write_private(layout.run / "caddy.json", json.dumps(caddy.configuration(ports), indent=1))
-    storage = seaweedfs.store_settings(ports, credentials)
+    storage = seaweedfs.store_settings(layout, ports, credentials)
     # For `nightshift --storage-file`, for a restore elsewhere, and for programs of one's own.
     write_private(layout.secrets / "store.json", storage.to_json())
     write_private(layout.secrets / "backup.json", seaweedfs.backup_settings(ports, credentials).to_json())

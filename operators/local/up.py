@@ -129,7 +129,7 @@ def _start(platform: Platform, say: Say) -> None:
     if not running.issuperset(service.name for service in others):
         say("starting the object stores, the balancer and the model servers")
     supervisor.start(service.name for service in others)
-    settings = seaweedfs.store_settings(platform.ports, platform.credentials)
+    settings = seaweedfs.store_settings(platform.layout, platform.ports, platform.credentials)
     backup = seaweedfs.backup_settings(platform.ports, platform.credentials)
     if migration is not None:
         say("making Airflow's database")

@@ -107,7 +107,9 @@ class Bed:
     def stores(self) -> tuple[StorageSettings, StorageSettings]:
         """Return the settings of its store and of its backup store."""
         placed, credentials = ports.load(self.layout), load_credentials(self.layout)
-        return seaweedfs.store_settings(placed, credentials), seaweedfs.backup_settings(placed, credentials)
+        return seaweedfs.store_settings(self.layout, placed, credentials), seaweedfs.backup_settings(
+            placed, credentials
+        )
 
     def wait_for(
         self, what: str, find: Callable[[], Any], process: subprocess.Popen[str], seconds: float = RUN_SECONDS

@@ -51,9 +51,11 @@ def test_a_damaged_secrets_file_is_never_replaced(layout: Layout, credentials: C
     assert (layout.secrets / "credentials.json").read_text() == "{}"
 
 
-def test_no_secret_is_shown(credentials: Credentials):
+def test_no_secret_is_shown(layout: Layout, credentials: Credentials):
     """Neither the secrets themselves nor the settings made of them print one."""
-    shown = repr(credentials) + repr(seaweedfs.store_settings(PLACED, credentials)) + repr(credentials.encryption)
+    shown = (
+        repr(credentials) + repr(seaweedfs.store_settings(layout, PLACED, credentials)) + repr(credentials.encryption)
+    )
 
     assert not any(secret in shown for secret in vars_of(credentials))
 
@@ -92,9 +94,14 @@ def test_damaged_keys_are_never_replaced(layout: Layout, credentials: Credential
     assert not any(secret in str(caught.value) for secret in vars_of(credentials))
 
 
-def test_files_are_encrypted_by_default_and_the_backup_opens_with_the_store_s_keys(credentials: Credentials):
+def test_files_are_encrypted_by_default_and_the_backup_opens_with_the_store_s_keys(
+    layout: Layout, credentials: Credentials
+):
     """Store and backup have one secret and one set of master keys."""
-    store, backup = (make(PLACED, credentials) for make in (seaweedfs.store_settings, seaweedfs.backup_settings))
+    store, backup = (
+        seaweedfs.store_settings(layout, PLACED, credentials),
+        seaweedfs.backup_settings(PLACED, credentials),
+    )
 
     assert store.encryption is not None
     assert store.encryption == backup.encryption
@@ -112,7 +119,7 @@ def test_a_new_master_key_is_current_and_the_old_one_stays(layout: Layout, crede
 
     assert renewed.encryption.current == 2
     assert {"1": credentials.master_keys["1"]}.items() <= renewed.master_keys.items()
-    assert store == seaweedfs.store_settings(PLACED, renewed)
+    assert store == seaweedfs.store_settings(layout, PLACED, renewed)
     assert renewed.master_keys["2"] in variables["AIRFLOW_CONN_NIGHTSHIFT_STORE"]
     assert variables["AIRFLOW__CORE__DAGS_FOLDER"] == "/my/dags"
     assert renewed.encryption_secret == credentials.encryption_secret
@@ -127,9 +134,9 @@ def test_model_servers_can_read_and_not_write(layout: Layout, credentials: Crede
     assert credentials.encryption_secret not in text
 
 
-def test_the_backup_has_other_credentials_than_the_store(credentials: Credentials):
+def test_the_backup_has_other_credentials_than_the_store(layout: Layout, credentials: Credentials):
     """Who holds the store's keys cannot write the backup."""
-    store = seaweedfs.store_settings(PLACED, credentials)
+    store = seaweedfs.store_settings(layout, PLACED, credentials)
     backup = seaweedfs.backup_settings(PLACED, credentials)
 
     assert {item.secret_key for item in store.endpoints}.isdisjoint(item.secret_key for item in backup.endpoints)
@@ -154,7 +161,9 @@ def test_the_store_connection_holds_the_settings(layout: Layout, credentials: Cr
     variables = airflow.environment(layout, PLACED, credentials, Path("/dags"))
     extra = json.loads(variables["AIRFLOW_CONN_NIGHTSHIFT_STORE"])["extra"]
 
-    assert seaweedfs.store_settings(PLACED, credentials) == StorageSettings.from_json(json.dumps(extra["storage"]))
+    assert seaweedfs.store_settings(layout, PLACED, credentials) == StorageSettings.from_json(
+        json.dumps(extra["storage"])
+    )
 
 
 def test_the_balancer_serves_inference_only_and_on_loopback():

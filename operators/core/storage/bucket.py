@@ -96,10 +96,9 @@ class S3Endpoint:
         """Return the SHA-256 of what lies under the key, None where it is absent; memory is bounded."""
         return self._download(key, None)
 
-    def fetch(self, key: str, path: Path) -> str | None:
-        """Hold a key's bytes at a local path and return their SHA-256, None where it is absent; memory is bounded."""
-        with path.open("wb") as target:
-            return self._download(key, target)
+    def fetch(self, key: str, target: BinaryIO) -> str | None:
+        """Write a key's bytes there and return their SHA-256, None where it is absent; memory is bounded."""
+        return self._download(key, target)
 
     def list(self, prefix: str, *, after: str = "", limit: int | None = None) -> list[Listed]:
         """Return the keys below the prefix, page by page, past every cache."""

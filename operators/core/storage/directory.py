@@ -84,12 +84,9 @@ class DirectoryEndpoint:
         """Return the SHA-256 of what lies under the key, None where it is absent; memory is bounded."""
         return self._look(key, _digest)
 
-    def fetch(self, key: str, path: Path) -> str | None:
-        """Hold a key's bytes at a local path and return their SHA-256, None where it is absent; memory is bounded."""
-        if self.size(key) is None:
-            return None
-        with path.open("wb") as target:
-            return self._look(key, lambda source: _digest(source, target))
+    def fetch(self, key: str, target: BinaryIO) -> str | None:
+        """Write a key's bytes there and return their SHA-256, None where it is absent; memory is bounded."""
+        return self._look(key, lambda source: _digest(source, target))
 
     def list(self, prefix: str, *, after: str = "", limit: int | None = None) -> list[Listed]:
         """Return the keys below the prefix, in the order of their names; folders before `after` are never opened."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
-from typing import NamedTuple, Protocol, TypeVar
+from typing import BinaryIO, NamedTuple, Protocol, TypeVar
 
 from operators.core.errors import StorageError
 from operators.core.settings import EndpointSettings
@@ -50,8 +50,8 @@ class Endpoint(Protocol):
     def digest(self, key: str) -> str | None:
         """Return the SHA-256 of the bytes, None where the key is absent; memory is bounded."""
 
-    def fetch(self, key: str, path: Path) -> str | None:
-        """Hold the bytes at a local path and return their SHA-256, None where it is absent; memory is bounded."""
+    def fetch(self, key: str, target: BinaryIO) -> str | None:
+        """Write the bytes there and return their SHA-256, None where the key is absent; memory is bounded."""
 
     def size(self, key: str) -> int | None:
         """Return the stored size in bytes, None where the key is absent."""
@@ -103,6 +103,14 @@ class Round(Protocol):
     def ask(self, endpoints: Iterable[Endpoint], question: Callable[[Endpoint], Answer]) -> dict[str, Answer]:
         """Return the answers by endpoint name; an endpoint that is away is left out."""
 
+    def hedge(
+        self, endpoints: Sequence[Endpoint], question: Callable[[Endpoint], Answer], seconds: float
+    ) -> Iterator[tuple[Endpoint, Answer | EndpointAway]]:
+        """Ask one endpoint after the other and yield what each said, until the caller has what it wants.
+
+        One that has not answered within so many seconds is not waited for alone: the next is asked too.
+        """
+
     def map(self, work: Callable[[Item], Answer], items: Iterable[Item]) -> Iterator[Answer]:
         """Yield what the work gives for each item, in their order; several are worked on at once."""
 
@@ -135,6 +143,24 @@ class ThreadRound:
                     log.info("endpoint %s answers again", name)
                 self._away.discard(name)
         return answers
+
+    def hedge(
+        self, endpoints: Sequence[Endpoint], question: Callable[[Endpoint], Answer], seconds: float
+    ) -> Iterator[tuple[Endpoint, Answer | EndpointAway]]:
+        """Ask one endpoint after the other, and the next beside it where one is slow."""
+        left = list(endpoints)
+        asked: dict[Future[Answer], Endpoint] = {}
+        while left or asked:
+            done, _ = wait(asked, timeout=seconds if left else None, return_when=FIRST_COMPLETED)
+            if not done:
+                if asked:
+                    slow = ", ".join(endpoint.name for endpoint in asked.values())
+                    log.info("%s has not answered for %.1f s: asking %s too", slow, seconds, left[0].name)
+                endpoint = left.pop(0)
+                asked[self._pool.submit(question, endpoint)] = endpoint
+            for future in done:
+                endpoint, away = asked.pop(future), future.exception()
+                yield endpoint, away if isinstance(away, EndpointAway) else future.result()
 
     def map(self, work: Callable[[Item], Answer], items: Iterable[Item]) -> Iterator[Answer]:
         """Yield what the work gives for each item, in their order."""

@@ -6,8 +6,10 @@ import hashlib
 import logging
 import os
 import tempfile
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import BinaryIO, TypeVar, cast
 
 from operators.core.errors import AllCopiesDamaged, QuorumLost
 from operators.core.storage.endpoint import Endpoint, EndpointAway
@@ -18,6 +20,11 @@ from operators.core.storage.wrapping import decode_wrapped
 
 SMALL_BYTES = 1024 * 1024
 CONTENT = ("obj/", "man/", "key/")
+SLOW_SECONDS = 1.0
+"""An endpoint that has not answered a read by then, or has sent less a second than below, is slow: the next one is
+asked too. On a machine that is not overloaded few reads take so long."""
+SLOW_BYTES_PER_SECOND = 32 * 1024**2
+Found = TypeVar("Found")
 
 log = logging.getLogger(__name__)
 
@@ -87,41 +94,75 @@ def get_object(membership: Membership, record: Record, kind: str, digest: str) -
         AllCopiesDamaged: Every endpoint answered and none holds a copy with this digest.
         QuorumLost: No good copy was found, but endpoints were away.
     """
-    found: list[bytes] = []
 
-    def look(endpoint: Endpoint, key: str) -> str | None:
+    def look(endpoint: Endpoint, key: str) -> tuple[str, bytes] | None:
         data = endpoint.get(key)
-        if data is None:
-            return None
-        found[:] = [data]
-        return hashlib.sha256(data).hexdigest()
+        return None if data is None else (hashlib.sha256(data).hexdigest(), data)
 
-    _find_good(membership, record, kind, digest, look)
-    return found[0]
+    return _find_good(membership, record, kind, digest, look, SLOW_SECONDS)
 
 
-def fetch_object(membership: Membership, record: Record, kind: str, digest: str, path: Path) -> None:
-    """Hold verified bytes at a local path, in bounded memory; endpoints are asked, and errors raised, as above."""
-    _find_good(membership, record, kind, digest, lambda endpoint, key: endpoint.fetch(key, path))
+def fetch_object(membership: Membership, record: Record, kind: str, digest: str, size: int, path: Path) -> None:
+    """Hold verified bytes at a local path, in bounded memory; endpoints are asked, and errors raised, as above.
+
+    Args:
+        membership: The store's members.
+        record: The record that rules.
+        kind: `obj` or `man`.
+        digest: SHA-256 of the bytes.
+        size: How many they are: what is large may take longer before the next endpoint is asked too.
+        path: Where they go. What a slow endpoint had sent may be left beside it, in a folder of its own.
+    """
+    is_found = threading.Event()
+
+    def look(endpoint: Endpoint, key: str) -> tuple[str, Path] | None:
+        own = path.with_name(f"{path.name}.{endpoint.name}")
+        with own.open("wb") as target:
+            seen = endpoint.fetch(key, cast(BinaryIO, _Abandonable(target, is_found)))
+        return None if seen is None else (seen, own)
+
+    try:
+        found = _find_good(membership, record, kind, digest, look, SLOW_SECONDS + size / SLOW_BYTES_PER_SECOND)
+    finally:
+        is_found.set()
+    os.replace(found, path)
+
+
+class _Abandonable:
+    """A file that takes no more bytes once somebody else was faster."""
+
+    def __init__(self, target: BinaryIO, is_found: threading.Event) -> None:
+        self._target, self._is_found = target, is_found
+
+    def write(self, data: bytes) -> int:
+        if self._is_found.is_set():
+            raise EndpointAway("another endpoint was faster")
+        return self._target.write(data)
 
 
 def _find_good(
-    membership: Membership, record: Record, kind: str, digest: str, look: Callable[[Endpoint, str], str | None]
-) -> None:
-    """Return once an endpoint's copy was looked at and hashes to its name."""
+    membership: Membership,
+    record: Record,
+    kind: str,
+    digest: str,
+    look: Callable[[Endpoint, str], tuple[str, Found] | None],
+    seconds: float,
+) -> Found:
+    """Return what the first endpoint gave whose copy hashes to its name."""
+    lines = {line.name: line for line in record.members if line.name in membership.endpoints}
+
+    def ask(endpoint: Endpoint) -> tuple[str, Found] | None:
+        return look(endpoint, f"{lines[endpoint.name].incarnation}/{object_key(kind, digest)}")
+
     away = 0
-    for member in record.members:
-        endpoint = membership.endpoints.get(member.name)
-        try:
-            seen = look(endpoint, f"{member.incarnation}/{object_key(kind, digest)}") if endpoint else None
-        except EndpointAway as error:
-            log.warning("%s; asking the next endpoint", error)
+    for endpoint, seen in membership.round.hedge([membership.endpoints[name] for name in lines], ask, seconds):
+        if isinstance(seen, EndpointAway):
+            log.warning("%s; asking the next endpoint", seen)
             away += 1
-            continue
-        if seen == digest:
-            return
-        if seen is not None:
-            log.error("endpoint %s holds a damaged copy of %s/%s: scrub it", member.name, kind, digest)
+        elif seen is not None and seen[0] == digest:
+            return seen[1]
+        elif seen is not None:
+            log.error("endpoint %s holds a damaged copy of %s/%s: scrub it", endpoint.name, kind, digest)
     if away:
         raise QuorumLost(f"{kind}/{digest}: no good copy on the endpoints that answer, {away} are away; try again")
     raise AllCopiesDamaged(f"{kind}/{digest}: no endpoint holds a good copy; restore it from a backup")

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from operators.core.errors import StorageError
 from operators.core.manifest import (
@@ -24,6 +23,7 @@ from operators.core.manifest import (
     spec_json,
 )
 from operators.core.settings import EncryptionSettings, StorageSettings
+from operators.core.storage.cache import Cache, fetched
 from operators.core.storage.endpoint import Endpoint
 from operators.core.storage.members import Membership, open_members
 from operators.core.storage.objects import fetch_object, get_object, object_key, put_object, write_file
@@ -50,7 +50,8 @@ def open_store(settings: StorageSettings) -> Store:
     Raises:
         QuorumLost: Too few endpoints answer, or the store was never initialised.
     """
-    return Store(open_members(settings), settings.encryption)
+    cache = None if settings.cache is None else Cache(settings.cache)
+    return Store(open_members(settings), settings.encryption, cache)
 
 
 class Store:
@@ -60,11 +61,13 @@ class Store:
         self,
         membership: Membership,
         encryption: EncryptionSettings | None = None,
+        cache: Cache | None = None,
         *,
         pin_seconds: float = PIN_SECONDS,
     ) -> None:
         self.membership = membership
         self.vault = Vault(membership, encryption)
+        self._cache = cache
         self._lease = Lease(membership, pin_seconds)
         self._record: Record = membership.read_record()
         # Named by their bytes, so what was read once is right for ever; a night names some hundreds.
@@ -88,16 +91,13 @@ class Store:
 
     def read(self, entry: FileEntry) -> bytes:
         """Return a file's verified bytes."""
-        data = get_object(self.membership, self._record, "obj", entry.stored_sha256)
-        return b"".join(self.vault.open(self._record, entry, BytesIO(data)))
+        with self._opened(entry) as stored:
+            return b"".join(self.vault.open(self._record, entry, stored))
 
     def fetch(self, entry: FileEntry, path: Path) -> None:
         """Put a file's verified bytes at a local path, whole or not at all; memory is bounded."""
-        with tempfile.TemporaryDirectory(prefix="nightshift-") as folder:
-            stored = Path(folder) / "stored"
-            fetch_object(self.membership, self._record, "obj", entry.stored_sha256, stored)
-            with stored.open("rb") as handle:
-                write_file(path, self.vault.open(self._record, entry, handle))
+        with self._opened(entry) as stored:
+            write_file(path, self.vault.open(self._record, entry, stored))
 
     def fetch_all(self, manifest: Manifest, folder: Path) -> None:
         """Put every file of a manifest below a folder, under its name in the manifest."""
@@ -199,6 +199,14 @@ class Store:
         return [json.loads(data) for _, data in sorted(merged.items()) if data is not None]
 
     # -------------------------------------------------------------------------------------------------------------
+
+    def _opened(self, entry: FileEntry) -> AbstractContextManager[BinaryIO]:
+        """Give a file's verified bytes as they are stored, from the cache or an endpoint."""
+
+        def fetch(path: Path) -> None:
+            fetch_object(self.membership, self._record, "obj", entry.stored_sha256, entry.stored_bytes, path)
+
+        return fetched(fetch) if self._cache is None else self._cache.open(entry.stored_sha256, fetch)
 
     def _put_file(self, stored: Stored) -> FileEntry:
         def put() -> None:

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import BinaryIO, Literal, TypeVar
 
 from operators.core.storage import Store
 from operators.core.storage.endpoint import Endpoint, EndpointAway, Listed
@@ -64,9 +64,9 @@ class FlakyEndpoint:
         """Pass on, or fail."""
         return self._do("get", key, lambda: self.endpoint.digest(key))
 
-    def fetch(self, key: str, path: Path) -> str | None:
+    def fetch(self, key: str, target: BinaryIO) -> str | None:
         """Pass on, or fail."""
-        return self._do("get", key, lambda: self.endpoint.fetch(key, path))
+        return self._do("get", key, lambda: self.endpoint.fetch(key, target))
 
     def size(self, key: str) -> int | None:
         """Pass on, or fail."""

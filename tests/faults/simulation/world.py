@@ -8,12 +8,12 @@ the process may die, and the call may get lost, land late or land twice.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from random import Random
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import greenlet
 
@@ -282,6 +282,16 @@ class SimulatedRound:
 
         return self._world.ask_all({endpoint.name: bound(endpoint) for endpoint in endpoints})
 
+    def hedge(
+        self, endpoints: Sequence[Endpoint], question: Callable[[Endpoint], Answer], seconds: float
+    ) -> Iterator[tuple[Endpoint, Answer | EndpointAway]]:
+        """Ask one after the other."""
+        for endpoint in endpoints:
+            try:
+                yield endpoint, question(endpoint)
+            except EndpointAway as error:
+                yield endpoint, error
+
     def map(self, work: Callable[[Item], Answer], items: Iterable[Item]) -> Iterator[Answer]:
         """Yield the results one after the other."""
         return map(work, items)
@@ -329,10 +339,10 @@ class SimulatedEndpoint:
         data = self.get(key)
         return None if data is None else sha256_hex(data)
 
-    def fetch(self, key: str, path: Path) -> str | None:
+    def fetch(self, key: str, target: BinaryIO) -> str | None:
         """Write what is there."""
         data = self.get(key)
-        path.write_bytes(data or b"")
+        target.write(data or b"")
         return None if data is None else sha256_hex(data)
 
     def size(self, key: str) -> int | None:
