@@ -113,7 +113,7 @@ def test_a_platform_makes_its_next_version_and_rotates(
     # The platform's settings, but directories for its servers.
     monkeypatch.setattr(
         "operators.local.seaweedfs.store_settings",
-        lambda _, credentials: replace(storage_settings, encryption=credentials.encryption),
+        lambda _, __, credentials: replace(storage_settings, encryption=credentials.encryption),
     )
     initialise(storage_settings)
     store = open_store(replace(storage_settings, encryption=credentials.encryption))

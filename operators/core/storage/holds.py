@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
+from operators.core.errors import QuorumLost
 from operators.core.manifest import FORMAT, canonical, check_digest
 from operators.core.storage.documents import put_small, read_all
 from operators.core.storage.members import Membership
@@ -35,10 +36,16 @@ def place_hold(membership: Membership, record: Record, hold: Hold) -> None:
 
 
 def lift_hold(membership: Membership, record: Record, manifest: str) -> bool:
-    """Take a hold away from every endpoint that answers; return whether there was one."""
+    """Take a hold away; return whether there was one.
+
+    Raises:
+        QuorumLost: An endpoint is away: it would still have the hold, and a scrub would give it back to the others.
+    """
     key = _key(manifest)
     there = key in read_all(membership, record, "hold")
-    membership.ask_counted(record, lambda endpoint, line: endpoint.delete(f"{line.incarnation}/{key}"))
+    lifted = membership.ask_counted(record, lambda endpoint, line: endpoint.delete(f"{line.incarnation}/{key}"))
+    if left := sorted(set(record.names) - set(lifted)):
+        raise QuorumLost(f"the hold on {manifest} stays: {left} may still have it; lift it when they are back")
     return there
 
 

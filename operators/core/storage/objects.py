@@ -9,7 +9,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import BinaryIO, TypeVar, cast
+from typing import BinaryIO, Literal, TypeVar, cast
 
 from operators.core.errors import AllCopiesDamaged, QuorumLost
 from operators.core.storage.endpoint import Endpoint, EndpointAway
@@ -39,15 +39,30 @@ def is_content(key: str) -> bool:
     return key.startswith(CONTENT)
 
 
+def named_hash(key: str) -> str | None:
+    """Return the SHA-256 that a key (without its incarnation) promises of its bytes, None where it promises none."""
+    return key.rsplit("/", 1)[1] if key.startswith(("obj/", "man/")) else None
+
+
 def is_whole(key: str, data: bytes) -> bool:
     """Say whether bytes are what was once put under a key (without its incarnation), as far as they can tell."""
-    if key.startswith(("obj/", "man/")):
-        return hashlib.sha256(data).hexdigest() == key.rsplit("/", 1)[1]
+    if (digest := named_hash(key)) is not None:
+        return hashlib.sha256(data).hexdigest() == digest
     if key.startswith("key/"):
         return decode_wrapped(key, data) is not None
     if key.startswith(("run/", "log/", "member/")):
         return without_sum(key, data) is not None
     return True
+
+
+def look_at(endpoint: Endpoint, line: Member, key: str) -> Literal["whole", "missing", "damaged"]:
+    """Read and check an endpoint's copy of a key (without its incarnation); memory is bounded."""
+    target = f"{line.incarnation}/{key}"
+    if (digest := named_hash(key)) is not None:
+        seen = endpoint.digest(target)
+        return "missing" if seen is None else "whole" if seen == digest else "damaged"
+    data = endpoint.get(target)
+    return "missing" if data is None else "whole" if is_whole(key, data) else "damaged"
 
 
 def put_object(

@@ -6,14 +6,16 @@ record. Until then nothing that it holds is believed.
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
-from operators.core.errors import CommitUnknown, QuorumLost, StorageError
+from operators.core.errors import AllCopiesDamaged, CommitUnknown, QuorumLost, StorageError
 from operators.core.progress import Progress, no_progress
 from operators.core.storage.endpoint import Endpoint, EndpointAway
 from operators.core.storage.members import Membership
-from operators.core.storage.objects import is_content, is_whole
+from operators.core.storage.objects import fetch_object, is_content, is_whole, named_hash
 from operators.core.storage.records import (
     IDENTITY_KEY,
     Member,
@@ -83,27 +85,35 @@ def _renew(membership: Membership, endpoint: Endpoint, former: Member) -> Member
     return line
 
 
-def _keys(endpoint: Endpoint, line: Member) -> set[str]:
+def _keys(endpoint: Endpoint, line: Member) -> dict[str, int]:
+    """Return the size of every key that an endpoint lists."""
     prefix = f"{line.incarnation}/"
-    return {found.key.removeprefix(prefix) for found in endpoint.list(prefix)}
+    return {found.key.removeprefix(prefix): found.bytes for found in endpoint.list(prefix)}
 
 
 class Refill:
     """Copies keys from the endpoints that count to one that does not yet."""
 
-    def __init__(self, membership: Membership, others: Record, held: Mapping[str, set[str]]) -> None:
+    def __init__(self, membership: Membership, others: Record, held: Mapping[str, Mapping[str, int]]) -> None:
         self._membership, self._others, self._held = membership, others, held
-        self.wanted = sorted(set().union(*held.values()))
+        self._sizes = {key: size for sizes in held.values() for key, size in sizes.items()}
+        self.wanted = sorted(self._sizes)
         self.bytes = 0
         self.lost: list[str] = []
 
     def copy(self, key: str, endpoint: Endpoint, target: str) -> None:
-        """Hold one key at the endpoint as the others hold it, read back and equal."""
+        """Hold one key at the endpoint as the others hold it, verified.
+
+        What no other holds a good copy of is noted, and must not keep the whole endpoint away.
+        """
+        if (digest := named_hash(key)) is not None:
+            self._copy_object(key, digest, endpoint, target)
+            return
         values = self._good_values(key)
         if len(values) > 1:
             raise StorageError(f"{key}: the endpoints hold {len(values)} values, which must never be: stop and look")
         if not values:
-            # A damaged object must not keep the whole endpoint away; a lease or an account may end meanwhile.
+            # A lease or an account may end meanwhile.
             self.lost += [key] if is_content(key) else []
             return
         data = values.pop()
@@ -111,6 +121,17 @@ class Refill:
         if endpoint.get(target) != data:
             raise EndpointAway(f"endpoint {endpoint.name}: {target} does not read back as it was written")
         self.bytes += len(data)
+
+    def _copy_object(self, key: str, digest: str, endpoint: Endpoint, target: str) -> None:
+        with tempfile.TemporaryDirectory(prefix="nightshift-", ignore_cleanup_errors=True) as folder:
+            path = Path(folder) / digest
+            try:
+                fetch_object(self._membership, self._others, key.split("/")[0], digest, self._sizes[key], path)
+            except AllCopiesDamaged:
+                self.lost.append(key)
+                return
+            endpoint.put(target, path)
+            self.bytes += path.stat().st_size
 
     def _good_values(self, key: str) -> set[bytes]:
         values: set[bytes] = set()

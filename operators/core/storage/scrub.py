@@ -7,17 +7,20 @@ under `quarantine/` for whoever wants to know how it came about.
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
+from pathlib import Path
 from typing import Literal, NamedTuple
 
+from operators.core.errors import AllCopiesDamaged, QuorumLost
 from operators.core.progress import Progress, no_progress
 from operators.core.storage.endpoint import Endpoint, EndpointAway
 from operators.core.storage.members import Membership
-from operators.core.storage.objects import is_content, is_whole
+from operators.core.storage.objects import fetch_object, is_content, is_whole, look_at, named_hash
 from operators.core.storage.records import Member, Record
 
 PARTS = 256
@@ -119,7 +122,7 @@ def scrub(
     flaws = _listed_flaws(wanted, held)
     chosen = [key for key in wanted if part_of(key) in parts]
     flaws |= _read_flaws(membership, record, held, chosen, report, pace or Pace(None), progress)
-    _mend(membership, record, sorted(flaws), report, repair, progress)
+    _mend(membership, record, held, sorted(flaws), report, repair, progress)
     return report
 
 
@@ -153,25 +156,33 @@ def _read_flaws(
 
     def read(endpoint: Endpoint, line: Member) -> set[Flaw]:
         flaws = set()
-        for key in (key for key in chosen if key in held.get(endpoint.name, ())):
-            data = endpoint.get(f"{line.incarnation}/{key}")
-            if data is None or not is_whole(key, data):
-                flaws.add(Flaw(key, endpoint.name, "missing" if data is None else "damaged"))
+        sizes = held.get(endpoint.name, {})
+        for key in (key for key in chosen if key in sizes):
+            state = look_at(endpoint, line, key)
+            if state != "whole":
+                flaws.add(Flaw(key, endpoint.name, state))
             report.read_copies += 1
-            report.read_bytes += len(data or b"")
+            report.read_bytes += sizes[key]
             progress(report.read_copies, total, "copies read")
-            pace.spend(len(data or b""))
+            pace.spend(sizes[key])
         return flaws
 
     return set().union(*membership.ask_counted(record, read).values()) if chosen else set()
 
 
 def _mend(
-    membership: Membership, record: Record, flaws: list[Flaw], report: Report, repair: bool, progress: Progress
+    membership: Membership,
+    record: Record,
+    held: Mapping[str, Mapping[str, int]],
+    flaws: list[Flaw],
+    report: Report,
+    repair: bool,
+    progress: Progress,
 ) -> None:
     left, lost = [], []
     for done, flaw in enumerate(flaws, start=1):
-        outcome = mend(membership, record, flaw, write=repair)
+        size = max(sizes.get(flaw.key, 0) for sizes in held.values())
+        outcome = mend(membership, record, flaw, size=size, write=repair)
         # Where sizes differ every copy is in doubt, and a writer may have come by: what is sound now is no flaw.
         report.flaws[flaw.kind] += outcome != "sound"
         report.repaired += outcome == "mended"
@@ -184,29 +195,58 @@ def _mend(
 
 
 def mend(
-    membership: Membership, record: Record, flaw: Flaw, *, write: bool
+    membership: Membership, record: Record, flaw: Flaw, *, size: int, write: bool
 ) -> Literal["mended", "sound", "left", "lost"]:
-    """Bring one copy to the bytes of a good one, if it is not good already; keep what was there under quarantine."""
+    """Bring one copy to the bytes of a good one, if it is not good already; keep what was there under quarantine.
+
+    Args:
+        membership: The store's members.
+        record: The record that rules.
+        flaw: The copy.
+        size: Of the largest copy, in bytes.
+        write: Whether to mend it; else it is only looked at.
+    """
     endpoint, line = membership.endpoints[flaw.endpoint], record.line(flaw.endpoint)
-    target = f"{line.incarnation}/{flaw.key}"
     try:
-        held = endpoint.get(target)
-        if held is not None and is_whole(flaw.key, held):
+        state = look_at(endpoint, line, flaw.key)
+        if state == "whole":
             return "sound"
-        good = _good_copy(membership, record, flaw)
-        if good is None:
-            return "lost"
-        if not write:
-            return "left"
-        if held is not None:
-            endpoint.put(f"{line.incarnation}/{QUARANTINE}{flaw.key}", held)
-        if held is not None or is_content(flaw.key):
-            endpoint.put(target, good)
-        else:
-            endpoint.put_if_absent(target, good)
-        return "mended" if endpoint.get(target) == good else "left"
-    except EndpointAway:
+        with tempfile.TemporaryDirectory(prefix="nightshift-", ignore_cleanup_errors=True) as folder:
+            good, bad = Path(folder) / "good", Path(folder) / "bad"
+            if not _fetch_good(membership, record, flaw, size, good):
+                return "lost"
+            if not write:
+                return "left"
+            target = f"{line.incarnation}/{flaw.key}"
+            if state == "damaged":
+                with bad.open("wb") as evidence:
+                    endpoint.fetch(target, evidence)
+                endpoint.put(f"{line.incarnation}/{QUARANTINE}{flaw.key}", bad)
+            if state == "damaged" or is_content(flaw.key):
+                endpoint.put(target, good)
+            else:
+                endpoint.put_if_absent(target, good.read_bytes())
+            return "mended" if look_at(endpoint, line, flaw.key) == "whole" else "left"
+    except (EndpointAway, QuorumLost):
         return "left"
+
+
+def _fetch_good(membership: Membership, record: Record, flaw: Flaw, size: int, path: Path) -> bool:
+    """Hold a verified copy at a local path; say whether any endpoint has one.
+
+    Raises:
+        EndpointAway, QuorumLost: One that may have it does not answer.
+    """
+    if (digest := named_hash(flaw.key)) is not None:
+        try:
+            fetch_object(membership, record, flaw.key.split("/")[0], digest, size, path)
+        except AllCopiesDamaged:
+            return False
+        return True
+    data = _good_copy(membership, record, flaw)
+    if data is not None:
+        path.write_bytes(data)
+    return data is not None
 
 
 def _good_copy(membership: Membership, record: Record, flaw: Flaw) -> bytes | None:

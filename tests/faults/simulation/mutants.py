@@ -198,7 +198,7 @@ def _refill_from_one(patch: pytest.MonkeyPatch) -> None:
         answers = true(self, record, question)
         if question is not resync._keys:
             return answers
-        first = next(iter(answers.values()), set())
+        first = next(iter(answers.values()), {})
         return dict.fromkeys(answers, first)
 
     patch.setattr(Membership, "ask_counted", ask_counted)
