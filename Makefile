@@ -17,7 +17,7 @@ unexport PYTHONDONTWRITEBYTECODE
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 export NIGHTSHIFT_HOME NIGHTSHIFT_PORT_BASE
 
-.PHONY: help setup run status stop clean backfill test lint test-faults test-e2e lock
+.PHONY: help setup run status stop clean backfill test lint test-faults test-e2e bench lock
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,8 +58,17 @@ test-faults: $(STAMP) ## Every fault test
 test-e2e: $(STAMP) ## Every test of the whole platform
 	@$(BIN)/python -m pytest -m e2e
 
+bench: $(STAMP) .venv-bench/.installed ## Measure against named rivals, on a machine that does nothing else; prints JSON (BENCH="--pairs 3")
+	@for name in replicate scrub_repair; do $(BIN)/python -m tests.benchmarks.$$name $(BENCH); done
+
+.venv-bench/.installed: tests/benchmarks/rivals.lock
+	@$(PYTHON) -m venv .venv-bench
+	VIRTUAL_ENV=$(CURDIR)/.venv-bench $(BIN)/uv pip install --quiet --require-hashes -r tests/benchmarks/rivals.lock
+	touch .venv-bench/.installed
+
 lock: $(STAMP) ## Resolve requirements.lock anew from pyproject.toml
 	@$(BIN)/uv pip compile pyproject.toml --python 3.11 --extra airflow --extra local --extra dev \
 	  --generate-hashes --no-emit-package torch --output-file requirements.lock
 	printf 'uv==%s\n' "$$($(BIN)/uv --version | cut -d' ' -f2)" | $(BIN)/uv pip compile - --python 3.11 --generate-hashes \
 	  --no-header --output-file requirements-uv.lock
+	$(BIN)/uv pip compile tests/benchmarks/rivals.in --python 3.11 --generate-hashes --no-header --quiet --output-file tests/benchmarks/rivals.lock

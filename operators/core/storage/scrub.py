@@ -223,9 +223,10 @@ def mend(
                     endpoint.fetch(target, evidence)
                 endpoint.put(f"{line.incarnation}/{QUARANTINE}{flaw.key}", bad)
             if state == "damaged" or is_content(flaw.key):
+                # Verified, as every put is.
                 endpoint.put(target, good)
-            else:
-                endpoint.put_if_absent(target, good.read_bytes())
+                return "mended"
+            endpoint.put_if_absent(target, good.read_bytes())
             return "mended" if look_at(endpoint, line, flaw.key) == "whole" else "left"
     except (EndpointAway, QuorumLost):
         return "left"

@@ -15,7 +15,7 @@ from operators.core.storage.records import Member
 from operators.core.storage.slots import put_once, read_slot
 
 STREAM_PATTERN = re.compile(r"[a-z0-9_-]{1,96}")
-_PAGE = 1000
+_PAGE = 100
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -116,25 +116,24 @@ class Stream:
 
 
 def _last_generation(endpoint: Endpoint, prefix: str) -> int:
-    """Return the last generation below a prefix, 0 where there is none: one request for a page, else two dozen.
+    """Return the last generation below a prefix, 0 where there is none: one request for a page, or a dozen small ones.
 
-    Keys come in the order of generations, a page at a time, from wherever one asks. A page that is not full ends with
-    the last one; leaps that double pass it, halves find it.
+    Keys come in the order of generations, from wherever one asks. A page that is not full ends with the last one; else
+    leaps that double pass it, and halves come close enough for the next page.
     """
 
-    def page_from(generation: int) -> tuple[int, bool] | None:
-        page = endpoint.list(prefix, after=f"{prefix}{generation:020d}", limit=_PAGE)
-        return (int(page[-1].key.removeprefix(prefix).split("/")[0]), len(page) == _PAGE) if page else None
+    def listed(generation: int, limit: int) -> list[int]:
+        page = endpoint.list(prefix, after=f"{prefix}{generation:020d}", limit=limit)
+        return [int(found.key.removeprefix(prefix).split("/")[0]) for found in page]
 
-    low, leap, high = 0, 0, None
-    while high is None or high - low > 1:
-        middle = low + leap if high is None else (low + high) // 2
-        page = page_from(middle)
-        if page is None:
-            high = middle
-            continue
-        low, is_full = page
-        if not is_full:
-            return low
-        leap = max(2 * leap, _PAGE)
-    return low
+    low, page = 0, listed(0, _PAGE)
+    while len(page) == _PAGE and page[-1] > low:
+        low, leap, high = page[-1], _PAGE, None
+        while high is None or high - low > _PAGE:
+            middle = low + leap if high is None else (low + high) // 2
+            if found := listed(middle, 1):
+                low, leap = found[0], 2 * leap
+            else:
+                high = middle
+        page = listed(low, _PAGE)
+    return page[-1] if page else 0
