@@ -112,7 +112,7 @@ def test_a_stream_name_cannot_leave_its_prefix(stores: list[Store], name: str) -
         stores[0].stream(name)
 
 
-@pytest.mark.parametrize("count", [0, 1, 999, 1000, 1001, 2500, 4000, 100_000])
+@pytest.mark.parametrize("count", [0, 1, 99, 100, 101, 250, 400, 100_000])
 def test_the_end_of_a_long_stream_is_found_in_few_requests(count: int) -> None:
     """A stream of any length: one request for a short one, a few dozen for 10^5 generations."""
     keys = [f"i/log/s/{generation:020d}/{1:012d}" for generation in range(count)]
@@ -125,4 +125,4 @@ def test_the_end_of_a_long_stream_is_found_in_few_requests(count: int) -> None:
             return [Listed(key, 1, 0.0) for key in keys[start : start + (limit or count)]]
 
     assert _last_generation(Listing(), "i/log/s/") == max(count - 1, 0)  # type: ignore[arg-type]
-    assert len(asked) <= (1 if count < 1000 else 30)
+    assert len(asked) <= (1 if count < 100 else 30)
