@@ -16,7 +16,7 @@ from operators.core.progress import Progress, no_progress
 from operators.core.storage import Result, Store
 from operators.core.training.rows import read_rows
 
-REVISION = 1
+REVISION = 2
 MODEL_FILE = "model.onnx"
 
 
@@ -67,7 +67,7 @@ def _make(store: Store, model: Manifest, spec: ExportSpec, folder: Path, progres
             target.mkdir()
             quantise(exported / MODEL_FILE, target / MODEL_FILE)
             _add_card_and_tokenizer(parent, target, card)
-        files += [store.put_file(f"{kind.value}/{path.name}", path) for path in sorted(target.iterdir())]
+        files += store.put_files((f"{kind.value}/{path.name}", path) for path in sorted(target.iterdir()))
     progress(steps, steps, f"{len(spec.candidates)} candidates")
     return Made(files=tuple(files), facts={"labels": list(card.labels), "max_logit_difference": difference})
 

@@ -23,7 +23,7 @@ from operators.core.training.machine import this_machine
 from operators.core.training.rows import read_rows
 from operators.core.training.spec import Machine
 
-REVISION = 2
+REVISION = 3
 DISK_FACTOR = 8
 """Free local space needed, in sizes of the base model: it, one checkpoint, the product, and a margin."""
 
@@ -102,16 +102,14 @@ def _train(
     done = read_record(folder / names.DONE)
     assert done is not None, "wait() returns only once the record is there"
     account.update(done["account"], seconds_in_training=round(time.perf_counter() - started, 3))
-    files = []
-    for name, digest in sorted(done["files"].items()):
-        path = folder / names.OUTPUT / name
-        if not path.is_file() or sha256_of_file(path) != digest:
+    paths = {name: folder / names.OUTPUT / name for name in sorted(done["files"])}
+    for name, path in paths.items():
+        if not path.is_file() or sha256_of_file(path) != done["files"][name]:
             shutil.rmtree(folder)
             raise StorageError(
                 f"{name} of the trained model changed on the local disk: training again from its checkpoint"
             )
-        files.append(store.put_file(name, path))
-    return Made(files=tuple(files), facts=done["facts"])
+    return Made(files=store.put_files(paths.items()), facts=done["facts"])
 
 
 def _prepare(store: Store, job: TrainingJob, folder: Path) -> None:

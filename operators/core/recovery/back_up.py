@@ -18,7 +18,7 @@ from operators.core.recovery.spec import BackUpSpec
 from operators.core.storage import Entry, Result, Store
 from operators.core.storage.graph import closure, objects
 
-REVISION = 3
+REVISION = 4
 
 
 def back_up(

@@ -5,8 +5,10 @@ Bytes travel as they are stored, encrypted ones with their wrapped keys: none of
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 from operators.core.errors import AllCopiesDamaged, KeyMissing, StorageError
@@ -15,7 +17,7 @@ from operators.core.progress import Progress
 from operators.core.storage import Store
 from operators.core.storage.graph import objects
 from operators.core.storage.keyring import all_versions, data_keys, wrapped_keys
-from operators.core.storage.objects import get_object, put_object
+from operators.core.storage.objects import NewObject, check_object, fetch_object, put_objects
 from operators.core.storage.vault import is_sealed
 
 
@@ -68,7 +70,7 @@ def copy_all(source: Store, target: Store, pieces: Mapping[Piece, int], progress
     versions = all_versions(source.membership, source.record)
 
     def copy(piece: Piece) -> bool:
-        return _copy(source, target, piece, versions)
+        return _copy(source, target, piece, pieces[piece], versions)
 
     for (piece, size), is_new in zip(pieces.items(), target.membership.round.map(copy, pieces), strict=True):
         done += size
@@ -78,16 +80,19 @@ def copy_all(source: Store, target: Store, pieces: Mapping[Piece, int], progress
     return Copied(pieces=len(pieces), size_bytes=total, new_pieces=new_pieces, new_bytes=new_bytes)
 
 
-def _copy(source: Store, target: Store, piece: Piece, versions: list[int]) -> bool:
+def _copy(source: Store, target: Store, piece: Piece, size: int, versions: list[int]) -> bool:
     """Have one piece at the target, verified there; return whether something of it had to be written."""
     keys, held = _keys(source, piece, versions), _keys(target, piece, versions)
     if piece.is_sealed and not (keys or held):
         raise AllCopiesDamaged(f"{piece}: neither store holds its wrapped key; restore it from another backup")
-    if keys.items() <= held.items() and _is_good(target, piece):
+    if keys.items() <= held.items() and _is_good(target, piece, size):
         return False
-    data = get_object(source.membership, source.record, piece.kind, piece.digest)
-    put_object(target.membership, target.record, piece.kind, piece.digest, data, before=keys)
-    get_object(target.membership, target.record, piece.kind, piece.digest)
+    with tempfile.TemporaryDirectory(prefix="nightshift-", ignore_cleanup_errors=True) as folder:
+        path = Path(folder) / piece.digest
+        fetch_object(source.membership, source.record, piece.kind, piece.digest, size, path)
+        new = NewObject(kind=piece.kind, digest=piece.digest, data=path, before=keys)
+        put_objects(target.membership, target.record, [new])
+    check_object(target.membership, target.record, piece.kind, piece.digest, size)
     if not keys.items() <= _keys(target, piece, versions).items():
         raise StorageError(f"{piece}: its wrapped key does not read back as it was written; try again")
     return True
@@ -101,9 +106,9 @@ def _keys(store: Store, piece: Piece, versions: Iterable[int]) -> dict[str, byte
         return {}
 
 
-def _is_good(store: Store, piece: Piece) -> bool:
+def _is_good(store: Store, piece: Piece, size: int) -> bool:
     try:
-        get_object(store.membership, store.record, piece.kind, piece.digest)
+        check_object(store.membership, store.record, piece.kind, piece.digest, size)
     except AllCopiesDamaged:
         return False
     return True
@@ -122,7 +127,7 @@ def verify_all(store: Store, pieces: Mapping[Piece, int], progress: Progress) ->
     versions = all_versions(store.membership, store.record)
 
     def is_good(piece: Piece) -> bool:
-        return _is_good(store, piece) and (not piece.is_sealed or _has_key(store, piece, versions))
+        return _is_good(store, piece, pieces[piece]) and (not piece.is_sealed or _has_key(store, piece, versions))
 
     for (piece, size), good in zip(pieces.items(), store.membership.round.map(is_good, pieces), strict=True):
         done += size

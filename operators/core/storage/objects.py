@@ -7,7 +7,8 @@ import logging
 import os
 import tempfile
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Literal, TypeVar, cast
 
@@ -65,41 +66,49 @@ def look_at(endpoint: Endpoint, line: Member, key: str) -> Literal["whole", "mis
     return "missing" if data is None else "whole" if is_whole(key, data) else "damaged"
 
 
-def put_object(
-    membership: Membership,
-    record: Record,
-    kind: str,
-    digest: str,
-    data: bytes | Path,
-    before: Mapping[str, bytes] | None = None,
-) -> set[str]:
-    """Hold the bytes on every endpoint that answers; return those that count and verified their copy.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NewObject:
+    """Bytes that endpoints shall hold."""
 
-    Args:
-        membership: The store's members.
-        record: The record that rules.
-        kind: `obj` or `man`.
-        digest: SHA-256 of the bytes.
-        data: The bytes, or the local file that holds them.
-        before: What an endpoint must hold first, by key below its incarnation, for its copy to count.
+    kind: str
+    """`obj` or `man`."""
+    digest: str
+    """SHA-256 of the bytes."""
+    data: bytes | Path
+    """The bytes, or the local file that holds them."""
+    before: Mapping[str, bytes] = field(default_factory=dict)
+    """What an endpoint must hold first, by key below its incarnation, for its copy to count."""
+
+
+def put_objects(membership: Membership, record: Record, new: Sequence[NewObject]) -> set[str]:
+    """Hold objects on every endpoint that answers; return the endpoints that count and verified all their copies.
+
+    One after the other on each endpoint, whose identity is read once, when it holds all of them.
 
     Raises:
         QuorumLost: Fewer than W did.
     """
 
     def hold(endpoint: Endpoint, line: Member) -> bool:
-        for name, content in (before or {}).items():
-            endpoint.put(f"{line.incarnation}/{name}", content)
-        key = f"{line.incarnation}/{object_key(kind, digest)}"
-        # Looking costs a request: what is small is sent again rather than looked for.
-        if (isinstance(data, bytes) and len(data) <= SMALL_BYTES) or endpoint.digest(key) != digest:
-            endpoint.put(key, data)
+        for one in new:
+            _hold(endpoint, line, one)
         return True
 
     holders = set(membership.ask_counted(record, hold))
     if len(holders) < record.acknowledge:
-        raise QuorumLost(f"{kind}/{digest}: verified on {sorted(holders)}, {record.acknowledge} endpoints must hold it")
+        names = ", ".join(f"{one.kind}/{one.digest}" for one in new[:3])
+        raise QuorumLost(f"{names}: verified on {sorted(holders)}, {record.acknowledge} endpoints must hold it")
     return holders
+
+
+def _hold(endpoint: Endpoint, line: Member, one: NewObject) -> None:
+    for name, content in one.before.items():
+        endpoint.put(f"{line.incarnation}/{name}", content)
+    key = f"{line.incarnation}/{object_key(one.kind, one.digest)}"
+    # Looking costs a request: what is small is sent again rather than looked for.
+    size = len(one.data) if isinstance(one.data, bytes) else one.data.stat().st_size
+    if size <= SMALL_BYTES or endpoint.digest(key) != one.digest:
+        endpoint.put(key, one.data)
 
 
 def get_object(membership: Membership, record: Record, kind: str, digest: str) -> bytes:
@@ -115,6 +124,16 @@ def get_object(membership: Membership, record: Record, kind: str, digest: str) -
         return None if data is None else (hashlib.sha256(data).hexdigest(), data)
 
     return _find_good(membership, record, kind, digest, look, SLOW_SECONDS)
+
+
+def check_object(membership: Membership, record: Record, kind: str, digest: str, size: int) -> None:
+    """Return once an endpoint's copy was read and is good; endpoints are asked, and errors raised, as above."""
+
+    def look(endpoint: Endpoint, key: str) -> tuple[str, None] | None:
+        seen = endpoint.digest(key)
+        return None if seen is None else (seen, None)
+
+    _find_good(membership, record, kind, digest, look, SLOW_SECONDS + size / SLOW_BYTES_PER_SECOND)
 
 
 def fetch_object(membership: Membership, record: Record, kind: str, digest: str, size: int, path: Path) -> None:

@@ -16,7 +16,7 @@ from operators.core.storage import Entry, Store
 from operators.core.training.job import TrainingJob
 from operators.core.training.state import Position, Tensors
 
-REVISION = 2
+REVISION = 3
 MISSES_ALLOWED = 2
 """Checkpoints in a row that a failing store may cost: one lost save is no reason to lose the run."""
 
@@ -91,7 +91,7 @@ class Checkpoints:
         save_file(tensors, self._folder / "state.safetensors")
         save_file({"ranks": generators}, self._folder / "generators.safetensors")
         (self._folder / "position.json").write_bytes(canonical({"step": position.step, "losses": position.losses}))
-        files = tuple(self._store.put_file(path.name, path) for path in sorted(self._folder.iterdir()))
+        files = self._store.put_files((path.name, path) for path in sorted(self._folder.iterdir()))
         spec = {"loop": spec_json(self._job.loop), "labels": list(self._job.labels), "step": position.step}
         call = StageCall(
             stage="checkpoint", revision=REVISION, inputs=self._job.inputs, spec=spec, seed=self._job.loop.seed

@@ -11,6 +11,7 @@ import pytest
 from operators.core.errors import AllCopiesDamaged, DataError, QuorumLost, StorageError
 from operators.core.manifest import FileEntry, Made, StageCall, sha256_hex
 from operators.core.storage import Store
+from operators.core.storage import store as store_module
 from tests.core.storage.flaky import Fault, bring_back, cut_off, make_flaky
 
 CALL = StageCall(stage="ingest", revision=1, spec={"x": 1})
@@ -198,3 +199,31 @@ def test_a_commit_whose_spread_failed_is_finished_by_the_next_try(stores: list[S
 
     assert stores[0].once(CALL, Made).manifest.stage == "ingest"
     assert all(fault.fired == 1 for endpoint in flaky for fault in endpoint.faults)
+
+
+def test_many_files_are_put_as_one_is(stores: list[Store], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In batches by number and by size, in the order given, each where one alone would lie."""
+    monkeypatch.setattr(store_module, "BATCH_FILES", 3)
+    monkeypatch.setattr(store_module, "BATCH_BYTES", 1000)
+    contents = {f"{index}": bytes([index]) * (1500 if index == 4 else 100) for index in range(10)}
+    for name, data in contents.items():
+        (tmp_path / f"in-{name}").write_bytes(data)
+
+    entries = stores[0].put_files((f"files/{name}", tmp_path / f"in-{name}") for name in contents)
+
+    assert [entry.name for entry in entries] == [f"files/{name}" for name in contents]
+    assert [stores[1].read(entry) for entry in entries] == list(contents.values())
+    assert entries[0] == stores[1].put_file("files/0", tmp_path / "in-0")
+    assert stores[0].put_files([]) == ()
+
+
+def test_a_batch_counts_where_all_of_it_lies(stores: list[Store], tmp_path: Path) -> None:
+    """An endpoint that took half of a batch does not count: with another one away nothing is acknowledged."""
+    for name in ("a", "b"):
+        (tmp_path / name).write_bytes(name.encode())
+    second = stores[0].put_file("b", tmp_path / "b")
+    cut_off(stores[0], "site_a")
+    make_flaky(stores[0], "site_c", Fault(verb="put", key=second.stored_sha256, kind="refuse", times=-1))
+
+    with pytest.raises(QuorumLost, match="site_b"):
+        stores[0].put_files((name, tmp_path / name) for name in ("a", "b"))

@@ -68,11 +68,11 @@ def _one_copy_less(patch: pytest.MonkeyPatch) -> None:
 
 def _one_file_copy_less(patch: pytest.MonkeyPatch) -> None:
     """A file is acknowledged at W-1 copies."""
-    true = objects.put_object
+    true = objects.put_objects
     patch.setattr(
         store,
-        "put_object",
-        lambda m, record, *rest, **more: true(m, replace(record, acknowledge=record.acknowledge - 1), *rest, **more),
+        "put_objects",
+        lambda m, record, new: true(m, replace(record, acknowledge=record.acknowledge - 1), new),
     )
 
 
