@@ -10,6 +10,8 @@ HOME_FOLDER := $(if $(NIGHTSHIFT_HOME),$(NIGHTSHIFT_HOME),var)
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+BENCH_B3 := replicate
+BENCH_B9 := scrub_repair
 
 # Without bytecode on disk every task process would compile Airflow, Great Expectations and torch again (20 s and more).
 unexport PYTHONDONTWRITEBYTECODE
@@ -58,8 +60,8 @@ test-faults: $(STAMP) ## Every fault test
 test-e2e: $(STAMP) ## Every test of the whole platform
 	@$(BIN)/python -m pytest -m e2e
 
-bench: $(STAMP) .venv-bench/.installed ## Measure against named rivals, on a machine that does nothing else; prints JSON (BENCH="--pairs 3")
-	@for name in replicate scrub_repair; do $(BIN)/python -m tests.benchmarks.$$name $(BENCH); done
+bench: $(STAMP) .venv-bench/.installed ## Measure against named rivals on an idle machine (ONLY=B3, BENCH="--pairs 3"); results in var/bench
+	@for name in $(if $(ONLY),$(BENCH_$(ONLY)),$(BENCH_B3) $(BENCH_B9)); do $(BIN)/python -m tests.benchmarks.$$name $(BENCH); done
 
 .venv-bench/.installed: tests/benchmarks/rivals.lock
 	@$(PYTHON) -m venv .venv-bench

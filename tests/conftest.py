@@ -39,7 +39,7 @@ def storage_settings(tmp_path: Path) -> StorageSettings:
 @pytest.fixture
 def store(storage_settings: StorageSettings) -> Store:
     """An initialised, empty store in three directories."""
-    initialise(storage_settings)
+    initialise(storage_settings, rounds=0)
     return open_store(storage_settings)
 
 

@@ -21,7 +21,7 @@ from operators.core.manifest import sha256_of_file
 from operators.core.settings import STORAGE_VARIABLE, StorageSettings
 from operators.core.storage import initialise, open_store
 from operators.core.storage.objects import object_key
-from tests.benchmarks.timing import Sample, against, alternate, disk_limit, measure, medians, parse, report
+from tests.benchmarks.timing import Sample, alternate, compare, disk_limit, measure, parse, publish
 from tests.seaweed import ACCESS_KEY, BUCKET, SECRET_KEY, Seaweed
 
 RIVALS = Path(os.environ.get("NIGHTSHIFT_RIVALS", ".venv-bench")) / "bin"
@@ -59,7 +59,7 @@ class Bed:
         """Write through the store, W = 2 of 2."""
         self._empty()
         settings = StorageSettings(endpoints=tuple(one.settings() for one in self.servers), acknowledge=2)
-        initialise(settings)
+        initialise(settings, rounds=0)
         os.environ[STORAGE_VARIABLE] = settings.to_json()
         sample = measure([sys.executable, "-m", "tests.benchmarks.store_writer", str(files)])
         store = open_store(settings)
@@ -125,20 +125,13 @@ def main() -> None:
                 "rclone": partial(bed.rival, bed.rclone, 1, small),
             }
             many = alternate(ways, options.pairs)
-            figures = {
-                "large": {"ours / boto3": against(samples, "ours", "boto3"), "median": medians(samples)},
-                "small": {
-                    "ours per copy / aws s3 sync": against(many, "ours", "aws s3 sync", share=0.5),
-                    "ours per copy / rclone": against(many, "ours", "rclone", share=0.5),
-                    "median": medians(many),
-                },
-                "limit": {"one stream, written and synced, MiB/s": disk_limit(folder)},
-            }
+            limit = {"one stream written and synced, MiB/s": disk_limit(folder)}
         finally:
             for server in servers:
                 server.kill()
             shutil.rmtree(folder, ignore_errors=True)
-    report("B3 replicate", options, figures)
+    publish(compare("B3-large", samples, {"boto3": 1.25}, limit, scale=options.scale))
+    publish(compare("B3-small", many, {"aws s3 sync": 1.0}, limit, share=0.5, scale=options.scale))
 
 
 def _made(folder: Path) -> Path:

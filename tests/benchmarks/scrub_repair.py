@@ -14,7 +14,6 @@ import tempfile
 import time
 from functools import partial
 from pathlib import Path
-from statistics import median
 
 from operators.core.manifest import Made, Manifest, StageCall, sha256_of_file
 from operators.core.settings import STORAGE_VARIABLE, EndpointSettings, StorageSettings
@@ -22,7 +21,7 @@ from operators.core.storage import Store, initialise, open_store
 from operators.core.storage.objects import object_key
 from operators.core.storage.scrub import PARTS, Report, scrub
 from operators.core.storage.slots import put_once
-from tests.benchmarks.timing import Sample, against, alternate, disk_limit, measure, medians, parse, report
+from tests.benchmarks.timing import Sample, alternate, compare, disk_limit, measure, parse, publish
 
 FILES, FILE_BYTES = 64, 16 << 20
 DAMAGED = 10
@@ -46,7 +45,7 @@ class Bed:
             (folder / name).mkdir()
         endpoints = tuple(EndpointSettings(name=name, url=f"file://{folder / name}") for name in SITES)
         self.settings = StorageSettings(endpoints=endpoints, acknowledge=2)
-        initialise(self.settings)
+        initialise(self.settings, rounds=0)
         os.environ[STORAGE_VARIABLE] = self.settings.to_json()
         store, draw = open_store(self.settings), random.Random(9)
         self.digests = [store.put_bytes("a", draw.randbytes(FILE_BYTES)).stored_sha256 for _ in range(number)]
@@ -77,9 +76,7 @@ class Bed:
         store = open_store(self.settings)
         started, cpu = time.perf_counter(), time.process_time()
         done = scrub(store.membership)
-        sample = Sample(
-            wall_seconds=time.perf_counter() - started, cpu_seconds=time.process_time() - cpu, peak_mebibytes=0.0
-        )
+        sample = _sample(started, cpu)
         store.close()
         assert done.repaired == len(self.digests[::2]), done
         return sample
@@ -114,8 +111,8 @@ class Bed:
         return found
 
 
-def head_seconds(store: Store, generations: int, folder: Path) -> float:
-    """Return how long the head of a stream of so many entries takes to be found; the first ones are laid as files."""
+def find_head(store: Store, generations: int, folder: Path) -> list[Sample]:
+    """Find the head of a stream of so many entries five times; all but the last are laid as files."""
     name = f"long-{generations}"
     stream = store.stream(name)
     digest = store.put_manifest(Manifest.of(StageCall(stage="benchmark", revision=1), Made()))
@@ -137,15 +134,20 @@ def head_seconds(store: Store, generations: int, folder: Path) -> float:
     # A directory's names are remembered once its time stamp is old enough to show the next change.
     time.sleep(3)
     store.stream(name).head()
-    seconds = []
+    samples = []
     for _ in range(5):
-        started = time.perf_counter()
+        started, cpu = time.perf_counter(), time.process_time()
         head = store.stream(name).head()
-        seconds.append(time.perf_counter() - started)
+        samples.append(_sample(started, cpu))
         assert head is not None
         assert head.generation == generations - 1
     assert first.generation == 0
-    return median(seconds)
+    return samples
+
+
+def _sample(started: float, cpu: float) -> Sample:
+    """Return what was spent since then, in this process."""
+    return Sample(wall_seconds=time.perf_counter() - started, cpu_seconds=time.process_time() - cpu, peak_mebibytes=0.0)
 
 
 def main() -> None:
@@ -158,15 +160,15 @@ def main() -> None:
         repaired = alternate({"ours": bed.repair, "cp": bed.cp}, options.pairs)
         bed.find_damage()
         store = open_store(bed.settings)
-        heads = {count: head_seconds(store, count, folder) for count in (100, int(GENERATIONS * options.scale))}
-        store.close()
-        figures = {
-            "verify": {"ours / sha256sum": against(verified, "ours", "sha256sum"), "median": medians(verified)},
-            "repair": {"ours / cp": against(repaired, "ours", "cp"), "median": medians(repaired)},
-            "stream head, ms, by entries": {count: round(1000 * value, 2) for count, value in heads.items()},
-            "limit": {"one stream, written and synced, MiB/s": disk_limit(folder)},
+        heads = {
+            way: find_head(store, count, folder)
+            for way, count in {"ours": int(GENERATIONS * options.scale), "of 100 entries": 100}.items()
         }
-    report("B9 scrub and repair", options, figures)
+        store.close()
+        limit = {"one stream written and synced, MiB/s": disk_limit(folder)}
+    publish(compare("B9-verify", verified, {"sha256sum": 1 / 1.8}, limit, scale=options.scale))
+    publish(compare("B9-repair", repaired, {"cp": 2.0}, limit, scale=options.scale))
+    publish(compare("B9-head", heads, {"of 100 entries": 2.0}, limit, scale=options.scale))
 
 
 if __name__ == "__main__":

@@ -11,11 +11,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import psutil
+
+from operators.local.layout import Layout
 
 BUSY_PER_CORE = 0.3
 """Share of a core that others may use; with more, ratios say more about them than about us."""
@@ -29,6 +31,7 @@ class Sample:
     cpu_seconds: float
     """Its own and its children's; not the servers'."""
     peak_mebibytes: float
+    """Of the largest process, and no less than that of the one that measures: Linux counts from before the start."""
 
 
 def measure(command: Sequence[str]) -> Sample:
@@ -62,29 +65,55 @@ def alternate(ways: dict[str, Callable[[], Sample]], pairs: int) -> dict[str, li
     return samples
 
 
-def against(samples: dict[str, list[Sample]], ours: str, rival: str, *, share: float = 1.0) -> dict[str, Any]:
-    """Return how our time compares with a rival's: below 1 is faster.
+def compare(
+    name: str,
+    samples: dict[str, list[Sample]],
+    goal: dict[str, float],
+    limit: dict[str, float],
+    *,
+    share: float = 1.0,
+    scale: float = 1.0,
+) -> dict[str, Any]:
+    """Return what a benchmark came to, as docs/architecture.md, section 8, has it.
 
     Args:
-        samples: By way, in pairs.
-        ours: Our way.
-        rival: The other.
+        name: Of the benchmark.
+        samples: By way, in pairs; ours is called `ours`, the answers of all are equal.
+        goal: The most that our time may be of a rival's.
+        limit: What the machine can do, by what was measured.
         share: Part of our time that is compared: half, where we make two copies and the rival one.
+        scale: Of the data; a goal is met at full scale only.
     """
-    ratios = [a.wall_seconds * share / b.wall_seconds for a, b in zip(samples[ours], samples[rival], strict=True)]
+    rivals = {way: many for way, many in samples.items() if way != "ours"}
+    ratios = {
+        way: statistics.median(
+            own.wall_seconds * share / other.wall_seconds for own, other in zip(samples["ours"], many, strict=True)
+        )
+        for way, many in rivals.items()
+    }
     return {
-        "of_time": round(statistics.median(ratios), 3),
-        "least": round(min(ratios), 3),
-        "most": round(max(ratios), 3),
-        "pairs": len(ratios),
+        "name": name,
+        "unit": "seconds",
+        "ours": _spread(samples["ours"]),
+        "rivals": {way: _spread(many) for way, many in rivals.items()},
+        "ratio": {way: round(ratio, 3) for way, ratio in ratios.items()},
+        "limit": limit,
+        "equal": True,
+        "goal": goal,
+        "met": scale >= 1 and all(ratios[way] <= most for way, most in goal.items()),
+        "scale": scale,
     }
 
 
-def medians(samples: dict[str, list[Sample]]) -> dict[str, dict[str, float]]:
-    """Return each way's median costs."""
+def _spread(samples: Sequence[Sample]) -> dict[str, float]:
+    walls = [sample.wall_seconds for sample in samples]
     return {
-        name: {field: round(statistics.median(asdict(one)[field] for one in many), 3) for field in asdict(many[0])}
-        for name, many in samples.items()
+        "median": round(statistics.median(walls), 3),
+        "min": round(min(walls), 3),
+        "max": round(max(walls), 3),
+        "pairs": len(walls),
+        "cpu_seconds": round(statistics.median(sample.cpu_seconds for sample in samples), 3),
+        "peak_mebibytes": round(max(sample.peak_mebibytes for sample in samples), 1),
     }
 
 
@@ -102,7 +131,7 @@ def disk_limit(folder: Path, mebibytes: int = 512) -> float:
 
 
 def parse(description: str | None) -> argparse.Namespace:
-    """Read the command line that all benchmarks have; refuse a busy machine.
+    """Read the command line that all benchmarks have; refuse a machine that others use.
 
     Exits with 2 where others use the machine.
     """
@@ -118,7 +147,16 @@ def parse(description: str | None) -> argparse.Namespace:
     return options
 
 
-def report(name: str, options: argparse.Namespace, figures: dict[str, Any]) -> None:
-    """Print the figures as one line of JSON, with the machine that they are of."""
-    machine = {"cores": os.cpu_count(), "load": round(os.getloadavg()[0], 2), "python": platform.python_version()}
-    print(json.dumps({"benchmark": name, "scale": options.scale, "machine": machine, **figures}), flush=True)
+def publish(document: dict[str, Any]) -> None:
+    """Write a result to `bench/<name>.json` below the platform's folder, and print it."""
+    environment = {
+        "cores": os.cpu_count(),
+        "load": round(os.getloadavg()[0], 2),
+        "python": platform.python_version(),
+        "kernel": platform.release(),
+    }
+    text = json.dumps({**document, "environment": environment}, indent=1)
+    folder = Layout.from_environment(os.environ).home / "bench"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{document['name']}.json").write_text(text + "\n")
+    print(text, flush=True)

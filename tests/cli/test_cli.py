@@ -126,7 +126,7 @@ def backup_file(store: Store, release: str, tmp_path: Path) -> Path:
     """Settings of a backup store that holds a backup of the release, made when another was released after it."""
     make_release(store, "2002-09-27", b"two")
     settings = one_folder(tmp_path / "backup")
-    initialise(settings)
+    initialise(settings, rounds=0)
     back_up(store, open_store(settings), release=release, spec=BackUpSpec(recipe="mail"))
     path = tmp_path / "backup.json"
     path.write_text(settings.to_json())

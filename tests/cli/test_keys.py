@@ -32,7 +32,7 @@ def run(
 ) -> Run:
     """Run a command with `--json` and the keys that are given first; a release lies in the store."""
     monkeypatch.delenv("NIGHTSHIFT_STORAGE", raising=False)
-    initialise(storage_settings)
+    initialise(storage_settings, rounds=0)
     store = open_store(replace(storage_settings, encryption=ENCRYPTION))
     make_release(store, "2002-09-26", b"the rows of a day")
     store.close()
@@ -115,7 +115,7 @@ def test_a_platform_makes_its_next_version_and_rotates(
         "operators.local.seaweedfs.store_settings",
         lambda _, __, credentials: replace(storage_settings, encryption=credentials.encryption),
     )
-    initialise(storage_settings)
+    initialise(storage_settings, rounds=0)
     store = open_store(replace(storage_settings, encryption=credentials.encryption))
     entry = store.put_bytes("x", b"content")
 

@@ -24,7 +24,7 @@ Run = Callable[..., tuple[int, Any]]
 def run(storage_settings: StorageSettings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     """Run a command with `--json` against a store with one result; return exit status and document."""
     monkeypatch.setenv(STORAGE_VARIABLE, storage_settings.to_json())
-    initialise(storage_settings)
+    initialise(storage_settings, rounds=0)
     store = open_store(storage_settings)
     entry = store.put_bytes("a.bin", b"content" * 100)
     store.commit(Manifest.of(StageCall(stage="test", revision=1), Made(files=(entry,))))

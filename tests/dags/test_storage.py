@@ -33,7 +33,7 @@ def test_the_file_is_wiring_only() -> None:
 @pytest.fixture
 def connected(storage_settings: StorageSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StorageSettings:
     """A store with a result and an orphan, which the operators' connections name."""
-    initialise(storage_settings)
+    initialise(storage_settings, rounds=0)
     store = open_store(storage_settings)
     store.commit(Manifest.of(StageCall(stage="test", revision=1), Made(files=(store.put_bytes("a", b"a" * 99),))))
     store.put_bytes("orphan", b"orphan")

@@ -23,7 +23,8 @@ from operators.core.manifest import Made, StageCall, sha256_hex
 from operators.core.storage import Store
 from operators.core.storage.directory import DirectoryEndpoint
 from operators.core.storage.endpoint import Endpoint, EndpointAway
-from operators.core.storage.members import Membership, found_store
+from operators.core.storage.founding import found_store
+from operators.core.storage.members import Membership
 from operators.core.storage.primary import move_primary, settle_slots
 from operators.core.storage.records import read_identity
 from operators.core.storage.resync import resync

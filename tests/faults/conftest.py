@@ -11,7 +11,8 @@ from operators.core.settings import StorageSettings
 from operators.core.storage import Store
 from operators.core.storage.bucket import S3Endpoint
 from operators.core.storage.endpoint import ThreadRound
-from operators.core.storage.members import Membership, found_store
+from operators.core.storage.founding import found_store
+from operators.core.storage.members import Membership
 from operators.core.storage.patience import Patience
 from tests.faults.catalogue import LEDGER
 from tests.faults.proxy import Proxy

@@ -119,7 +119,7 @@ def small_store(mount: Mount) -> tuple[Store, dict[str, Path]]:
     folders = {name: mount(name, "size=512k") for name in ("site_a", "site_b", "site_c")}
     endpoints = tuple(EndpointSettings(name=name, url=f"file://{folder}") for name, folder in folders.items())
     settings = StorageSettings(endpoints=endpoints, acknowledge=2)
-    initialise(settings)
+    initialise(settings, rounds=0)
     return open_store(settings), folders
 
 

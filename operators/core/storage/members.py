@@ -9,16 +9,13 @@ from typing import NamedTuple, TypeVar
 
 from operators.core.errors import QuorumLost
 from operators.core.settings import StorageSettings
-from operators.core.storage.endpoint import Endpoint, EndpointAway, Round, ThreadRound, open_endpoint
+from operators.core.storage.endpoint import Endpoint, Round, ThreadRound, open_endpoint
 from operators.core.storage.records import (
-    IDENTITY_KEY,
     Member,
     Record,
     View,
     candidates,
     counting,
-    encode_identity,
-    new_name,
     read_identity,
 )
 
@@ -154,14 +151,15 @@ class Membership:
         counted = counting(record, views)
         if len(counted) < record.quorum:
             return False
-        if sum(views[name].record == record for name in counted) >= record.acknowledge:
+        if sum(views[name].record == record for name in counted if record.line(name).decides) >= record.acknowledge:
             return True
         return self.propose(record) == record
 
     def propose(self, record: Record) -> Record | None:
         """Put a record, if absent, on every endpoint; return what W that count hold under its term, None where none.
 
-        Terms are ballots: another's record may have the number, and some have nobody's.
+        Terms are ballots: another's record may have the number, and some have nobody's. An endpoint that lets two
+        writers win may hold one record after the other, so that its vote is none.
         """
 
         def offer(endpoint: Endpoint) -> bytes | None:
@@ -172,7 +170,7 @@ class Membership:
         identities = self.round.ask([self.endpoints[name] for name in held], read_identity)
         for data in sorted({data for data in held.values() if data is not None}):
             offered = Record.decode(record.key, data)
-            holders = [name for name in identities if held[name] == data and name in offered.names]
+            holders = [name for name in offered.deciders if held.get(name) == data and name in identities]
             if sum(offered.line(name).is_line_of(identities[name]) for name in holders) >= offered.acknowledge:
                 return offered
         return None
@@ -182,41 +180,3 @@ def open_members(settings: StorageSettings) -> Membership:
     """Return the members that the settings name; nothing is contacted yet."""
     endpoints = [open_endpoint(item) for item in settings.endpoints]
     return Membership(endpoints, settings.acknowledge, around=ThreadRound(len(endpoints)))
-
-
-def initialise(settings: StorageSettings) -> Record:
-    """Make a store of empty endpoints; one that is already initialised is left as it is.
-
-    Returns:
-        The member record that rules.
-
-    Raises:
-        StorageError: An endpoint is away.
-    """
-    membership = open_members(settings)
-    for endpoint in membership.endpoints.values():
-        if hasattr(endpoint, "create_bucket"):
-            endpoint.create_bucket()
-    return found_store(membership)
-
-
-def found_store(membership: Membership) -> Record:
-    """Give each endpoint its identity and write the first record, unless there is one."""
-    views = membership.views()
-    if any(view.record for view in views.values()):
-        return membership.read_record()
-    missing = sorted(set(membership.endpoints) - set(views))
-    if missing:
-        raise EndpointAway(f"a new store needs all its endpoints, {missing} did not answer")
-    # A crash between identities and the first record leaves identities behind: they are taken up, not refused.
-    members = tuple(_give_identity(membership, endpoint) for endpoint in membership.endpoints.values())
-    membership.propose(Record(term=1, members=members, primary=members[0].name, acknowledge=membership.acknowledge))
-    return membership.read_record()
-
-
-def _give_identity(membership: Membership, endpoint: Endpoint) -> Member:
-    endpoint.put_if_absent(IDENTITY_KEY, encode_identity(new_name(membership.random), new_name(membership.random)))
-    identity = read_identity(endpoint)
-    if identity is None:
-        raise EndpointAway(f"endpoint {endpoint.name} does not keep its identity")
-    return Member(name=endpoint.name, endpoint=identity[0], incarnation=identity[1])

@@ -29,6 +29,8 @@ def move_primary(membership: Membership, name: str) -> Record:
     base = membership.read_base()
     if name not in base.names:
         raise ValueError(f"no endpoint {name!r} in the store; it has {', '.join(base.names)}")
+    if not base.line(name).decides:
+        raise ValueError(f"endpoint {name} may not be the primary: its put-if-absent lets two writers win")
     report = read_report(membership.endpoints[name])
     if report is not None and not may_be_primary(report):
         reasons = "; ".join(report.against(Weight.NO_MEMBER, Weight.NO_PRIMARY))

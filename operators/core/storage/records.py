@@ -30,6 +30,8 @@ class Member:
     """Identity given once, by `nightshift init` or a resync."""
     incarnation: str
     """Prefix of all its keys; a wiped endpoint starts a new one."""
+    decides: bool = True
+    """Whether its put-if-absent lets one writer win only: else it may hold copies, and not decide what is true."""
 
     def is_line_of(self, identity: tuple[str, str] | None) -> bool:
         """Say whether an endpoint of that identity is the one that this line means."""
@@ -79,6 +81,11 @@ class Record:
     def names(self) -> tuple[str, ...]:
         """The names of the endpoints, in the order of their lines."""
         return tuple(member.name for member in self.members)
+
+    @property
+    def deciders(self) -> tuple[str, ...]:
+        """The names of the endpoints that may be the primary, and whose copies of a record count as votes."""
+        return tuple(member.name for member in self.members if member.decides)
 
     def line(self, name: str) -> Member:
         """Return an endpoint's line."""

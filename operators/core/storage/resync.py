@@ -16,6 +16,7 @@ from operators.core.progress import Progress, no_progress
 from operators.core.storage.endpoint import Endpoint, EndpointAway
 from operators.core.storage.members import Membership
 from operators.core.storage.objects import fetch_object, is_content, is_whole, named_hash
+from operators.core.storage.probe import may_be_primary, read_report
 from operators.core.storage.records import (
     IDENTITY_KEY,
     Member,
@@ -60,7 +61,8 @@ def resync(membership: Membership, name: str, *, anew: bool = False, progress: P
     endpoint = membership.endpoints[name]
     if not anew and base.line(name).is_line_of(read_identity(endpoint)):
         return Resynced(record=membership.read_record(), keys=0, bytes=0, lost=())
-    line = _renew(membership, endpoint, base.line(name))
+    former = replace(base.line(name), decides=_may_decide(base, endpoint))
+    line = _renew(membership, endpoint, former)
     # With one line less, W must be one less for N-W+1 to stay what it is.
     others = replace(
         base,
@@ -74,6 +76,23 @@ def resync(membership: Membership, name: str, *, anew: bool = False, progress: P
         progress(done, len(refill.wanted), "keys")
     record = _enrol(membership, base, endpoint, line, sorted(held))
     return Resynced(record=record, keys=len(refill.wanted), bytes=refill.bytes, lost=tuple(refill.lost))
+
+
+def _may_decide(base: Record, endpoint: Endpoint) -> bool:
+    """Return whether the endpoint's last probe lets it decide; without one it is what it was before.
+
+    Raises:
+        ValueError: It may not, and is the primary, or too few would be left that may.
+    """
+    report = read_report(endpoint)
+    decides = base.line(endpoint.name).decides if report is None else may_be_primary(report)
+    left = {*base.deciders, endpoint.name} if decides else set(base.deciders) - {endpoint.name}
+    if len(left) < base.acknowledge or base.primary not in left:
+        raise ValueError(
+            f"endpoint {endpoint.name} lets two writers win, says its last probe, and {sorted(left)} would decide "
+            f"without it: {base.acknowledge} must, the primary {base.primary} among them. Use another server"
+        )
+    return decides
 
 
 def _renew(membership: Membership, endpoint: Endpoint, former: Member) -> Member:

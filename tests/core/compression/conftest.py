@@ -52,7 +52,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
         (root / name).mkdir()
     endpoints = tuple(EndpointSettings(name=name, url=f"file://{root / name}") for name in ("a", "b", "c"))
     settings = StorageSettings(endpoints=endpoints)
-    initialise(settings)
+    initialise(settings, rounds=0)
     store = open_store(settings)
     dataset = store.once(
         StageCall(stage="publish_dataset", revision=1),

@@ -39,7 +39,7 @@ class Place:
             (folder / name).mkdir(parents=True)
         endpoints = tuple(EndpointSettings(name=name, url=f"file://{folder / name}") for name in "abc")
         self.settings = StorageSettings(endpoints=endpoints)
-        initialise(self.settings)
+        initialise(self.settings, rounds=0)
         self.store: Store = open_store(self.settings)
         self.scratch = folder / "scratch"
         self.dataset = publish_tiny(self.store)

@@ -19,7 +19,7 @@ def new_store(folder: Path, count: int, acknowledge: int, encryption: Encryption
         (folder / f"e{number}").mkdir(parents=True)
         endpoints.append(EndpointSettings(name=f"e{number}", url=f"file://{folder / f'e{number}'}"))
     settings = StorageSettings(endpoints=tuple(endpoints), acknowledge=acknowledge, encryption=encryption)
-    initialise(settings)
+    initialise(settings, rounds=0)
     return open_store(settings)
 
 

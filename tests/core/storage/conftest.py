@@ -35,7 +35,7 @@ def settings(request: pytest.FixtureRequest, tmp_path: Path) -> StorageSettings:
 @pytest.fixture
 def stores(settings: StorageSettings) -> Iterator[list[Store]]:
     """Two openings of one store, as two processes have them."""
-    initialise(settings)
+    initialise(settings, rounds=0)
     opened = [open_store(settings), open_store(settings)]
     yield opened
     for store in opened:

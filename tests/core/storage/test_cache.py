@@ -34,7 +34,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def cached(storage_settings: StorageSettings, folder: Path) -> StorageSettings:
     """An initialised store of encrypted files, read through a cache of 64 KiB."""
-    initialise(storage_settings)
+    initialise(storage_settings, rounds=0)
     return replace(
         storage_settings, encryption=ENCRYPTION, cache=CacheSettings(folder=str(folder), bytes=64 * KILOBYTE)
     )
@@ -198,7 +198,7 @@ class Slow:
 @pytest.fixture
 def plain(storage_settings: StorageSettings) -> Iterator[Store]:
     """A store without a cache."""
-    initialise(storage_settings)
+    initialise(storage_settings, rounds=0)
     opened = open_store(storage_settings)
     yield opened
     opened.close()
@@ -208,7 +208,7 @@ def test_a_slow_endpoint_is_not_waited_for(
     storage_settings: StorageSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The next one is asked beside it; when the slow one wakes, it writes nothing into what was fetched."""
-    initialise(storage_settings)
+    initialise(storage_settings, rounds=0)
     plain = open_store(storage_settings)
     data = os.urandom(300 * KILOBYTE)
     entry = plain.put_bytes("a", data)

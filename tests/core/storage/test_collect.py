@@ -34,7 +34,7 @@ def aged(settings: StorageSettings) -> None:
 @pytest.fixture
 def used(storage_settings: StorageSettings) -> tuple[FileEntry, FileEntry]:
     """A store of old files: one that a result names, one that nothing names."""
-    initialise(storage_settings)
+    initialise(storage_settings, rounds=0)
     store = open_store(storage_settings)
     needed, orphan = store.put_bytes("needed.bin", b"needed" * 100), store.put_bytes("orphan.bin", b"orphan")
     store.commit(Manifest.of(StageCall(stage="test", revision=1), Made(files=(needed,))))
@@ -85,7 +85,7 @@ def test_a_plan_writes_nothing(storage_settings: StorageSettings, used: tuple[Fi
 
 def test_checkpoints_go_once_their_run_key_has_its_result(storage_settings: StorageSettings) -> None:
     """Before, they are what a retry resumes from; after, they are bytes."""
-    initialise(storage_settings)
+    initialise(storage_settings, rounds=0)
     store = open_store(storage_settings)
     call = StageCall(stage="fine_tune", revision=1)
     part = store.put_bytes("part.bin", b"state" * 100)
@@ -166,7 +166,7 @@ def test_what_is_being_deleted_cannot_be_relied_on(
 
 def test_a_commit_is_refused_when_the_lease_is_too_old(storage_settings: StorageSettings) -> None:
     """A writer that slept through its lease cannot tell whether its files are still there."""
-    initialise(storage_settings)
+    initialise(storage_settings, rounds=0)
     store = open_store(storage_settings)
     entry = store.put_bytes("a.bin", b"content")
     awake = store.membership.clock
@@ -207,7 +207,7 @@ def test_it_refuses_when_a_manifest_cannot_be_read(
 
 def test_it_refuses_an_empty_listing(storage_settings: StorageSettings) -> None:
     """A store without any file is more likely a store that was not listed."""
-    initialise(storage_settings)
+    initialise(storage_settings, rounds=0)
 
     with pytest.raises(CollectionRefused, match="never believed"):
         Collector(open_store(storage_settings), SPEC).plan()
@@ -225,7 +225,7 @@ def test_it_refuses_a_clock_that_is_off(storage_settings: StorageSettings, used:
 
 def test_a_writer_at_work_renews_its_lease(storage_settings: StorageSettings) -> None:
     """A training writes for longer than a pin lives: each pin keeps the first one's start, and all end with it."""
-    initialise(storage_settings)
+    initialise(storage_settings, rounds=0)
     store = open_store(storage_settings)
     awake, hours = store.membership.clock, [0.0]
     store.membership.clock = lambda: awake() + hours[0] * 3600

@@ -25,7 +25,7 @@ def test_files_are_sealed_rotated_and_read_on_s3(seaweed: list[Seaweed], tmp_pat
     for server in seaweed:
         server.empty()
     settings = StorageSettings(endpoints=tuple(server.settings() for server in seaweed), acknowledge=2)
-    initialise(settings)
+    initialise(settings, rounds=0)
     content = Random(5).randbytes(20 * CHUNK_BYTES + 3)
     (tmp_path / "in").write_bytes(content)
     entries = []

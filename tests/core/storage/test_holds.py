@@ -14,7 +14,7 @@ from tests.core.storage.flaky import bring_back, cut_off
 
 def test_a_hold_is_not_lifted_while_an_endpoint_may_keep_it(storage_settings: StorageSettings) -> None:
     """A scrub would give it back to the others: whoever lifts it is told, and does it again."""
-    initialise(storage_settings)
+    initialise(storage_settings, rounds=0)
     store = open_store(storage_settings)
     digest = store.put_manifest(Manifest.of(StageCall(stage="test", revision=1), Made()))
     place_hold(store.membership, store.record, Hold(manifest=digest, reason="legal"))
@@ -31,7 +31,7 @@ def test_a_hold_is_not_lifted_while_an_endpoint_may_keep_it(storage_settings: St
 
 def test_a_hold_needs_a_reason(storage_settings: StorageSettings) -> None:
     """Years later somebody asks why."""
-    initialise(storage_settings)
+    initialise(storage_settings, rounds=0)
     store = open_store(storage_settings)
 
     with pytest.raises(ValueError, match="reason"):

@@ -41,15 +41,15 @@ def test_a_store_that_was_never_made_says_so(settings: StorageSettings) -> None:
 
 def test_initialise_again_changes_nothing(settings: StorageSettings) -> None:
     """A second call finds the store and leaves it alone."""
-    first = initialise(settings)
+    first = initialise(settings, rounds=0)
 
-    assert first == initialise(settings)
+    assert first == initialise(settings, rounds=0)
     assert first.term == 1
 
 
 def test_a_record_reads_back_as_it_was_written(settings: StorageSettings) -> None:
     """Encoding and decoding a member record changes nothing."""
-    record = initialise(settings)
+    record = initialise(settings, rounds=0)
 
     assert record == Record.decode(record.key, record.encode())
 
@@ -59,21 +59,21 @@ def test_a_new_store_needs_all_its_endpoints(storage_settings: StorageSettings) 
     folder_of(storage_settings, "site_b").rmdir()
 
     with pytest.raises(StorageError, match="site_b"):
-        initialise(storage_settings)
+        initialise(storage_settings, rounds=0)
     assert list(folder_of(storage_settings, "site_a").iterdir()) == []
 
 
 @pytest.mark.parametrize(("identities", "records"), [(1, 0), (2, 0), (3, 0), (3, 1), (3, 2)])
 def test_making_a_store_goes_on_after_a_crash(storage_settings: StorageSettings, identities: int, records: int) -> None:
     """Whatever of identities, then of the first record, was written before a crash: a second call completes it."""
-    record = initialise(storage_settings)
+    record = initialise(storage_settings, rounds=0)
     names = [member.name for member in record.members]
     for name in names[records:]:
         (folder_of(storage_settings, name) / f"member/{1:012d}").unlink()
     for name in names[identities:]:
         (folder_of(storage_settings, name) / IDENTITY_KEY).unlink()
 
-    again = initialise(storage_settings)
+    again = initialise(storage_settings, rounds=0)
 
     assert again.members[:identities] == record.members[:identities]
     store = open_store(storage_settings)
@@ -83,7 +83,7 @@ def test_making_a_store_goes_on_after_a_crash(storage_settings: StorageSettings,
 
 def test_a_wiped_endpoint_does_not_count(storage_settings: StorageSettings) -> None:
     """With one endpoint wiped and another away no quorum is left, although two answer."""
-    initialise(storage_settings)
+    initialise(storage_settings, rounds=0)
     put_once(open_store(storage_settings).membership, SLOT, b"one")
     wipe(storage_settings, "site_b")
 
@@ -96,7 +96,7 @@ def test_a_wiped_endpoint_does_not_count(storage_settings: StorageSettings) -> N
 
 def test_a_writer_never_gives_a_wiped_endpoint_an_identity(storage_settings: StorageSettings) -> None:
     """Only init and resync make identities: a wiped endpoint stays out until one of them lets it in."""
-    initialise(storage_settings)
+    initialise(storage_settings, rounds=0)
     wipe(storage_settings, "site_b")
     store = open_store(storage_settings)
     store.put_bytes("a.bin", b"content")
@@ -107,16 +107,16 @@ def test_a_writer_never_gives_a_wiped_endpoint_an_identity(storage_settings: Sto
 
 def test_initialise_does_not_take_a_wiped_endpoint_back(storage_settings: StorageSettings) -> None:
     """A store that exists is left as it is by init: the wiped endpoint needs a resync."""
-    initialise(storage_settings)
+    initialise(storage_settings, rounds=0)
     wipe(storage_settings, "site_b")
-    initialise(storage_settings)
+    initialise(storage_settings, rounds=0)
 
     assert not (folder_of(storage_settings, "site_b") / IDENTITY_KEY).exists()
 
 
 def test_an_endpoint_of_another_store_does_not_count(storage_settings: StorageSettings) -> None:
     """A folder swapped for another store's has an identity, but not the one in the record."""
-    initialise(storage_settings)
+    initialise(storage_settings, rounds=0)
     foreign = {"format": 1, "endpoint": "0" * 32, "incarnation": "0" * 12}
     (folder_of(storage_settings, "site_b") / IDENTITY_KEY).write_bytes(canonical(foreign))
     store = open_store(storage_settings)
@@ -148,7 +148,7 @@ def test_a_missing_place_is_away_not_empty(settings: StorageSettings) -> None:
 
 def test_a_member_record_of_a_newer_format_is_refused(storage_settings: StorageSettings) -> None:
     """An old Nightshift does not guess what a newer one wrote."""
-    record = initialise(storage_settings)
+    record = initialise(storage_settings, rounds=0)
     document = json.loads(without_sum(record.key, record.encode()) or b"") | {"format": 2}
 
     with pytest.raises(StorageError, match="format"):

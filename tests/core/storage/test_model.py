@@ -17,8 +17,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from operators.core.errors import PrimaryAway
 from operators.core.manifest import FileEntry, Made, Manifest, StageCall
 from operators.core.storage.collect import Collector, CollectSpec
+from operators.core.storage.founding import found_store
 from operators.core.storage.holds import Hold, lift_hold, place_hold
-from operators.core.storage.members import found_store
 from operators.core.storage.primary import move_primary, settle_slots
 from operators.core.storage.resync import resync
 from operators.core.storage.scrub import PARTS, scrub

@@ -41,7 +41,7 @@ def keys_of(settings: StorageSettings, name: str, incarnation: str) -> dict[str,
 
 def test_a_wiped_endpoint_is_refilled_under_a_new_incarnation(storage_settings: StorageSettings) -> None:
     """After a resync it holds what the others hold, and the store bears the loss of another endpoint."""
-    initialise(storage_settings)
+    initialise(storage_settings, rounds=0)
     store = open_store(storage_settings)
     entry = store.put_bytes("a.bin", b"content")
     put_once(store.membership, SLOT, b"one")
@@ -65,7 +65,7 @@ def test_a_wiped_endpoint_is_refilled_under_a_new_incarnation(storage_settings: 
 
 def test_a_resync_of_an_endpoint_that_counts_does_nothing(storage_settings: StorageSettings) -> None:
     """Run twice, the second finds nothing to do."""
-    record = initialise(storage_settings)
+    record = initialise(storage_settings, rounds=0)
     store = open_store(storage_settings)
 
     assert resync(store.membership, "site_b").record == record
@@ -73,7 +73,7 @@ def test_a_resync_of_an_endpoint_that_counts_does_nothing(storage_settings: Stor
 
 def test_a_resync_needs_all_that_could_have_acknowledged(storage_settings: StorageSettings) -> None:
     """With one of the others away too, nobody can tell what was acknowledged: it refuses."""
-    initialise(storage_settings)
+    initialise(storage_settings, rounds=0)
     store = open_store(storage_settings)
     wipe(storage_settings, "site_b")
     cut_off(store, "site_c")
@@ -84,7 +84,7 @@ def test_a_resync_needs_all_that_could_have_acknowledged(storage_settings: Stora
 
 def test_an_endpoint_counts_again_after_its_record_lost_against_a_move(storage_settings: StorageSettings) -> None:
     """Of two records with one number the one that rules decides, though the other has more endpoints' lines right."""
-    initialise(storage_settings)
+    initialise(storage_settings, rounds=0)
     store = open_store(storage_settings)
     base, endpoints = store.record, store.membership.endpoints
     wipe(storage_settings, "site_b")
@@ -103,7 +103,7 @@ def test_an_endpoint_counts_again_after_its_record_lost_against_a_move(storage_s
 
 def test_a_damaged_object_does_not_keep_an_endpoint_away(storage_settings: StorageSettings) -> None:
     """What no other endpoint holds a good copy of is named, and the rest is refilled."""
-    initialise(storage_settings)
+    initialise(storage_settings, rounds=0)
     store = open_store(storage_settings)
     entry = store.put_bytes("a.bin", b"content")
     key = object_key("obj", entry.stored_sha256)
@@ -120,7 +120,7 @@ def test_an_endpoint_reborn_while_another_answers_does_not_count(storage_setting
     One copy lands on site_b; before site_c has its own, site_b is wiped and refilled. Two copies were then seen, but
     only one would be left, had the first been counted.
     """
-    initialise(storage_settings)
+    initialise(storage_settings, rounds=0)
     store, elsewhere = open_store(storage_settings), open_store(storage_settings)
     cut_off(store, "site_a")
 
@@ -141,7 +141,7 @@ def test_an_endpoint_reborn_while_another_answers_does_not_count(storage_setting
 
 def test_commits_go_on_after_the_primary_moved(storage_settings: StorageSettings) -> None:
     """With the primary lost, a slot written before keeps its value, and new ones can be written."""
-    initialise(storage_settings)
+    initialise(storage_settings, rounds=0)
     store = open_store(storage_settings)
     put_once(store.membership, SLOT, b"one")
     cut_off(store, "site_a")
@@ -160,7 +160,7 @@ def test_commits_go_on_after_the_primary_moved(storage_settings: StorageSettings
 
 def test_the_primary_moves_once(storage_settings: StorageSettings) -> None:
     """Run twice, the second finds nothing to do."""
-    initialise(storage_settings)
+    initialise(storage_settings, rounds=0)
     store = open_store(storage_settings)
 
     assert move_primary(store.membership, "site_c") == move_primary(store.membership, "site_c")
@@ -168,7 +168,7 @@ def test_the_primary_moves_once(storage_settings: StorageSettings) -> None:
 
 def test_an_unknown_endpoint_is_refused(storage_settings: StorageSettings) -> None:
     """The message names what there is."""
-    initialise(storage_settings)
+    initialise(storage_settings, rounds=0)
     store = open_store(storage_settings)
 
     with pytest.raises(ValueError, match="site_a, site_b, site_c"):

@@ -28,7 +28,7 @@ Open = Callable[[EncryptionSettings], Store]
 def open_with(storage_settings: StorageSettings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Open]:
     """Open one store in three directories with other keys each time; a few objects are several slices."""
     monkeypatch.setattr(rotation, "SLICE_KEYS", 2)
-    initialise(storage_settings)
+    initialise(storage_settings, rounds=0)
     opened: list[Store] = []
 
     def open_one(encryption: EncryptionSettings) -> Store:

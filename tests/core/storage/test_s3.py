@@ -73,7 +73,7 @@ def test_a_server_killed_during_writes_loses_nothing_acknowledged(
     s3_settings: StorageSettings, seaweed: list[Seaweed]
 ) -> None:
     """SIGKILL of a server while writes go on: no write fails, and all that was acknowledged is read after."""
-    initialise(s3_settings)
+    initialise(s3_settings, rounds=0)
     store = open_store(s3_settings)
     acknowledged: list[tuple[str, FileEntry]] = []
     killed = threading.Event()

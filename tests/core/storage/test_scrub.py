@@ -22,7 +22,7 @@ ALL = range(PARTS)
 
 def filled(storage_settings: StorageSettings, files: int = 6) -> Store:
     """Return a store with some files, a committed manifest and a stream."""
-    initialise(storage_settings)
+    initialise(storage_settings, rounds=0)
     store = open_store(storage_settings)
     entries = tuple(store.put_bytes(f"{number}.bin", bytes([number]) * 1000) for number in range(files))
     result = store.commit(Manifest.of(StageCall(stage="test", revision=1), Made(files=entries)))

@@ -32,7 +32,7 @@ Open = Callable[[EncryptionSettings | None], Store]
 @pytest.fixture
 def open_with(storage_settings: StorageSettings) -> Open:
     """Open one store in three directories with other keys each time."""
-    initialise(storage_settings)
+    initialise(storage_settings, rounds=0)
     return lambda encryption: open_store(replace(storage_settings, encryption=encryption))
 
 
@@ -88,7 +88,7 @@ def test_the_same_plaintext_has_the_same_stored_name_everywhere(tmp_path: Path) 
         settings = StorageSettings(
             endpoints=(EndpointSettings(name="only", url=folder.as_uri()),), acknowledge=1, encryption=encryption
         )
-        initialise(settings)
+        initialise(settings, rounds=0)
         store = open_store(settings)
         entries = {
             store.put_bytes("x", TEXT * 60_000),

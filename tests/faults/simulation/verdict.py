@@ -9,7 +9,8 @@ from random import Random
 
 from operators.core.errors import StorageError
 from operators.core.storage import Store
-from operators.core.storage.members import Membership, found_store
+from operators.core.storage.founding import found_store
+from operators.core.storage.members import Membership
 from operators.core.storage.objects import is_content
 from operators.core.storage.primary import move_primary
 from operators.core.storage.records import Record, candidates, counting
