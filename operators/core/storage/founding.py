@@ -13,7 +13,7 @@ from operators.core.storage.probe import may_be_member, may_be_primary, probe, r
 from operators.core.storage.records import IDENTITY_KEY, Member, Record, encode_identity, new_name, read_identity
 
 
-def initialise(settings: StorageSettings, *, rounds: int = 3) -> Record:
+def initialise(settings: StorageSettings, *, rounds: int = 1) -> Record:
     """Make a store of empty endpoints; one that is already initialised is left as it is.
 
     Args:
