@@ -1,4 +1,4 @@
-"""Mending one copy: a good one is fetched and hashed, the bad one kept as evidence, then the good one takes its place."""
+"""Mending one copy: a good one is fetched and hashed, the bad one kept as evidence, then the good one replaces it."""
 
 from __future__ import annotations
 
