@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
@@ -151,23 +150,28 @@ class Bed:
         found = [int(step) for text in logs for step in re.findall(r"resumed at step (\d+) of", text)]
         return found[-1] if found else None
 
-    def task_processes(self, task_id: str) -> tuple[psutil.Process, psutil.Process] | None:
-        """Return the process that watches over a running task and its child that does the work, once both are there.
+    def wait_for_task(self, task_id: str, process: subprocess.Popen[str]) -> tuple[psutil.Process, psutil.Process]:
+        """Return the process that watches over a task and its child that does the work, once both are there.
 
-        Airflow titles both with the task instance's id.
+        Airflow titles both with the task instance's id, which is there before the task runs: a short one is over
+        before Airflow is asked again.
+
+        Raises:
+            FaultDidNotFire: The run ended, or time ran out, before they were there.
         """
-        ids = [item["id"] for item in self._instances(task_id) if item["state"] == "running"]
-        found = [p for p in self._processes() if any(one in command_of(p) for one in ids)]
-        for worker in found:
-            for watcher in found:
-                with contextlib.suppress(psutil.Error):
-                    if worker.ppid() == watcher.pid:
-                        return watcher, worker
-        return None
+        ids: set[str] = set()
+        asked, deadline = 0.0, time.monotonic() + RUN_SECONDS
+        while time.monotonic() < deadline and process.poll() is None:
+            if time.monotonic() - asked > 1.0:
+                ids, asked = {item["id"] for item in self._instances(task_id)}, time.monotonic()
+            if pair := _watcher_and_worker(ids):
+                return pair
+            time.sleep(0.02)
+        raise FaultDidNotFire(f"the processes of {task_id} were never seen; the run says:\n{self.output()}")
 
-    def task_states(self) -> set[str | None]:
-        """Return the states of the tasks of the runs that go on now."""
-        return {item["state"] for run in self.active_runs() for item in self._instances_of(run)}
+    def has_ended(self, task_id: str) -> bool:
+        """Say whether a task of the run that goes on now has succeeded."""
+        return any(item["state"] == "success" for item in self._instances(task_id))
 
     def tried_again(self, task_id: str) -> bool:
         """Say whether a task runs, or has run, for more than the first time."""
@@ -200,3 +204,12 @@ def command_of(process: psutil.Process) -> str:
 def kill(process: psutil.Process) -> None:
     """End a process as the kernel's out-of-memory killer would."""
     os.kill(process.pid, signal.SIGKILL)
+
+
+def _watcher_and_worker(ids: set[str]) -> tuple[psutil.Process, psutil.Process] | None:
+    found = {}
+    for one in psutil.process_iter(["cmdline", "ppid"]):
+        line = " ".join(one.info["cmdline"] or ())
+        if any(item in line for item in ids):
+            found[one.pid] = one
+    return next(((found[one.info["ppid"]], one) for one in found.values() if one.info["ppid"] in found), None)
