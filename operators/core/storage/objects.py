@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Literal, TypeVar, cast
 
-from operators.core.errors import AllCopiesDamaged, QuorumLost
+from operators.core.errors import AllCopiesDamaged, QuorumLost, StorageError
 from operators.core.storage.endpoint import Endpoint, EndpointAway
 from operators.core.storage.members import Membership
 from operators.core.storage.records import Member, Record
@@ -151,8 +151,11 @@ def fetch_object(membership: Membership, record: Record, kind: str, digest: str,
 
     def look(endpoint: Endpoint, key: str) -> tuple[str, Path] | None:
         own = path.with_name(f"{path.name}.{endpoint.name}")
-        with own.open("wb") as target:
-            seen = endpoint.fetch(key, cast(BinaryIO, _Abandonable(target, is_found)))
+        try:
+            with own.open("wb") as target:
+                seen = endpoint.fetch(key, cast(BinaryIO, _Abandonable(target, is_found)))
+        except OSError as error:
+            raise _cannot_write(own, error) from error
         return None if seen is None else (seen, own)
 
     try:
@@ -171,7 +174,15 @@ class _Abandonable:
     def write(self, data: bytes) -> int:
         if self._is_found.is_set():
             raise EndpointAway("another endpoint was faster")
-        return self._target.write(data)
+        try:
+            return self._target.write(data)
+        except OSError as error:
+            raise _cannot_write(Path(self._target.name), error) from error
+
+
+def _cannot_write(path: Path, error: OSError) -> StorageError:
+    """Return a failure of this machine, not of an endpoint: asking the next one would end the same."""
+    return StorageError(f"cannot write {path}: {error.strerror}; make room there")
 
 
 def _find_good(

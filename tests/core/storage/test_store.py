@@ -12,6 +12,7 @@ from operators.core.errors import AllCopiesDamaged, DataError, QuorumLost, Stora
 from operators.core.manifest import FileEntry, Made, StageCall, sha256_hex
 from operators.core.storage import Store
 from operators.core.storage import store as store_module
+from operators.core.storage.objects import fetch_object
 from tests.core.storage.flaky import Fault, bring_back, cut_off, make_flaky
 
 CALL = StageCall(stage="ingest", revision=1, spec={"x": 1})
@@ -227,3 +228,15 @@ def test_a_batch_counts_where_all_of_it_lies(stores: list[Store], tmp_path: Path
 
     with pytest.raises(QuorumLost, match="site_b"):
         stores[0].put_files((name, tmp_path / name) for name in ("a", "b"))
+
+
+def test_a_full_local_disk_is_not_an_endpoint_that_is_away(stores: list[Store], tmp_path: Path) -> None:
+    """The message says what is full; no other endpoint is asked for the same."""
+    entry = stores[0].put_bytes("a", b"content")
+    for name in ("site_a", "site_b", "site_c"):
+        (tmp_path / f"out.{name}").symlink_to("/dev/full")
+
+    with pytest.raises(StorageError, match=r"cannot write .*out\.site_a: No space left on device; make room"):
+        fetch_object(
+            stores[0].membership, stores[0].record, "obj", entry.stored_sha256, entry.stored_bytes, tmp_path / "out"
+        )
