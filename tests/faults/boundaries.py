@@ -14,49 +14,30 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
-from typing import TypeVar
 
 from operators.core.manifest import Made, StageCall, sha256_hex
 from operators.core.storage import Store
 from operators.core.storage.directory import DirectoryEndpoint
-from operators.core.storage.endpoint import Endpoint, EndpointAway
 from operators.core.storage.founding import found_store
 from operators.core.storage.members import Membership
 from operators.core.storage.primary import move_primary, settle_slots
 from operators.core.storage.records import read_identity
 from operators.core.storage.resync import resync
+from tests.faults.rounds import OneByOne
 
 NAMES = ("site_a", "site_b", "site_c")
 CALL = StageCall(stage="ingest", revision=1, spec={"x": 1})
 EARLIER = StageCall(stage="ingest", revision=1, spec={"x": 0})
 KILLED = 137
-Answer = TypeVar("Answer")
-
-
-class InTurn:
-    """Asks one endpoint after the other, so that effects have an order."""
-
-    def ask(self, endpoints: Iterable[Endpoint], question: Callable[[Endpoint], Answer]) -> dict[str, Answer]:
-        """Return the answers by endpoint name; an endpoint that is away is left out."""
-        answers: dict[str, Answer] = {}
-        for endpoint in endpoints:
-            try:
-                answers[endpoint.name] = question(endpoint)
-            except EndpointAway:
-                continue
-        return answers
-
-    def close(self) -> None:
-        """End nothing."""
 
 
 def members(folder: Path, seed: int) -> Membership:
     """Return the members of the store below a folder."""
     endpoints = [DirectoryEndpoint(name, folder / name) for name in NAMES]
-    return Membership(endpoints, 2, around=InTurn(), random=Random(seed))
+    return Membership(endpoints, 2, around=OneByOne(), random=Random(seed))
 
 
 def put_file(folder: Path, seed: int) -> None:

@@ -53,6 +53,8 @@ class Place:
     def fine_tune_elsewhere(self, *wrapper: str) -> subprocess.Popen[bytes]:
         """Fine-tune in another process, as a task that can be killed, or below one that waits for it."""
         code = (
+            # A shell's background jobs are born deaf to it.
+            "import signal; signal.signal(signal.SIGINT, signal.default_int_handler);"
             "import sys; from pathlib import Path; from tests.core.finetuning.test_fine_tune import *;"
             "p = Place.__new__(Place); p.settings = StorageSettings.from_json(sys.argv[1]);"
             "p.store = open_store(p.settings); p.scratch, p.dataset, p.base_model = Path(sys.argv[2]), *sys.argv[3:5];"

@@ -10,7 +10,7 @@ import pytest
 
 from operators.core.errors import PrimaryAway, QuorumLost
 from operators.core.manifest import FORMAT, Manifest, canonical
-from operators.core.storage import collect, members, objects, pins, resync, slots, store
+from operators.core.storage import collect, objects, pins, records, resync, slots, store
 from operators.core.storage.endpoint import Endpoint
 from operators.core.storage.members import Membership
 from operators.core.storage.records import Member, Record, term_key
@@ -177,14 +177,14 @@ def _members_without_quorum(patch: pytest.MonkeyPatch) -> None:
         return Record.decode(record.key, held[0]) if held else None
 
     patch.setattr(Membership, "propose", propose)
-    patch.setattr(Membership, "_complete", lambda self, record, views: bool(members.counting(record, views)))
+    patch.setattr(Membership, "_complete", lambda self, record, views: bool(records.counting(record, views)))
 
 
 def _same_incarnation(patch: pytest.MonkeyPatch) -> None:
     """A wiped endpoint is given back its old identity before it is refilled."""
 
     def renew(membership: Membership, endpoint: Endpoint, former: Member) -> Member:
-        endpoint.put(members.IDENTITY_KEY, members.encode_identity(former.endpoint, former.incarnation))
+        endpoint.put(records.IDENTITY_KEY, records.encode_identity(former.endpoint, former.incarnation))
         return former
 
     patch.setattr(resync, "_renew", renew)

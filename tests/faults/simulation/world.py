@@ -8,7 +8,7 @@ the process may die, and the call may get lost, land late or land twice.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -22,6 +22,7 @@ from operators.core.storage import Store
 from operators.core.storage.endpoint import Endpoint, EndpointAway, Listed
 from operators.core.storage.members import Membership
 from operators.core.storage.records import IDENTITY_KEY
+from tests.faults.rounds import OneByOne
 
 NAMES = ("a", "b", "c")
 PIN_SECONDS = 700.0
@@ -268,7 +269,7 @@ class World:
         return Store(self.members(), pin_seconds=PIN_SECONDS)
 
 
-class SimulatedRound:
+class SimulatedRound(OneByOne):
     """Asks endpoints at once, in an order that the seed decides."""
 
     def __init__(self, world: World) -> None:
@@ -281,23 +282,6 @@ class SimulatedRound:
             return lambda: question(endpoint)
 
         return self._world.ask_all({endpoint.name: bound(endpoint) for endpoint in endpoints})
-
-    def hedge(
-        self, endpoints: Sequence[Endpoint], question: Callable[[Endpoint], Answer], seconds: float
-    ) -> Iterator[tuple[Endpoint, Answer | EndpointAway]]:
-        """Ask one after the other."""
-        for endpoint in endpoints:
-            try:
-                yield endpoint, question(endpoint)
-            except EndpointAway as error:
-                yield endpoint, error
-
-    def map(self, work: Callable[[Item], Answer], items: Iterable[Item]) -> Iterator[Answer]:
-        """Yield the results one after the other."""
-        return map(work, items)
-
-    def close(self) -> None:
-        """Nothing is open."""
 
 
 class SimulatedEndpoint:
