@@ -17,10 +17,16 @@ pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
 
 
 @pytest.fixture
-def fast_folder() -> Iterator[Path]:
-    """A folder in memory where there is one: a thousand stores are made, and none must outlive a power cut."""
+def fast_folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder in memory where there is one: a thousand stores are made, and none must outlive a power cut.
+
+    What those who die leave of temporary files lies there too, and goes with it.
+    """
     memory = Path("/dev/shm")
     with tempfile.TemporaryDirectory(prefix="ns-", dir=memory if memory.is_dir() else None) as folder:
+        temporary = Path(folder) / "tmp"
+        temporary.mkdir()
+        monkeypatch.setenv("TMPDIR", str(temporary))
         yield Path(folder)
 
 
