@@ -115,6 +115,7 @@ def test_every_task_may_be_killed_once(fresh_bed: Bed, first: dict[str, Any]):
     """Each task is tried again within 90 s of its death, and the run ends with the same model."""
     moments = random.Random(SEED)
     process = fresh_bed.start_run()
+    fresh_bed.wait_for("a run", fresh_bed.active_runs, process)
     taken: dict[str, float] = {}
     for beside in TASKS:
         killed_at = {}
