@@ -12,14 +12,13 @@ import shutil
 import sys
 import tempfile
 import time
-from functools import partial
 from pathlib import Path
 
 from operators.core.manifest import Made, Manifest, StageCall, sha256_of_file
 from operators.core.settings import STORAGE_VARIABLE, EndpointSettings, StorageSettings
 from operators.core.storage import Store, initialise, open_store
 from operators.core.storage.objects import object_key
-from operators.core.storage.scrub import PARTS, Report, scrub
+from operators.core.storage.scrub import PARTS, scrub
 from operators.core.storage.slots import put_once
 from tests.benchmarks.timing import Sample, alternate, compare, disk_limit, measure, parse, publish
 
@@ -29,10 +28,10 @@ GENERATIONS = 100_000
 SITES = ("site_a", "site_b")
 
 
-def verify_child(repair: bool) -> None:
-    """Scrub the store of the environment; the other end of `Bed.scrub`."""
+def verify_child() -> None:
+    """Read and hash all of the store of the environment; the other end of `Bed.verify`."""
     store = open_store(StorageSettings.from_environment(os.environ))
-    scrub(store.membership, parts=range(PARTS), repair=repair)
+    scrub(store.membership, parts=range(PARTS), repair=False)
     store.close()
 
 
@@ -56,9 +55,9 @@ class Bed:
         """Return where an endpoint holds an object."""
         return self.folder / name / self.lines[name] / object_key("obj", digest)
 
-    def scrub(self, *, repair: bool) -> Sample:
+    def verify(self) -> Sample:
         """Read and hash every copy of both endpoints, in a process of its own."""
-        return measure([sys.executable, "-m", "tests.benchmarks.scrub_repair", "--child", str(int(repair))])
+        return measure([sys.executable, "-m", "tests.benchmarks.scrub_repair", "--child"])
 
     def sha256sum(self) -> Sample:
         """Hash the same files with coreutils, one after the other."""
@@ -90,7 +89,7 @@ class Bed:
         shutil.rmtree(target)
         return sample
 
-    def find_damage(self) -> Report:
+    def find_damage(self) -> None:
         """Change a byte of ten copies, delete one, and have all found and mended, bit for bit."""
         draw = random.Random(10)
         victims = [
@@ -108,7 +107,6 @@ class Bed:
         store.close()
         assert found.repaired == len(victims), found
         assert all(sha256_of_file(self.copy_of(digest, name)) == digest for digest, name in victims)
-        return found
 
 
 def find_head(store: Store, generations: int, folder: Path) -> list[Sample]:
@@ -151,7 +149,7 @@ def main() -> None:
         folder = Path(name)
         bed = Bed(folder, max(DAMAGED + 1, int(FILES * options.scale)))
         limit = {"one stream written and synced, MiB/s": disk_limit(folder)}
-        verified = alternate({"ours": partial(bed.scrub, repair=False), "sha256sum": bed.sha256sum}, options.pairs)
+        verified = alternate({"ours": bed.verify, "sha256sum": bed.sha256sum}, options.pairs)
         repaired = alternate({"ours": bed.repair, "cp": bed.cp}, options.pairs)
         bed.find_damage()
         publish(compare("B9-verify", verified, {"sha256sum": 1 / 1.8}, limit, scale=options.scale))
@@ -167,6 +165,6 @@ def main() -> None:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--child"]:
-        verify_child(bool(int(sys.argv[2])))
+        verify_child()
     else:
         main()

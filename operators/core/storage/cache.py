@@ -45,7 +45,6 @@ class Cache:
 
     def __init__(self, settings: CacheSettings) -> None:
         self._folder, self._most = Path(settings.folder), settings.bytes
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     @contextmanager
     def open(self, digest: str, fetch: Fetch) -> Iterator[BinaryIO]:
@@ -65,16 +64,22 @@ class Cache:
             handle = path.open("rb")
         except FileNotFoundError:
             return None
-        if hashlib.file_digest(handle, "sha256").hexdigest() == digest:
-            os.utime(handle.fileno())
-            handle.seek(0)
-            return handle
+        try:
+            if hashlib.file_digest(handle, "sha256").hexdigest() == digest:
+                os.utime(handle.fileno())
+                handle.seek(0)
+                return handle
+            problem = "it does not hold what its name says"
+        except OSError as error:
+            problem = str(error)
         handle.close()
-        log.error("%s does not hold what its name says: it is fetched anew; look after the disk", path)
+        log.error("%s: %s; fetched anew, look after the disk", path, problem)
         path.unlink(missing_ok=True)
         return None
 
     def _fill(self, digest: str, fetch: Fetch) -> BinaryIO:
+        # Here, not when this was made: whoever needs room may remove the folder at any time.
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=self._folder, prefix=_FILLING, ignore_cleanup_errors=True) as folder:
             path = Path(folder) / digest
             fetch(path)

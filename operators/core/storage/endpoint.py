@@ -112,7 +112,10 @@ class Round(Protocol):
         """
 
     def map(self, work: Callable[[Item], Answer], items: Iterable[Item]) -> Iterator[Answer]:
-        """Yield what the work gives for each item, in their order; several are worked on at once."""
+        """Yield what the work gives for each item, in their order; several are worked on at once.
+
+        The work may ask and hedge. It must not map: it would wait for a thread that waits for it.
+        """
 
     def close(self) -> None:
         """End what answers the questions; one still open is waited for."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -124,13 +125,23 @@ def test_a_file_larger_than_the_cache_is_read_and_not_kept(store: Store, folder:
 def test_what_a_dead_process_left_is_removed(store: Store, folder: Path) -> None:
     """A fetch that was killed leaves a folder; a day later the next fetch takes it away, and not before."""
     for name, hours in {".filling-old": 25, ".filling-new": 1}.items():
-        (folder / name).mkdir()
+        (folder / name).mkdir(parents=True)
         (folder / name / "part").write_bytes(b"half")
         os.utime(folder / name, (time.time() - hours * 3600,) * 2)
 
     store.read(store.put_bytes("a", b"content"))
 
     assert sorted(path.name for path in folder.glob(".filling-*")) == [".filling-new"]
+
+
+def test_the_folder_may_be_removed_at_any_time(store: Store, folder: Path) -> None:
+    """What was there is fetched anew, by a store that is open."""
+    entry = store.put_bytes("a", b"content")
+    store.read(entry)
+    shutil.rmtree(folder)
+
+    assert store.read(entry) == b"content"
+    assert list(objects_in(folder)) == [entry.stored_sha256]
 
 
 def test_processes_share_a_cache(store: Store, cached: StorageSettings, folder: Path) -> None:
