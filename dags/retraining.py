@@ -5,7 +5,6 @@
 - **Waits for** source files of its day. A day without data is skipped.
 
 ### Triage
-- The newest run is green: all is well.
 - Red `validate`: the data is wrong. See the Data Docs and tell its owner.
 - Red `gate`: the model is worse than its floor or than what is live, which stays live.
 - Red `deploy`: the former release is live again.
@@ -25,6 +24,7 @@ from operators.evaluate import EvaluateOperator
 from operators.fine_tune import FineTuneOperator
 from operators.gate import GateOperator
 from operators.ingest import IngestOperator
+from operators.make_candidates import MakeCandidatesOperator
 from operators.parameters import trigger_form
 from operators.policies import NIGHTLY, ONE_AT_A_TIME, STARTS_OVER, TRAINING, default_args
 from operators.publish_dataset import PublishDatasetOperator
@@ -51,10 +51,10 @@ for recipe in load_recipes(Path(__file__).parent / "recipes"):
         base = AdoptModelOperator(task_id="adopt_model", recipe=recipe).output
         model = FineTuneOperator(task_id="fine_tune", recipe=recipe, dataset=data, base_model=base, **TRAINING).output
         rows = {"recipe": recipe, "dataset": data, "base_model": base, **STARTS_OVER}
-        proven = EvaluateOperator(task_id="evaluate", model=model, **rows)
-        small = CompressOperator(task_id="compress", recipe=recipe, model=model, dataset=data, **STARTS_OVER)
+        made = MakeCandidatesOperator(task_id="make_candidates", recipe=recipe, model=model, **STARTS_OVER).output
+        small = CompressOperator(task_id="compress", recipe=recipe, candidates=made, dataset=data, **STARTS_OVER)
+        EvaluateOperator(task_id="evaluate", model=model, **rows) >> small
         again = EvaluateOperator(task_id="evaluate_compressed", model=small.output, **rows).output
         verdict = GateOperator(task_id="gate", recipe=recipe, evaluation=again).output
         release = DeployOperator(task_id="deploy", recipe=recipe, verdict=verdict).output
         BackUpOperator(task_id="back_up", recipe=recipe, release=release)
-        proven >> small

@@ -1,4 +1,4 @@
-"""The operator that makes a model small and fast, and proves what that cost."""
+"""The operator that measures a model's candidates and chooses one."""
 
 from __future__ import annotations
 
@@ -15,36 +15,33 @@ if TYPE_CHECKING:
 
 
 class CompressOperator(StageOperator):
-    """Makes the candidates of a model, measures them, and returns the fastest within the recipe's budget.
+    """Measures the candidates and returns the fastest within the recipe's budget, as a model of its own.
 
     Args:
-        model: Digest of the fine-tuned model.
-        dataset: Digest of the data set whose rows candidates are measured on.
+        candidates: Digest of what `make_candidates` made (templated).
+        dataset: Digest of the data set whose rows candidates are measured on (templated).
     """
 
-    template_fields: Sequence[str] = ("model", "dataset")
+    template_fields: Sequence[str] = ("candidates", "dataset")
     doc_md = """
-    Three run keys in one task: make, measure, choose. The candidates' figures are facts of the result.
+    Two run keys in one task: measure, choose. The candidates' figures are facts of the result.
 
-    **Triage.** Red with `TrainingError`: the exported graph does not answer as PyTorch does; look at what changed in
-    torch. Red with `GateFailed`: no candidate is within the budget; the message has the figures of each.
+    **Triage.** Red with `GateFailed`: no candidate is within the budget; the message has the figures of each.
     """
 
-    def __init__(self, *, model: str, dataset: str, **kwargs: Any) -> None:
+    def __init__(self, *, candidates: str, dataset: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.model = model
+        self.candidates = candidates
         self.dataset = dataset
 
     def run(self, store: Store, recipe: Recipe, day: datetime.date, progress: Progress) -> Result:
         """Return the chosen candidate."""
         from operators.core.compression.compress import compress
-        from operators.core.compression.make_candidates import make_candidates
         from operators.core.compression.measure_candidates import measure_candidates
 
         spec = recipe.compression
-        made = make_candidates(store, self.model, spec.export, progress)
-        measured = measure_candidates(store, made.digest, self.dataset, spec.measurement, progress)
-        chosen = compress(store, made.digest, measured.digest, spec.budget)
+        measured = measure_candidates(store, self.candidates, self.dataset, spec.measurement, progress)
+        chosen = compress(store, self.candidates, measured.digest, spec.budget)
         for one in chosen.manifest.facts["candidates"]:
             self.log.info(
                 "%s: %d bytes, p50 %.1f ms, p99 %.1f ms, accuracy %.4f, agreement %.4f: %s",

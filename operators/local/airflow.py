@@ -26,6 +26,8 @@ def environment(layout: Layout, ports: Ports, credentials: Credentials, dags: Pa
         # A proxy that the user's shell names is for the world outside; every server here is on loopback.
         "NO_PROXY": "127.0.0.1,localhost",
         "no_proxy": "127.0.0.1,localhost",
+        # Great Expectations would report its use over the network.
+        "GX_ANALYTICS_ENABLED": "false",
         **_options(layout, ports, credentials, dags),
         **_connections(layout, ports, credentials),
     }

@@ -29,8 +29,10 @@ def left_behind(group: int) -> list[psutil.Process]:
 
 
 def _is_airflow(arguments: list[str]) -> bool:
-    # A title set by setproctitle comes as one argument, the command itself as `python .../bin/airflow scheduler`.
-    return bool(arguments) and (arguments[0].startswith("airflow ") or "/bin/airflow" in " ".join(arguments[:2]))
+    # A title set by setproctitle comes as one argument, the commands themselves as `python .../bin/airflow triggerer`
+    # and `python -m operators.local.scheduler`.
+    command = " ".join(arguments[:3])
+    return command.startswith("airflow ") or "/bin/airflow" in command or "operators.local.scheduler" in command
 
 
 def end_former(record: Path) -> None:

@@ -74,11 +74,14 @@ def _servers(layout: Layout, ports: Ports, recipe: str) -> tuple[Service, ...]:
 def _airflow(layout: Layout, ports: Ports) -> tuple[Service, ...]:
     program = str(BIN / "airflow")
     # Logs are read from the one disk there is: nobody needs to serve them.
-    extra = {"scheduler": ("--skip-serve-logs",), "triggerer": ("--skip-serve-logs",)}
+    commands = {
+        "scheduler": (sys.executable, "-m", "operators.local.scheduler", "--skip-serve-logs"),
+        "triggerer": (program, "triggerer", "--skip-serve-logs"),
+    }
     return tuple(
         Service(
             name=name,
-            command=(program, name, *extra.get(name, ())),
+            command=commands.get(name, (program, name)),
             url=airflow.ui_url(ports) if name == "api-server" else None,
             health_path="/api/v2/version",
             environment_file=layout.airflow_environment,

@@ -25,8 +25,8 @@ from tests.leaks import corpus_search, files_below, objects_of, plaintexts_of, s
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
 
 STAGES = (
-    "discover", "adopt_model", "validate", "ingest", "publish_dataset", "fine_tune", "evaluate", "compress",
-    "evaluate_compressed",
+    "discover", "adopt_model", "validate", "ingest", "publish_dataset", "fine_tune", "evaluate",
+    "make_candidates", "compress", "evaluate_compressed",
 )  # fmt: skip
 """Before the gate: pure, so that a second run finds their results."""
 

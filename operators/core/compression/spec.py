@@ -76,7 +76,7 @@ class BudgetSpec:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CompressionSpec:
-    """Three stages in one task: make candidates, measure them, choose. Each has its own run key."""
+    """Three stages: make candidates, measure them, choose."""
 
     export: ExportSpec = field(default_factory=ExportSpec)
     measurement: MeasurementSpec = field(default_factory=MeasurementSpec)

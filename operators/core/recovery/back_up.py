@@ -18,7 +18,7 @@ from operators.core.recovery.spec import BackUpSpec
 from operators.core.storage import Entry, Result, Store
 from operators.core.storage.graph import closure, objects
 
-REVISION = 4
+REVISION = 5
 
 
 def back_up(
@@ -54,7 +54,9 @@ def back_up(
     roots = [release, *(entry.manifest for history in entries.values() for entry in history)]
     manifests = closure(store, roots, progress)
     before = _newest(backup, spec)
-    inventory = _inventory(store, release, manifests, entries, known=before.results if before else {})
+    inventory = _inventory(
+        store, release, manifests, entries, known=before.results if before else {}, progress=progress
+    )
     copied = copy_all(store, backup, pieces_of(inventory, manifests), progress)
 
     call = _call(store, release, spec, entries, copy)
@@ -127,15 +129,24 @@ def _inventory(
     manifests: Mapping[str, Manifest],
     entries: Mapping[str, list[Entry]],
     known: Mapping[str, str],
+    progress: Progress,
 ) -> Inventory:
     """Return the inventory; results that an earlier backup knows are not looked up again, for they never change."""
+
+    def is_result(digest: str) -> bool:
+        run_key = manifests[digest].run_key
+        if run_key in known:
+            return known[run_key] == digest
+        found = store.find(run_key)
+        return found is not None and found.digest == digest
+
     results: dict[str, str] = {}
-    for digest, manifest in manifests.items():
-        result = known.get(manifest.run_key)
-        if result is None and (found := store.find(manifest.run_key)) is not None:
-            result = found.digest
-        if result == digest:
-            results[manifest.run_key] = digest
+    for done, (digest, is_one) in enumerate(
+        zip(manifests, store.membership.round.map(is_result, manifests), strict=True)
+    ):
+        if is_one:
+            results[manifests[digest].run_key] = digest
+        progress(done + 1, len(manifests), "results looked up")
     return Inventory(
         release=release,
         manifests=tuple(manifests),

@@ -166,10 +166,12 @@ def _mend(
     repair: bool,
     progress: Progress,
 ) -> None:
-    left, lost = [], []
-    for done, flaw in enumerate(flaws, start=1):
+    def mended(flaw: Flaw) -> str:
         size = max(sizes.get(flaw.key, 0) for sizes in held.values())
-        outcome = mend(membership, record, flaw, size=size, write=repair)
+        return mend(membership, record, flaw, size=size, write=repair)
+
+    left, lost = [], []
+    for done, (flaw, outcome) in enumerate(zip(flaws, membership.round.map(mended, flaws), strict=True), start=1):
         # Where sizes differ every copy is in doubt, and a writer may have come by: what is sound now is no flaw.
         report.flaws[flaw.kind] += outcome != "sound"
         report.repaired += outcome == "mended"
