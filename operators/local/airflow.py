@@ -65,10 +65,6 @@ def _options(layout: Layout, ports: Ports, credentials: Credentials, dags: Path)
             "dag_processor_child_process_log_directory": layout.log / "tasks" / "dag_processor",
         },
         "scheduler": {
-            # The gap between two tasks is this sleep, a second by default. Idle, with nothing to schedule, the process
-            # used 15.2 s of CPU a minute at 0.1 s, 7.5 s at 0.25 s and 2.4 s at 1 s (two minutes of each): training
-            # needs that eighth of a core more than twelve tasks need the two seconds.
-            "scheduler_idle_sleep_time": 0.25,
             "task_instance_heartbeat_sec": HEARTBEAT_SECONDS,
             "task_instance_heartbeat_timeout": HEARTBEAT_TIMEOUT_SECONDS,
             "task_instance_heartbeat_timeout_detection_interval": 5,

@@ -13,7 +13,7 @@ from operators.local.layout import Layout, PlatformError
 from operators.local.progress import Step, TaskProgress, gather, last_step
 from operators.local.rest import AirflowRest
 
-POLL_SECONDS = 1.0
+POLL_SECONDS = 2.0
 LOG_POLL_SECONDS = 4.0
 
 

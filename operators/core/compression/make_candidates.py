@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +12,11 @@ from operators.core.errors import DataError, TrainingError
 from operators.core.manifest import FileEntry, Made, Manifest, StageCall, spec_json
 from operators.core.models.classifier import ClassifierCard, load_classifier
 from operators.core.progress import Progress, no_progress
+from operators.core.scratch import scratch_folder
 from operators.core.storage import Result, Store
 from operators.core.training.rows import read_rows
 
-REVISION = 2
+REVISION = 3
 MODEL_FILE = "model.onnx"
 
 
@@ -37,8 +37,8 @@ def make_candidates(store: Store, model: str, spec: ExportSpec, progress: Progre
     )
 
     def make() -> Made:
-        with tempfile.TemporaryDirectory() as folder:
-            return _make(store, store.manifest(model), spec, Path(folder), progress)
+        with scratch_folder() as folder:
+            return _make(store, store.manifest(model), spec, folder, progress)
 
     return store.once(call, make)
 

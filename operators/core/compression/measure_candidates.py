@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,10 +23,11 @@ from operators.core.errors import DataError
 from operators.core.manifest import Made, Manifest, StageCall, canonical, spec_json
 from operators.core.models.classifier import Classifier, load_classifier
 from operators.core.progress import Progress, no_progress
+from operators.core.scratch import scratch_folder
 from operators.core.storage import Result, Store
 from operators.core.training.rows import LabelledRows, read_rows
 
-REVISION = 1
+REVISION = 2
 REPORT = "report.json"
 PARENT = "parent"
 EXPORTED = CandidateKind.ONNX_FP32.value
@@ -64,8 +64,8 @@ def measure_candidates(
     )
 
     def make() -> Made:
-        with tempfile.TemporaryDirectory() as folder:
-            report = _measure(store, store.manifest(candidates), store.manifest(dataset), spec, Path(folder), progress)
+        with scratch_folder() as folder:
+            report = _measure(store, store.manifest(candidates), store.manifest(dataset), spec, folder, progress)
         return Made(files=(store.put_bytes(REPORT, canonical(report)),))
 
     return store.once(call, make)

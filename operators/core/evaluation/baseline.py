@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import tempfile
-from pathlib import Path
 
 from operators.core.evaluation.metrics import measure
 from operators.core.evaluation.spec import EvaluationSpec
 from operators.core.manifest import Made, StageCall, canonical
 from operators.core.progress import Progress
+from operators.core.scratch import scratch_folder
 from operators.core.storage import Result, Store
 from operators.core.training.rows import read_rows
 
-REVISION = 1
+REVISION = 2
 
 
 def evaluate_baseline(
@@ -43,11 +42,9 @@ def evaluate_baseline(
         manifest = store.manifest(dataset)
         train, test = (read_rows(store, manifest, split) for split in ("train", "test"))
         total = len(train.texts) + len(test.texts)
-        with tempfile.TemporaryDirectory() as folder:
-            store.fetch_all(store.manifest(base_model), Path(folder))
-            predicted = probe(
-                Path(folder), train, test, spec, threads, lambda done: progress(done, total, "baseline rows")
-            )
+        with scratch_folder() as folder:
+            store.fetch_all(store.manifest(base_model), folder)
+            predicted = probe(folder, train, test, spec, threads, lambda done: progress(done, total, "baseline rows"))
         metrics = measure(test.labels, predicted, test.label_names)
         report = {"rows": len(test.texts), "labels": list(test.label_names), **dataclasses.asdict(metrics)}
         facts = {"accuracy": metrics.accuracy, "macro_f1": metrics.macro_f1, "rows": len(test.texts)}

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import io
-import tempfile
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -20,10 +18,11 @@ from operators.core.manifest import Made, Manifest, StageCall, canonical
 from operators.core.models.batching import Floats
 from operators.core.models.classifier import Classifier, load_classifier
 from operators.core.progress import Progress
+from operators.core.scratch import scratch_folder
 from operators.core.storage import Result, Store
 from operators.core.training.rows import LabelledRows, read_rows
 
-REVISION = 1
+REVISION = 2
 
 
 def evaluate(
@@ -66,9 +65,9 @@ def evaluate(
 
     def make() -> Made:
         rows = read_rows(store, store.manifest(dataset), "test")
-        with tempfile.TemporaryDirectory() as folder:
-            store.fetch_all(store.manifest(model), Path(folder))
-            classifier = load_classifier(Path(folder), threads, spec.batch_size)
+        with scratch_folder() as folder:
+            store.fetch_all(store.manifest(model), folder)
+            classifier = load_classifier(folder, threads, spec.batch_size)
             if tuple(classifier.labels) != rows.label_names:
                 raise DataError(f"the model tells {classifier.labels} apart, the data set {list(rows.label_names)}")
             logits = classifier.logits(rows.texts, lambda done: progress(done, len(rows.texts), "test rows"))

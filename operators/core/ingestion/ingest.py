@@ -20,7 +20,7 @@ from operators.core.storage import Result, Store
 if TYPE_CHECKING:
     from operators.core.anonymisation.anonymiser import Anonymiser
 
-REVISION = 1
+REVISION = 2
 PART_NAME = "part.parquet"
 EMPTY = "empty_after_cut"
 """Why a row is quarantined here and not by validation: nothing of its text is left."""
@@ -50,9 +50,13 @@ def ingest(
     group = store.manifest(validation)
     files = decode_listing(store.read(store.manifest(_digest(group.input("listing"))).file(LISTING_NAME)))
     stage = _FileStage(store, landing_url, source, anonymisation, spec, key)
+    work = [
+        (stage.call(file, validated), functools.partial(stage.make, file, _digest(validated)))
+        for file, validated in zip(files, group.inputs_of("file"), strict=True)
+    ]
     results = []
-    for number, (file, validated) in enumerate(zip(files, group.inputs_of("file"), strict=True), start=1):
-        results.append(stage.run(file, validated))
+    for number, result in enumerate(store.once_all(work), start=1):
+        results.append(result)
         progress(number, len(files), "files")
     inputs = tuple(Input(role="file", identity=r.manifest.identity, manifest=r.digest) for r in results)
     call = StageCall(stage="ingest", revision=REVISION, inputs=(store.as_input("validation", validation), *inputs))
@@ -86,9 +90,9 @@ class _FileStage:
 
         return Anonymiser(self._anonymisation, self._key)
 
-    def run(self, file: SourceFile, validated: Input) -> Result:
-        """Return the result for one file, found or made."""
-        call = StageCall(
+    def call(self, file: SourceFile, validated: Input) -> StageCall:
+        """Return what decides the result for one file."""
+        return StageCall(
             stage="ingest_file",
             revision=REVISION,
             inputs=(
@@ -103,9 +107,14 @@ class _FileStage:
                 "day": file.day.isoformat(),
             },
         )
-        return self._store.once(call, lambda: self._make(file, _digest(validated)))
 
-    def _make(self, file: SourceFile, validated: str) -> Made:
+    def make(self, file: SourceFile, validated: str) -> Made:
+        """Return one file's rows, anonymised and put into the store.
+
+        Args:
+            file: The file.
+            validated: Digest of its validation.
+        """
         selection = Selection.decode(self._store.read(self._store.manifest(validated).file(SELECTION_NAME)))
         data = read_bytes(self._landing / file.path, file.path, self._source.limits, file.sha256)
         rows = decode_rows(data, file.path, self._source)

@@ -18,7 +18,7 @@ from operators.core.recovery.spec import BackUpSpec
 from operators.core.storage import Entry, Result, Store
 from operators.core.storage.graph import closure, objects
 
-REVISION = 5
+REVISION = 6
 
 
 def back_up(
@@ -132,26 +132,18 @@ def _inventory(
     progress: Progress,
 ) -> Inventory:
     """Return the inventory; results that an earlier backup knows are not looked up again, for they never change."""
-
-    def is_result(digest: str) -> bool:
-        run_key = manifests[digest].run_key
-        if run_key in known:
-            return known[run_key] == digest
-        found = store.find(run_key)
-        return found is not None and found.digest == digest
-
-    results: dict[str, str] = {}
-    for done, (digest, is_one) in enumerate(
-        zip(manifests, store.membership.round.map(is_result, manifests), strict=True)
-    ):
-        if is_one:
-            results[manifests[digest].run_key] = digest
-        progress(done + 1, len(manifests), "results looked up")
+    results = {key: known[key] for key in (manifest.run_key for manifest in manifests.values()) if key in known}
+    unknown = [manifest.run_key for manifest in manifests.values() if manifest.run_key not in known]
+    for done, (run_key, found) in enumerate(zip(unknown, store.find_all(unknown), strict=True), start=1):
+        if found is not None:
+            results[run_key] = found.digest
+        progress(done, len(unknown), "results looked up")
     return Inventory(
         release=release,
         manifests=tuple(manifests),
         objects={digest: entry.stored_bytes for digest, entry in objects(manifests).items()},
-        results=dict(sorted(results.items())),
+        # Of two manifests with one run key the other is nobody's result.
+        results={key: digest for key, digest in sorted(results.items()) if digest in manifests},
         streams={
             name: tuple(StreamEntry(manifest=entry.manifest, previous=entry.previous) for entry in history)
             for name, history in entries.items()

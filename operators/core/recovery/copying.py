@@ -5,15 +5,14 @@ Bytes travel as they are stored, encrypted ones with their wrapped keys: none of
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
 from operators.core.errors import AllCopiesDamaged, KeyMissing, StorageError
 from operators.core.manifest import FileEntry, Manifest
 from operators.core.progress import Progress
+from operators.core.scratch import scratch_folder
 from operators.core.storage import Store
 from operators.core.storage.graph import objects
 from operators.core.storage.keyring import all_versions, data_keys, wrapped_keys
@@ -87,8 +86,8 @@ def _copy(source: Store, target: Store, piece: Piece, size: int, versions: list[
         raise AllCopiesDamaged(f"{piece}: neither store holds its wrapped key; restore it from another backup")
     if keys.items() <= held.items() and _is_good(target, piece, size):
         return False
-    with tempfile.TemporaryDirectory(prefix="nightshift-", ignore_cleanup_errors=True) as folder:
-        path = Path(folder) / piece.digest
+    with scratch_folder() as folder:
+        path = folder / piece.digest
         fetch_object(source.membership, source.record, piece.kind, piece.digest, size, path)
         new = NewObject(kind=piece.kind, digest=piece.digest, data=path, before=keys)
         put_objects(target.membership, target.record, [new])

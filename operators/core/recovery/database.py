@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
-import tempfile
 from contextlib import closing
 from pathlib import Path
 
 import zstandard
 
 from operators.core.errors import DataError
+from operators.core.scratch import scratch_folder
 from operators.core.storage.objects import write_file
 
 _LARGEST_DATABASE_BYTES = 8 * 1024**3
@@ -23,8 +23,8 @@ def copy_database(path: Path) -> bytes:
     """
     if not path.is_file():
         raise DataError(f"{path} is not there: the backup is to hold Airflow's database")
-    with tempfile.TemporaryDirectory(prefix="nightshift-") as folder:
-        copy = Path(folder) / "copy.db"
+    with scratch_folder() as folder:
+        copy = folder / "copy.db"
         reader = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=30)
         with closing(reader) as source, closing(sqlite3.connect(copy)) as target:
             source.backup(target)

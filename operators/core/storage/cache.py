@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from operators.core.scratch import scratch_folder
 from operators.core.settings import CacheSettings
 
 _LOCK = ".lock"
@@ -33,8 +34,8 @@ log = logging.getLogger(__name__)
 @contextmanager
 def fetched(fetch: Fetch) -> Iterator[BinaryIO]:
     """Yield an object's bytes without a cache: they are gone after the block."""
-    with tempfile.TemporaryDirectory(prefix="nightshift-", ignore_cleanup_errors=True) as folder:
-        path = Path(folder) / "stored"
+    with scratch_folder() as folder:
+        path = folder / "stored"
         fetch(path)
         with path.open("rb") as handle:
             yield handle

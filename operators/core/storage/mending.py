@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from operators.core.errors import AllCopiesDamaged, QuorumLost
+from operators.core.scratch import scratch_folder
 from operators.core.storage.endpoint import Endpoint, EndpointAway
 from operators.core.storage.members import Membership
 from operators.core.storage.objects import fetch_object, is_content, is_whole, look_at, named_hash
@@ -41,8 +41,8 @@ def mend(
         state = look_at(endpoint, line, flaw.key)
         if state == "whole":
             return "sound"
-        with tempfile.TemporaryDirectory(prefix="nightshift-", ignore_cleanup_errors=True) as folder:
-            good, bad = Path(folder) / "good", Path(folder) / "bad"
+        with scratch_folder() as folder:
+            good, bad = folder / "good", folder / "bad"
             if not _fetch_good(membership, record, flaw, size, good):
                 return "lost"
             if not write:

@@ -6,13 +6,12 @@ record. Until then nothing that it holds is believed.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from operators.core.errors import AllCopiesDamaged, CommitUnknown, QuorumLost, StorageError
 from operators.core.progress import Progress, no_progress
+from operators.core.scratch import scratch_folder
 from operators.core.storage.endpoint import Endpoint, EndpointAway
 from operators.core.storage.members import Membership
 from operators.core.storage.objects import fetch_object, is_content, is_whole, named_hash
@@ -142,8 +141,8 @@ class Refill:
         self.bytes += len(data)
 
     def _copy_object(self, key: str, digest: str, endpoint: Endpoint, target: str) -> None:
-        with tempfile.TemporaryDirectory(prefix="nightshift-", ignore_cleanup_errors=True) as folder:
-            path = Path(folder) / digest
+        with scratch_folder() as folder:
+            path = folder / digest
             try:
                 fetch_object(self._membership, self._others, key.split("/")[0], digest, self._sizes[key], path)
             except AllCopiesDamaged:

@@ -159,6 +159,10 @@ class Store:
         data = read_slot(self.membership, f"run/{check_digest(run_key)}")
         return None if data is None else self._result(data, found=True)
 
+    def find_all(self, run_keys: Iterable[str]) -> Iterator[Result | None]:
+        """Yield what `find` returns for each run key, in their order; several are looked up at once."""
+        return self.membership.round.map(self.find, run_keys)
+
     def commit(self, manifest: Manifest) -> Result:
         """Make a manifest the result of its run key, and return the result: this one, or the one that was first.
 
@@ -173,6 +177,11 @@ class Store:
     def once(self, call: StageCall, make: Callable[[], Made]) -> Result:
         """Return the result of a call: found where it was computed before, else made now and committed."""
         return self.find(call.run_key) or self.commit(Manifest.of(call, make()))
+
+    def once_all(self, work: Sequence[tuple[StageCall, Callable[[], Made]]]) -> Iterator[Result]:
+        """Yield what `once` returns for each call, in their order; what is to be made is made one after the other."""
+        for (call, make), found in zip(work, self.find_all(call.run_key for call, _ in work), strict=True):
+            yield found or self.commit(Manifest.of(call, make()))
 
     def _result(self, data: bytes, *, found: bool) -> Result:
         document = json.loads(data)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import logging
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from typing import BinaryIO
 
 from operators.core.errors import DataError, KeyMissing
 from operators.core.manifest import FileEntry, sha256_hex, sha256_of_file
+from operators.core.scratch import scratch_folder
 from operators.core.settings import EncryptionSettings
 from operators.core.storage.keyring import Keyring, data_keys, prove_keys
 from operators.core.storage.members import Membership
@@ -79,8 +79,8 @@ class Vault:
             yield Stored(entry=_entry(name, digest, size, digest, size, rows), data=path)
             return
         key = self.keyring.derive(digest)
-        with tempfile.TemporaryDirectory(prefix="nightshift-") as folder:
-            sealed = Path(folder) / "sealed"
+        with scratch_folder() as folder:
+            sealed = folder / "sealed"
             stored = seal_file(key, digest, path, sealed)
             yield self._stored(_entry(name, digest, size, stored, sealed.stat().st_size, rows), sealed, key)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from operators.core.errors import DataError, ExpectationFailed
@@ -15,7 +16,7 @@ from operators.core.sources.spec import SourceSpec
 from operators.core.storage import Result, Store
 from operators.core.validation.spec import ValidationSpec
 
-REVISION = 1
+REVISION = 2
 REPORT_NAME = "report.json"
 
 
@@ -50,11 +51,15 @@ def validate(
     """
     listed = store.as_input("listing", listing)
     files = decode_listing(store.read(store.manifest(listing).file(LISTING_NAME)))
+    work = [
+        (_file_call(file, source, spec), partial(_validate_file, store, file, landing_url, source, spec))
+        for file in files
+    ]
     results = []
-    for number, file in enumerate(files, start=1):
-        results.append(_validate_file(store, file, landing_url, source, spec))
+    for number, result in enumerate(store.once_all(work), start=1):
+        results.append(result)
         if each_file is not None:
-            each_file(results[-1])
+            each_file(result)
         progress(number, len(files), "files")
     inputs = tuple(Input(role="file", identity=r.manifest.identity, manifest=r.digest) for r in results)
     facts = _sum_up([result.manifest for result in results], spec)
@@ -67,21 +72,20 @@ def validate(
     return store.once(call, lambda: Made(facts=facts))
 
 
-def _validate_file(
-    store: Store, file: SourceFile, landing_url: str, source: SourceSpec, spec: ValidationSpec
-) -> Result:
-    def make() -> Made:
-        data = read_bytes(landing_folder(landing_url) / file.path, file.path, source.limits, file.sha256)
-        report, selection = check_rows(decode_rows(data, file.path, source), source, spec, file.day)
-        entries = (
-            store.put_bytes(REPORT_NAME, canonical({"path": file.path, "day": file.day.isoformat(), **report})),
-            store.put_bytes(SELECTION_NAME, selection.encode()),
-        )
-        broken = [f"{e['kind']}({e['column'] or 'table'})" for e in report["expectations"] if e["broken"]]
-        facts = {"rows_in": selection.rows, "rows_quarantined": selection.counts, "broken": broken}
-        return Made(files=entries, facts=facts)
+def _validate_file(store: Store, file: SourceFile, landing_url: str, source: SourceSpec, spec: ValidationSpec) -> Made:
+    data = read_bytes(landing_folder(landing_url) / file.path, file.path, source.limits, file.sha256)
+    report, selection = check_rows(decode_rows(data, file.path, source), source, spec, file.day)
+    entries = (
+        store.put_bytes(REPORT_NAME, canonical({"path": file.path, "day": file.day.isoformat(), **report})),
+        store.put_bytes(SELECTION_NAME, selection.encode()),
+    )
+    broken = [f"{e['kind']}({e['column'] or 'table'})" for e in report["expectations"] if e["broken"]]
+    facts = {"rows_in": selection.rows, "rows_quarantined": selection.counts, "broken": broken}
+    return Made(files=entries, facts=facts)
 
-    call = StageCall(
+
+def _file_call(file: SourceFile, source: SourceSpec, spec: ValidationSpec) -> StageCall:
+    return StageCall(
         stage="validate_file",
         revision=REVISION,
         inputs=(Input(role="source", identity=file.sha256),),
@@ -92,7 +96,6 @@ def _validate_file(
             "path": file.path,
         },
     )
-    return store.once(call, make)
 
 
 def check_rows(
