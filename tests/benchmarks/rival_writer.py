@@ -14,7 +14,7 @@ AT_ONCE = 2
 """Files that each writer has on their way."""
 
 
-def write_all(url, bucket, prefix, access, secret, files):
+def write_all(url: str, bucket: str, prefix: str, access: str, secret: str, files: list[Path]) -> None:
     """Send every file to one server."""
     config = Config(retries={"max_attempts": 1}, max_pool_connections=AT_ONCE)
     client = boto3.client(
@@ -22,7 +22,7 @@ def write_all(url, bucket, prefix, access, secret, files):
         config=config,
     )  # fmt: skip
 
-    def send(path):
+    def send(path: Path) -> None:
         client.put_object(
             Bucket=bucket, Key=f"{prefix}/{path.name}", Body=path.read_bytes(), ChecksumAlgorithm="SHA256"
         )

@@ -10,7 +10,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,7 +55,7 @@ def measure(command: Sequence[str]) -> Sample:
     )
 
 
-def alternate(ways: dict[str, Callable[[], Sample]], pairs: int) -> dict[str, list[Sample]]:
+def alternate(ways: Mapping[str, Callable[[], Sample]], pairs: int) -> dict[str, list[Sample]]:
     """Run each way in turn, again and again, so that what disturbs the machine disturbs all of them."""
     samples: dict[str, list[Sample]] = {name: [] for name in ways}
     for number in range(pairs):

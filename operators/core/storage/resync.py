@@ -6,6 +6,7 @@ record. Until then nothing that it holds is believed.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -14,6 +15,7 @@ from operators.core.progress import Progress, no_progress
 from operators.core.scratch import scratch_folder
 from operators.core.storage.endpoint import Endpoint, EndpointAway
 from operators.core.storage.members import Membership
+from operators.core.storage.mending import QUARANTINE
 from operators.core.storage.objects import fetch_object, is_content, is_whole, named_hash
 from operators.core.storage.probe import may_be_primary, read_report
 from operators.core.storage.records import (
@@ -24,6 +26,8 @@ from operators.core.storage.records import (
     new_name,
     read_identity,
 )
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,7 +78,22 @@ def resync(membership: Membership, name: str, *, anew: bool = False, progress: P
         refill.copy(key, endpoint, f"{line.incarnation}/{key}")
         progress(done, len(refill.wanted), "keys")
     record = _enrol(membership, base, endpoint, line, sorted(held))
+    if not refill.lost:
+        _free(endpoint, former)
     return Resynced(record=record, keys=len(refill.wanted), bytes=refill.bytes, lost=tuple(refill.lost))
+
+
+def _free(endpoint: Endpoint, former: Member) -> None:
+    """Delete what the endpoint held in its former life: it has a verified copy of all of it now, and nobody reads it.
+
+    Where a key is lost the former copy may be the only one there is: then all of it stays. So does evidence.
+    """
+    try:
+        for found in endpoint.list(f"{former.incarnation}/"):
+            if not found.key.startswith(f"{former.incarnation}/{QUARANTINE}"):
+                endpoint.delete(found.key)
+    except EndpointAway as error:
+        log.warning("what endpoint %s held under %s/ is not freed: %s", endpoint.name, former.incarnation, error)
 
 
 def _may_decide(base: Record, endpoint: Endpoint) -> bool:

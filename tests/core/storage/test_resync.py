@@ -114,6 +114,37 @@ def test_a_damaged_object_does_not_keep_an_endpoint_away(storage_settings: Stora
     assert resync(store.membership, "site_b").lost == (key,)
 
 
+def test_a_resync_frees_what_the_endpoint_held_before(storage_settings: StorageSettings) -> None:
+    """A bucket does not grow by a store with every resync: only evidence of damage stays."""
+    initialise(storage_settings, rounds=0)
+    store = open_store(storage_settings)
+    entry = store.put_bytes("a.bin", b"content")
+    former = store.record.line("site_b").incarnation
+    evidence = folder_of(storage_settings, "site_b") / former / "quarantine" / "obj" / "damaged"
+    evidence.parent.mkdir(parents=True)
+    evidence.write_bytes(b"rotten!")
+
+    resync(store.membership, "site_b", anew=True)
+
+    assert keys_of(storage_settings, "site_b", former) == {"quarantine/obj/damaged": b"rotten!"}
+    after = open_store(storage_settings)
+    cut_off(after, "site_a")
+    assert after.read(entry) == b"content"
+
+
+def test_a_resync_keeps_the_only_copy_there_may_be(storage_settings: StorageSettings) -> None:
+    """Where the others hold no good copy, what the endpoint held in its former life is all that is left."""
+    initialise(storage_settings, rounds=0)
+    store = open_store(storage_settings)
+    key = object_key("obj", store.put_bytes("a.bin", b"content").stored_sha256)
+    for name in ("site_a", "site_c"):
+        (folder_of(storage_settings, name) / store.record.line(name).incarnation / key).write_bytes(b"rotten!")
+    former = store.record.line("site_b").incarnation
+
+    assert resync(store.membership, "site_b", anew=True).lost == (key,)
+    assert keys_of(storage_settings, "site_b", former)[key] == b"content"
+
+
 def test_an_endpoint_reborn_while_another_answers_does_not_count(storage_settings: StorageSettings) -> None:
     """Identities are read after all answers: what an endpoint said in its former life is not believed.
 
