@@ -19,7 +19,7 @@ unexport PYTHONDONTWRITEBYTECODE
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 export NIGHTSHIFT_HOME NIGHTSHIFT_PORT_BASE
 
-.PHONY: help setup run status stop clean backfill test lint test-faults test-e2e bench lock
+.PHONY: help setup run status stop clean backfill test lint test-faults test-ceph test-e2e bench lock
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +56,9 @@ lint: $(STAMP) ## Style, types and the direction of imports
 
 test-faults: $(STAMP) ## Every fault test
 	@$(BIN)/python -m pytest -m faults
+
+test-ceph: $(STAMP) ## The store against Ceph's object gateway, where Debian's packages of it are installed
+	@$(BIN)/python -m pytest -m ceph
 
 test-e2e: $(STAMP) ## Every test of the whole platform
 	@$(BIN)/python -m pytest -m e2e

@@ -1,13 +1,11 @@
 """Retrain a model on the data of its window, prove it, compress it, release it and back it up.
 
 - **Makes** a data set, a model, its evaluation, a compressed model, a release and a backup: a manifest each.
-- **Finds** what any run has computed before: clearing a task or running a day twice is free.
-- **Waits for** source files of its day. A day without data is skipped.
+- **Finds** what any run has computed before: a day run twice is free. A day without source files is skipped.
 
 ### Triage
-- Red `validate`: the data is wrong. See the Data Docs and tell its owner.
-- Red `gate`: the model is worse than its floor or than what is live, which stays live.
-- Red `deploy`: the former release is live again.
+- Red `validate` or `check_drift`: the data is wrong, or not like before. Tell its owner.
+- Red `gate`: the model is worse than its floor or than what is live. Red `deploy`: what was live is live again.
 - Any other red task is ours: read its log, then clear it. It goes on where it stopped.
 """
 
@@ -17,6 +15,7 @@ from airflow.sdk import DAG
 
 from operators.adopt_model import AdoptModelOperator
 from operators.back_up import BackUpOperator
+from operators.check_drift import CheckDriftOperator
 from operators.compress import CompressOperator
 from operators.deploy import DeployOperator
 from operators.discover import DiscoverOperator
@@ -47,8 +46,9 @@ for recipe in load_recipes(Path(__file__).parent / "recipes"):
         valid = ValidateOperator.partial(task_id="validate", recipe=recipe, doc_md=ValidateOperator.doc_md)
         parts = IngestOperator.partial(task_id="ingest", recipe=recipe, doc_md=IngestOperator.doc_md)
         parts = parts.expand(validation=valid.expand(listing=listing).output).output
-        data = PublishDatasetOperator(task_id="publish_dataset", recipe=recipe, parts=parts).output
-        base = AdoptModelOperator(task_id="adopt_model", recipe=recipe).output
+        publish = PublishDatasetOperator(task_id="publish_dataset", recipe=recipe, parts=parts)
+        CheckDriftOperator(task_id="check_drift", recipe=recipe, parts=parts) >> publish
+        data, base = publish.output, AdoptModelOperator(task_id="adopt_model", recipe=recipe).output
         model = FineTuneOperator(task_id="fine_tune", recipe=recipe, dataset=data, base_model=base, **TRAINING).output
         rows = {"recipe": recipe, "dataset": data, "base_model": base, **STARTS_OVER}
         made = MakeCandidatesOperator(task_id="make_candidates", recipe=recipe, model=model, **STARTS_OVER).output

@@ -31,6 +31,12 @@ def trigger_form(recipe: Recipe) -> dict[str, Param]:
         "window_days": number(
             "integer", None, "Days of data, ending with that day", f"{recipe.window_days}", 1, LONGEST_WINDOW_DAYS
         ),
+        "accept_drift": Param(
+            False,
+            "Go on also when the new data is not like that of the live release; the report is made all the same.",
+            type="boolean",
+            section="Data",
+        ),
         "epochs": number("integer", "Training", "Passes over the data", f"{training.epochs}", 1, 100),
         "learning_rate": number(
             "number", "Training", "Highest learning rate of the encoder", f"{training.encoder_rate:g}", 1e-7, 1e-2

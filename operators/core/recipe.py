@@ -68,9 +68,11 @@ class Recipe:
             if name in given
         }
         gate = {"min_accuracy": given["quality_floor"]} if "quality_floor" in given else {}
+        drift = replace(self.validation.drift, blocks=not given.get("accept_drift", not self.validation.drift.blocks))
         return replace(
             self,
             window_days=given.get("window_days", self.window_days),
             training=replace(self.training, **training),
             gate=replace(self.gate, **gate),
+            validation=replace(self.validation, drift=drift),
         )

@@ -22,8 +22,8 @@ def report(console: Console, summary: Summary, password: str) -> None:
 
 def _sections(summary: Summary) -> list[tuple[str, str]]:
     makers = {
-        "rows": _rows, "dataset": _dataset, "training": _training, "candidates": _candidates, "release": _release,
-        "predictions": _predictions, "backup": _backup, "seconds": _seconds,
+        "rows": _rows, "dataset": _dataset, "drift": _drift, "training": _training, "candidates": _candidates,
+        "release": _release, "predictions": _predictions, "backup": _backup, "seconds": _seconds,
     }  # fmt: skip
     lines: list[tuple[str, str]] = []
     for name, make in makers.items():
@@ -47,6 +47,14 @@ def _dataset(summary: Summary) -> list[str]:
     return [
         f"{splits}; {data['shards']} shards, {_size(data['bytes'])}, {data['copies']} copies; {data['manifest'][:12]}"
     ]
+
+
+def _drift(summary: Summary) -> list[str]:
+    facts = summary["drift"]
+    if facts["comparison"] != "live_data":
+        return [f"not judged: {facts['comparison'].replace('_', ' ')}"]
+    drifted = facts["drifted"] or "none"
+    return [f"{drifted}; {facts['rows']} new rows against {facts['accepted_rows']} of the live release"]
 
 
 def _training(summary: Summary) -> list[str]:

@@ -39,6 +39,7 @@ def summarise(store: Store, run: RunFacts, *, model_url: str) -> dict[str, Any]:
         "cached": [task for task, found in manifests.items() if _was_found(store, run.run_id, task, found)],
         "rows": dict(dataset.facts["rows"]) if dataset else None,
         "dataset": _dataset(store, dataset),
+        "drift": dict(drift.facts) if (drift := _one(manifests, "check_drift")) else None,
         "training": _training(store, model, _one(manifests, "evaluate"), _one(manifests, "evaluate_compressed")),
         "candidates": list(chosen.facts["candidates"]) if (chosen := _one(manifests, "compress")) else [],
         "release": _release(_one(manifests, "deploy"), model_url),

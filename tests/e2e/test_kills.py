@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.faults, pytest.mark.slow, pytest.mark
 
 SERVICES = (*STORES, "balancer", *SERVERS, *AIRFLOW_SERVICES)
 TASKS = (
-    ("discover", "adopt_model"), ("validate",), ("ingest",), ("publish_dataset",), ("fine_tune",),
+    ("discover", "adopt_model"), ("validate",), ("ingest",), ("check_drift",), ("publish_dataset",), ("fine_tune",),
     ("evaluate", "make_candidates"), ("compress",), ("evaluate_compressed",), ("gate",), ("deploy",), ("back_up",),
 )  # fmt: skip
 """In the order in which they run; those of a pair run beside each other."""

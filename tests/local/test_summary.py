@@ -22,6 +22,13 @@ CANDIDATE = {
     "why": "the fastest",
 }
 FACTS: dict[str, dict[str, Any]] = {
+    "check_drift": {
+        "comparison": "live_data",
+        "rows": 9,
+        "accepted_rows": 90,
+        "level": "warn",
+        "drifted": "labels by 0.31",
+    },
     "publish_dataset": {"rows": ROWS, "splits": {"train": 6, "test": 1}, "labels": ["ham", "spam"]},
     "fine_tune": {"world_size": 2, "epochs": 2, "steps": 8, "final_loss": 0.1, "precision": "bf16"},
     "evaluate": {"accuracy": 0.98, "macro_f1": 0.97, "baseline_accuracy": 0.95, "baseline_macro_f1": 0.93},

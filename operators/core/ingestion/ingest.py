@@ -20,7 +20,7 @@ from operators.core.storage import Result, Store
 if TYPE_CHECKING:
     from operators.core.anonymisation.anonymiser import Anonymiser
 
-REVISION = 2
+REVISION = 3
 PART_NAME = "part.parquet"
 EMPTY = "empty_after_cut"
 """Why a row is quarantined here and not by validation: nothing of its text is left."""
@@ -133,12 +133,16 @@ class _FileStage:
 
     def _written(self, kept: list[dict[str, Any]], selection: Selection) -> Made:
         from operators.core.ingestion.parquet import encode_rows
+        from operators.core.validation.profile import PROFILE_NAME, Profile
 
         if len(kept) + len(selection.quarantined) != selection.rows:
             raise DataError(f"{selection.rows} rows in, {len(kept)} kept, {len(selection.quarantined)} quarantined")
-        entry = self._store.put_bytes(PART_NAME, encode_rows(kept), rows=len(kept))
+        entries = (
+            self._store.put_bytes(PART_NAME, encode_rows(kept), rows=len(kept)),
+            self._store.put_bytes(PROFILE_NAME, Profile.of(kept).encode()),
+        )
         facts = {"rows_in": selection.rows, "rows_out": len(kept), "quarantined": selection.counts}
-        return Made(files=(entry,), facts=facts)
+        return Made(files=entries, facts=facts)
 
     def _anonymised(self, row: Mapping[str, Any], file: SourceFile) -> dict[str, Any] | None:
         from operators.core.anonymisation.anonymiser import check_clean

@@ -33,6 +33,23 @@ def closure(store: Store, roots: Iterable[str], progress: Progress = no_progress
     return dict(sorted(found.items()))
 
 
+def find_ancestor(store: Store, root: str, stage: str) -> Manifest | None:
+    """Return the nearest manifest of a stage that one was made from, None where there is none.
+
+    Raises:
+        AllCopiesDamaged, QuorumLost: A manifest on the way cannot be read.
+    """
+    wanted, seen = [root], {root}
+    while wanted:
+        manifest = store.manifest(wanted.pop(0))
+        if manifest.stage == stage:
+            return manifest
+        reached = [parent for parent in parents(manifest) if parent not in seen]
+        seen.update(reached)
+        wanted += reached
+    return None
+
+
 def objects(manifests: Mapping[str, Manifest]) -> dict[str, FileEntry]:
     """Return every stored object that the manifests name, by its stored digest, each once, in the order of digests."""
     named = {entry.stored_sha256: entry for manifest in manifests.values() for entry in manifest.files}

@@ -21,6 +21,7 @@ from operators.core.storage.wrapping import decode_wrapped
 
 SMALL_BYTES = 1024 * 1024
 CONTENT = ("obj/", "man/", "key/")
+SUMMED = ("run/", "log/", "member/", "hold/", "pin/", "tomb/")
 SLOW_SECONDS = 1.0
 """An endpoint that has not answered a read by then, or has sent less a second than below, is slow: the next one is
 asked too. On a machine that is not overloaded few reads take so long."""
@@ -51,7 +52,7 @@ def is_whole(key: str, data: bytes) -> bool:
         return hashlib.sha256(data).hexdigest() == digest
     if key.startswith("key/"):
         return decode_wrapped(key, data) is not None
-    if key.startswith(("run/", "log/", "member/")):
+    if key.startswith(SUMMED):
         return without_sum(key, data) is not None
     return True
 

@@ -94,7 +94,7 @@ class Lease:
     def __init__(self, membership: Membership, seconds: float = PIN_SECONDS) -> None:
         self._membership, self._seconds = membership, seconds
         self._pins: list[Pin] = []
-        self._tombs: tuple[Tomb, ...] = ()
+        self._tombs: tuple[Tomb, ...] | None = None
         self._spared: set[str] = set()
         self._lock = threading.Lock()
 
@@ -106,10 +106,11 @@ class Lease:
             StorageError: The last pin is too old to be followed by another.
         """
         with self._lock:
-            if not self._pins:
-                self._pin(record, self._membership.clock())
+            if self._tombs is None:
+                if not self._pins:
+                    self._pin(record, self._membership.clock())
                 # In this order: the collector writes its list before it looks for pins, so one of the two sees the
-                # other.
+                # other. Where the lists could not be read the next try reads them: a pin is no shield from older ones.
                 self._tombs = read_tombs(self._membership, record)
             elif self._age() > self._seconds / 2:
                 self.check()
@@ -130,7 +131,7 @@ class Lease:
         Raises:
             StorageError: One of them is being deleted now; in some minutes it can be written anew.
         """
-        for tomb in self._tombs:
+        for tomb in self._tombs or ():
             for key in sorted(tomb.keys.intersection(keys) - self._spared):
                 put_small(self._membership, record, tomb.spare_key(key), canonical({"format": FORMAT}))
                 if holds_any(self._membership, record, tomb.seal_key):

@@ -32,6 +32,7 @@ from operators.core.storage.pins import PIN_SECONDS, Lease
 from operators.core.storage.records import Member, Record
 from operators.core.storage.slots import put_once, read_slot
 from operators.core.storage.streams import Stream
+from operators.core.storage.sums import with_sum, without_sum
 from operators.core.storage.vault import Stored, Vault
 
 BATCH_FILES, BATCH_BYTES = 64, 4 * 1024**2
@@ -204,23 +205,23 @@ class Store:
             account: Plain JSON.
         """
         key = f"account/{check_digest(run_key)}/{try_id}"
-        document = canonical({"format": FORMAT, **spec_json(account)})
+        document = with_sum(key, canonical({"format": FORMAT, **spec_json(account)}))
         self.membership.ask_counted(
             self._record, lambda endpoint, line: endpoint.put_if_absent(f"{line.incarnation}/{key}", document)
         )
 
     def accounts(self, run_key: str) -> list[dict[str, Any]]:
-        """Return every account of a run key, in the order of their try ids."""
+        """Return every account of a run key that is whole somewhere, in the order of their try ids."""
 
         def read(endpoint: Endpoint, line: Member) -> dict[str, bytes | None]:
             prefix = f"{line.incarnation}/"
             keys = [found.key for found in endpoint.list(f"{prefix}account/{check_digest(run_key)}/")]
             return {key.removeprefix(prefix): endpoint.get(key) for key in keys}
 
-        merged: dict[str, bytes | None] = {}
-        for view in self.membership.ask_counted(self._record, read).values():
-            merged |= view
-        return [json.loads(data) for _, data in sorted(merged.items()) if data is not None]
+        views = self.membership.ask_counted(self._record, read).values()
+        stored = {(key, data) for view in views for key, data in view.items() if data is not None}
+        whole = {key: document for key, data in stored if (document := without_sum(key, data)) is not None}
+        return [json.loads(document) for _, document in sorted(whole.items())]
 
     # -------------------------------------------------------------------------------------------------------------
 

@@ -35,12 +35,49 @@ class Expectation:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Levels:
+    """From which size on a drift is told of, and from which on it stops the run; sizes are 0 to 1."""
+
+    warn: float
+    block: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.warn <= self.block <= 1:
+            raise ValueError(f"levels warn={self.warn}, block={self.block}: 0 < warn <= block <= 1")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DriftSpec:
+    """How far new rows may be from those of the live release."""
+
+    labels: Levels = Levels(warn=0.3, block=0.6)
+    """Of labels and of repeated rows. Between one day of real mail and its sixty days before, up to 0.42 was seen."""
+    numbers: Levels = Levels(warn=0.3, block=0.6)
+    """Of lengths and shares of a text: up to 0.51 was seen."""
+    vocabulary: Levels = Levels(warn=0.25, block=0.5)
+    """Up to 0.23 was seen."""
+    max_chance: float = 1e-4
+    """A difference that is more probable than this where nothing changed is none."""
+    min_rows: int = 30
+    """With fewer new rows nothing is judged."""
+    blocks: bool = True
+    """Whether a drift can stop a run; else it is only told of."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.max_chance < 1:
+            raise ValueError(f"max_chance={self.max_chance}: above 0 and below 1")
+        if self.min_rows < 2:
+            raise ValueError(f"min_rows={self.min_rows}: at least 2")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ValidationSpec:
     """The suite, in the order in which a row's first failure names its reason."""
 
     expectations: tuple[Expectation, ...]
     max_quarantined_share: float = 0.25
     """Part of a group's rows that may be quarantined; above it the source itself is broken and the run stops."""
+    drift: DriftSpec = DriftSpec()
 
     def __post_init__(self) -> None:
         if not self.expectations:

@@ -9,14 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from operators.core.errors import CollectionRefused, StorageError
+from operators.core.errors import CollectionRefused, QuorumLost, StorageError
 from operators.core.manifest import FileEntry, Made, Manifest, StageCall
 from operators.core.settings import StorageSettings
 from operators.core.storage import Store, initialise, open_store
 from operators.core.storage.collect import Collector, CollectSpec
 from operators.core.storage.objects import object_key
 from operators.core.storage.pins import read_pins, read_tombs
-from tests.core.storage.flaky import cut_off
+from operators.core.storage.sums import with_sum
+from tests.core.storage.flaky import Fault, cut_off, make_flaky
 from tests.core.storage.test_resync import folder_of
 
 SPEC = CollectSpec(grace_seconds=0.2, skew_seconds=0.0, max_share=0.9)
@@ -158,10 +159,58 @@ def test_what_is_being_deleted_cannot_be_relied_on(
     Collector(store, SPEC).mark()
     (tomb,) = read_tombs(store.membership, store.record)
     for line in store.record.members:
-        store.membership.endpoints[line.name].put(f"{line.incarnation}/{tomb.seal_key}", b"sealed")
+        store.membership.endpoints[line.name].put(
+            f"{line.incarnation}/{tomb.seal_key}", with_sum(tomb.seal_key, b"sealed")
+        )
 
     with pytest.raises(StorageError, match="being deleted"):
         writer.put_bytes("orphan.bin", b"orphan")
+
+
+def test_a_writer_that_could_not_read_the_lists_reads_them_at_its_next_try(
+    storage_settings: StorageSettings, used: tuple[FileEntry, FileEntry]
+) -> None:
+    """It is pinned by then, which keeps no older list from being swept."""
+    store, writer = open_store(storage_settings), open_store(storage_settings)
+    Collector(store, SPEC).mark()
+    flaky = make_flaky(writer, "site_b"), make_flaky(writer, "site_c")
+    for endpoint in flaky:
+        endpoint.faults.append(Fault(verb="list", key="/tomb/", kind="refuse", times=2))
+    with pytest.raises(QuorumLost):
+        writer.put_bytes("orphan.bin", b"orphan")
+    entry = writer.put_bytes("orphan.bin", b"orphan")
+    time.sleep(0.3)
+
+    assert Collector(store, SPEC).sweep().keys == ()
+    assert open_store(storage_settings).read(entry) == b"orphan"
+
+
+def test_a_pin_that_rots_on_one_endpoint_still_protects_its_writer(storage_settings: StorageSettings) -> None:
+    """A digit changed in its end would let the collector take its writer for dead."""
+    initialise(storage_settings, rounds=0)
+    store = open_store(storage_settings)
+    store.put_bytes("a.bin", b"content")
+    (pin,) = read_pins(store.membership, store.record)
+    for name in ("site_c", "site_b"):
+        endpoint, line = store.membership.endpoints[name], store.record.line(name)
+        stored = endpoint.get(f"{line.incarnation}/{pin.key}")
+        assert stored is not None
+        endpoint.put(f"{line.incarnation}/{pin.key}", stored.replace(b'"expires":1', b'"expires":0', 1))
+        assert read_pins(store.membership, store.record) == [pin]
+
+
+def test_where_no_copy_of_a_pin_is_whole_the_collector_does_not_go_on(storage_settings: StorageSettings) -> None:
+    """Nobody can tell any more whose writer lives; a damaged copy of one endpoint alone was never acknowledged."""
+    initialise(storage_settings, rounds=0)
+    store = open_store(storage_settings)
+    key = f"pin/{'0' * 32}"
+    for number, line in enumerate(store.record.members):
+        store.membership.endpoints[line.name].put(f"{line.incarnation}/{key}", b"rotten")
+        if number == 0:
+            assert read_pins(store.membership, store.record) == []
+
+    with pytest.raises(QuorumLost, match="resync"):
+        read_pins(store.membership, store.record)
 
 
 def test_a_commit_is_refused_when_the_lease_is_too_old(storage_settings: StorageSettings) -> None:

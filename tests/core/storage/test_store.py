@@ -240,3 +240,16 @@ def test_a_full_local_disk_is_not_an_endpoint_that_is_away(stores: list[Store], 
         fetch_object(
             stores[0].membership, stores[0].record, "obj", entry.stored_sha256, entry.stored_bytes, tmp_path / "out"
         )
+
+
+def test_a_rotten_account_is_passed_over(store: Store) -> None:
+    """A whole copy elsewhere speaks; one that is rotten everywhere is no account."""
+    store.add_account(CALL.run_key, "first.1", {"seconds": 1.5})
+    store.add_account(CALL.run_key, "second.1", {"seconds": 2.5})
+    for line in store.record.members:
+        top = f"{line.incarnation}/account/{CALL.run_key}"
+        store.membership.endpoints[line.name].put(f"{top}/first.1", b"rotten")
+        if line.name != "site_c":
+            store.membership.endpoints[line.name].put(f"{top}/second.1", b"rotten")
+
+    assert [account["seconds"] for account in store.accounts(CALL.run_key)] == [2.5]

@@ -1,0 +1,128 @@
+"""Profiles: what a set of rows looks like, in counts that can be added up and that name nobody.
+
+A profile of a year is the sum of its days' profiles, so data of any size is compared without being read again. It is
+taken of anonymised rows.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from operators.core.errors import DataError
+from operators.core.manifest import canonical
+
+PROFILE_NAME = "profile.json"
+WORD_BUCKETS = 4096
+"""Words are counted by a hash of 12 bits: enough to see another vocabulary, too little to find a word again."""
+_WORD = re.compile(r"\w+")
+
+Counts = Counter[int]
+
+
+def _count_bin(value: float) -> int:
+    """Return the bin of a count or a length: four an octave, so that 19 % more is another bin at any size."""
+    return int(4 * math.log2(1 + value))
+
+
+def _share_bin(value: float) -> int:
+    """Return the bin of a share from 0 to 1: finer near 0, where most shares of a text are."""
+    return int(40 * math.sqrt(value))
+
+
+def _share(test: Callable[[str], bool]) -> Callable[[str, list[str]], int]:
+    return lambda text, words: _share_bin(sum(map(test, text)) / len(text))
+
+
+MEASURES: Mapping[str, Callable[[str, list[str]], int]] = {
+    "characters": lambda text, words: _count_bin(len(text)),
+    "words": lambda text, words: _count_bin(len(words)),
+    "lines": lambda text, words: _count_bin(text.count("\n")),
+    "characters_a_word": lambda text, words: _count_bin(len(text) / max(1, len(words))),
+    "distinct_words": lambda text, words: _share_bin(len(set(words)) / max(1, len(words))),
+    "letters": _share(str.isalpha),
+    "capitals": _share(str.isupper),
+    "digits": _share(str.isdigit),
+    "not_ascii": _share(lambda character: character > "\x7f"),
+    "punctuation": _share(lambda character: character in '<>&;="{}\\|'),
+}
+"""Numbers of a text, each as the bin that it falls into; given the text, never empty, and its words."""
+
+
+@dataclass(kw_only=True, slots=True)
+class Profile:
+    """Counts over rows. Adding two profiles gives the profile of both sets of rows."""
+
+    rows: int = 0
+    repeated: int = 0
+    """Rows whose text stood in an earlier row of the same file."""
+    labels: Counter[str] = field(default_factory=Counter)
+    measures: dict[str, Counts] = field(default_factory=lambda: {name: Counter() for name in MEASURES})
+    """For each of `MEASURES`, the number of rows in each bin."""
+    words: Counts = field(default_factory=Counter)
+    """Number of rows that hold a word of a bucket."""
+
+    @classmethod
+    def of(cls, rows: Iterable[Mapping[str, Any]]) -> Profile:
+        """Return the profile of a file's rows; each has a `text` that is not empty and a `label`."""
+        profile = cls()
+        seen: set[str] = set()
+        for row in rows:
+            text = row["text"]
+            words = _WORD.findall(text.casefold())
+            profile.rows += 1
+            profile.repeated += text in seen
+            profile.labels[row["label"]] += 1
+            for name, measure in MEASURES.items():
+                profile.measures[name][measure(text, words)] += 1
+            profile.words.update({zlib.crc32(word.encode()) % WORD_BUCKETS for word in words})
+            seen.add(text)
+        return profile
+
+    def add(self, other: Profile) -> None:
+        """Count the rows of another profile, too."""
+        self.rows += other.rows
+        self.repeated += other.repeated
+        self.labels += other.labels
+        self.words += other.words
+        for name, bins in other.measures.items():
+            self.measures[name] += bins
+
+    def encode(self) -> bytes:
+        """Return the document that is stored; equal profiles give equal bytes."""
+        return canonical(
+            {
+                "rows": self.rows,
+                "repeated": self.repeated,
+                "labels": dict(self.labels),
+                "measures": {name: sorted(bins.items()) for name, bins in self.measures.items()},
+                "words": sorted(self.words.items()),
+            }
+        )
+
+    @classmethod
+    def decode(cls, data: bytes) -> Profile:
+        """Read back what `encode` wrote.
+
+        Raises:
+            DataError: The bytes are no profile, or one with other measures.
+        """
+        try:
+            document = json.loads(data)
+            if set(document["measures"]) != set(MEASURES):
+                raise DataError(f"a profile of {sorted(document['measures'])}, not of {sorted(MEASURES)}: ingest anew")
+            return cls(
+                rows=document["rows"],
+                repeated=document["repeated"],
+                labels=Counter(document["labels"]),
+                measures={name: Counter(dict(bins)) for name, bins in document["measures"].items()},
+                words=Counter(dict(document["words"])),
+            )
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataError(f"not a profile: {type(error).__name__}") from error

@@ -1,0 +1,129 @@
+"""How many kinds of corruption of real data the checks notice: the suite, the quarantine and drift together."""
+
+from __future__ import annotations
+
+import csv
+import datetime
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from operators.core.errors import DataError
+from operators.core.ingestion.spec import IngestionSpec
+from operators.core.sources.landing import decode_rows
+from operators.core.sources.spec import Content, SourceSpec
+from operators.core.validation.drift import compare, worst
+from operators.core.validation.profile import Profile
+from operators.core.validation.spec import Argument, DriftSpec, Expectation, Levels, ValidationSpec
+from operators.core.validation.validate import check_rows
+from tests.core.mails import pack
+from tests.core.validation.corruptions import CORRUPTIONS, Rows
+
+BANKING = Path(__file__).resolve().parents[4] / "shared" / "datasets" / "banking77" / "train.csv"
+DAY = datetime.date(2026, 11, 22)
+ACCEPTED, NEW = 8000, 2000
+GOAL = 0.9
+SOURCE = SourceSpec(
+    folder="queries",
+    content=Content.PLAIN,
+    columns=("id", "text", "label"),
+    id_column="id",
+    label_column="label",
+    text_columns=("text",),
+)
+
+pytestmark = [
+    pytest.mark.skipif(not BANKING.is_file(), reason="needs shared/datasets/banking77 beside the project"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+]
+
+
+def _row(column: str, kind: str, reason: str, **arguments: Argument) -> Expectation:
+    return Expectation(
+        kind=f"expect_column_values_to_{kind}", column=column, arguments=tuple(arguments.items()), reason=reason
+    )
+
+
+@pytest.fixture(scope="module")
+def rows() -> Rows:
+    """Banking77's questions in seeded order."""
+    with BANKING.open(encoding="utf-8", newline="") as handle:
+        found = [
+            {"id": f"q{number:05d}", "text": row["text"].strip(), "label": row["category"]}
+            for number, row in enumerate(csv.DictReader(handle))
+        ]
+    Random(77).shuffle(found)
+    return found
+
+
+@pytest.fixture(scope="module")
+def suite(rows: Rows) -> ValidationSpec:
+    """What anybody would write down about these columns; it knows nothing of the corruptions."""
+    return ValidationSpec(
+        expectations=(
+            Expectation(kind="expect_table_row_count_to_be_between", arguments=(("min_value", 1),)),
+            Expectation(
+                kind="expect_table_columns_to_match_set",
+                arguments=(("column_set", SOURCE.columns), ("exact_match", False)),
+            ),
+            _row("id", "not_be_null", "id_missing"),
+            _row("id", "be_unique", "id_repeated"),
+            _row("text", "not_be_null", "text_missing"),
+            _row("text", "be_of_type", "text_wrong_type", type_="str"),
+            _row("text_characters", "be_between", "text_empty", min_value=1),
+            _row("text", "not_match_regex", "text_damaged", regex="\ufffd"),
+            _row("text", "not_match_regex", "markup_left", regex=r"</?[a-z]+[^>]*>"),
+            _row("label", "not_be_null", "label_missing"),
+            _row("label", "be_in_set", "label_unknown", value_set=tuple(sorted({row["label"] for row in rows}))),
+        ),
+        # Questions come in steady shares, unlike mail, whose days differ by much.
+        drift=DriftSpec(labels=Levels(warn=0.1, block=0.3)),
+    )
+
+
+def _noticed(data: bytes, suite: ValidationSpec, accepted: Profile) -> str:
+    """Return what was said of a file's bytes, empty where nothing was."""
+    try:
+        decoded = decode_rows(data, "queries.jsonl.zst", SOURCE)
+        report, selection = check_rows(decoded, SOURCE, suite, DAY)
+    except DataError as error:
+        return f"refused: {error}"
+    if broken := [item["kind"] for item in report["expectations"] if item["broken"]]:
+        return f"broken: {broken}"
+    if selection.quarantined:
+        return f"quarantined: {selection.counts}"
+    kept = [{"text": row["text"][: IngestionSpec().max_text_characters], "label": row["label"]} for row in decoded]
+    findings = compare(Profile.of(kept), accepted, suite.drift)
+    return ", ".join(f"{one.measure} {one.size:.2f}" for one in findings if one.level != "none")
+
+
+@pytest.mark.parametrize("seed", [0])
+def test_nearly_every_corruption_is_noticed_and_sound_data_is_not(
+    rows: Rows, suite: ValidationSpec, seed: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """At least nine of ten kinds; the same rows without corruption pass."""
+    shuffled = Random(seed).sample(rows, len(rows))
+    new, accepted = shuffled[:NEW], Profile.of(shuffled[NEW : NEW + ACCEPTED])
+    said = {}
+    for name, corrupt in CORRUPTIONS.items():
+        damaged = corrupt(new, Random(seed))
+        said[name] = _noticed(damaged if isinstance(damaged, bytes) else pack(damaged), suite, accepted)
+    missed = [name for name, words in said.items() if not words]
+    with capsys.disabled():
+        print(f"\nmutation score {1 - len(missed) / len(said):.3f} of {len(said)} corruptions; missed: {missed}")
+
+    assert _noticed(pack(new), suite, accepted) == ""
+    assert len(said) >= 30
+    assert 1 - len(missed) / len(said) >= GOAL
+
+
+def test_random_samples_of_one_source_do_not_drift(rows: Rows) -> None:
+    """Of small and of large samples: no level, no measure, in two hundred draws."""
+    draw, levels = Random(5), set()
+    for size in (40, 60, 200, 1000):
+        for _ in range(50 if size < 1000 else 10):
+            shuffled = draw.sample(rows, size + 3000)
+            levels.add(worst(compare(Profile.of(shuffled[:size]), Profile.of(shuffled[size:]), DriftSpec())))
+
+    assert levels == {"none"}
