@@ -16,7 +16,7 @@ from operators.core.sources.spec import SourceSpec
 from operators.core.storage import Result, Store
 from operators.core.validation.spec import ValidationSpec
 
-REVISION = 2
+REVISION = 3
 REPORT_NAME = "report.json"
 
 

@@ -30,23 +30,9 @@ from operators.core.validation.validate import validate
 from tests.core.mails import DAY, KEY, POLICY, SOURCE, SUITE, land, mail
 
 WORDS = [
-    "the",
-    "list",
-    "patch",
-    "build",
-    "kernel",
-    "mail",
-    "server",
-    "thanks",
-    "please",
-    "click",
-    "free",
-    "offer",
-    "money",
-    "window",
-    "sequence",
-    "folder",
-]
+    "the", "list", "patch", "build", "kernel", "mail", "server", "thanks", "please", "click", "free", "offer", "money",
+    "window", "sequence", "folder",
+]  # fmt: skip
 Judge = Callable[..., Result]
 
 
