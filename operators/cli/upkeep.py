@@ -12,11 +12,14 @@ from operators.cli.answer import Answer
 from operators.cli.auditing import note_change
 from operators.cli.names import NAME_HELP, resolve
 from operators.cli.places import opened, shown_progress, store_settings
+from operators.core.errors import StorageError
 from operators.core.storage import Store
+from operators.core.storage.checks import Weight
 from operators.core.storage.collect import Collector, CollectSpec, Plan
 from operators.core.storage.holds import Hold, held, lift_hold, place_hold
 from operators.core.storage.members import Membership, open_members
 from operators.core.storage.primary import move_primary, settle_slots
+from operators.core.storage.probe import may_be_member, probe
 from operators.core.storage.resync import resync
 from operators.core.storage.scrub import PARTS, Report
 from operators.core.storage.scrubbing import NIGHTLY_PARTS, ScrubSpec, scrub_storage, summary
@@ -106,6 +109,11 @@ def _gc_lines(plan: Plan, words: str) -> tuple[Any, ...]:
 def resync_endpoint(options: argparse.Namespace) -> Answer:
     """Refill an endpoint."""
     members = open_members(store_settings(options))
+    if (endpoint := members.endpoints.get(options.endpoint)) is not None:
+        # Another server may stand in the former one's place: what it can do decides whether it has a vote.
+        report = probe(endpoint, rounds=1)
+        if not may_be_member(report):
+            raise StorageError(f"{options.endpoint}: {'; '.join(report.against(Weight.NO_MEMBER))}. Use another server")
     with shown_progress(f"resync {options.endpoint}", "keys") as progress:
         done = resync(members, options.endpoint, anew=options.anew, progress=progress)
     _note(members, "resync", options.endpoint, f"term {done.record.term}, {done.keys} keys")

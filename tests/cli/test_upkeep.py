@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from operators.cli import main
+from operators.cli import main, upkeep
 from operators.core.manifest import Made, Manifest, StageCall
 from operators.core.settings import STORAGE_VARIABLE, StorageSettings
 from operators.core.storage import initialise, open_store
@@ -80,7 +80,18 @@ def test_a_wiped_endpoint_is_resynced(run: Run, storage_settings: StorageSetting
     status, document = run("resync", "site_c")
 
     assert (status, document["lost"], document["term"]) == (0, [], 2)
+    assert (folder_of(storage_settings, "site_c") / "probe.json").is_file()
     assert run("scrub", "--all")[0] == 0
+
+
+def test_a_server_that_forgets_takes_no_endpoints_place(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is probed before anything is copied there."""
+    forgets = Finding(check="read after write", weight=Weight.NO_MEMBER, words="a key was gone")
+    report = ProbeReport(endpoint="site_c", at=0.0, findings=(forgets,), figures={}, traits={})
+    monkeypatch.setattr(upkeep, "probe", lambda endpoint, rounds: report)
+
+    assert run("resync", "site_c", "--anew")[0] != 0
+    assert run("primary")[1]["term"] == 1
 
 
 def test_the_primary_is_shown_and_moved(run: Run) -> None:
