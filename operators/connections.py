@@ -3,7 +3,7 @@
 | connection | holds |
 |---|---|
 | `nightshift_store`, `nightshift_backup` | extra `storage`: storage settings as JSON, with endpoints and keys |
-| `nightshift_landing` | extra `url`: where source files arrive |
+| `nightshift_landing` | extra: the fields of `LandingSettings`, `url` first: where source files arrive |
 | `nightshift_models` | extra `folder`: base models, a folder each |
 | `nightshift_pseudonyms` | password: the key of the pseudonyms, hexadecimal |
 | `nightshift_serving` | extra `servers`, `balancer`; password: the servers' bearer token |
@@ -15,16 +15,18 @@ docs/storage.md. Airflow hides them in logs and in the UI, for each stands under
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
 
 from airflow.sdk import Connection
 
-from operators.core.settings import ServingSettings, StorageSettings
+from operators.core.settings import LandingSettings, ServingSettings, StorageSettings
 
 STORE = "nightshift_store"
 BACKUP = "nightshift_backup"
+LANDING = "nightshift_landing"
 
 
 def store_settings(connection: str = STORE) -> StorageSettings:
@@ -37,9 +39,18 @@ def backup_settings() -> StorageSettings:
     return store_settings(BACKUP)
 
 
-def landing_url() -> str:
-    """Return the URL below which each source has its folder."""
-    return str(_extra("nightshift_landing", "url"))
+def landing_settings() -> LandingSettings:
+    """Return where each source has its folder, and the keys to read there.
+
+    Raises:
+        ValueError: The connection names nothing that can be read; the message holds no value of it.
+    """
+    extra = {name: value for name, value in Connection.get(LANDING).extra_dejson.items() if value is not None}
+    try:
+        return LandingSettings(**extra)
+    except TypeError:
+        known = ", ".join(field.name for field in dataclasses.fields(LandingSettings))
+        raise ValueError(f"connection {LANDING}: its extra must have url, and may have others of {known}") from None
 
 
 def base_model_folder(name: str) -> Path:

@@ -30,7 +30,7 @@ class DiscoverOperator(StageOperator):
 
         results = discover(
             store,
-            landing_url=connections.landing_url(),
+            landing=connections.landing_settings(),
             spec=recipe.source,
             first_day=day - datetime.timedelta(days=recipe.window_days - 1),
             last_day=day,

@@ -39,7 +39,7 @@ class IngestOperator(StageOperator):
         return ingest(
             store,
             validation=self.validation,
-            landing_url=connections.landing_url(),
+            landing=connections.landing_settings(),
             source=recipe.source,
             anonymisation=recipe.anonymisation,
             spec=recipe.ingestion,

@@ -43,7 +43,7 @@ class ValidateOperator(StageOperator):
             return validate(
                 store,
                 listing=self.listing,
-                landing_url=connections.landing_url(),
+                landing=connections.landing_settings(),
                 source=recipe.source,
                 spec=recipe.validation,
                 progress=progress,

@@ -17,7 +17,7 @@ import zstandard
 
 from operators.core.anonymisation.addresses import ADDRESS_PATTERN
 from operators.core.sources.contents import read_content
-from operators.core.sources.landing import decode_rows
+from operators.core.sources.reader import read_rows
 from operators.core.sources.spec import SourceSpec
 from operators.core.storage import Store
 from operators.core.storage.listing import manifest_digests
@@ -94,7 +94,7 @@ def addresses_of(row: Mapping[str, Any], source: SourceSpec) -> set[str]:
 def corpus_search(landing: Path, source: SourceSpec) -> AddressSearch:
     """Return a search for every address of a landing zone."""
     files = sorted((landing / source.folder).glob(f"{source.partition_key}=*/*.jsonl.zst"))
-    rows = (row for path in files for row in decode_rows(path.read_bytes(), path.name, source))
+    rows = (row for path in files for row in read_rows(path.read_bytes(), path.name, source).rows)
     return AddressSearch(address for row in rows for address in addresses_of(row, source))
 
 

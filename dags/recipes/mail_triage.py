@@ -8,7 +8,7 @@ from operators.core.finetuning.spec import TrainingSpec
 from operators.core.ingestion.spec import DatasetSpec, IngestionSpec
 from operators.core.models.known import ALL_MINILM_L6_V2
 from operators.core.recipe import Recipe
-from operators.core.sources.spec import Content, SourceSpec
+from operators.core.sources.spec import Column, Content, SourceSpec
 from operators.core.validation.spec import Argument, Expectation, ValidationSpec
 
 COLUMNS = ("id", "group", "label", "headers", "body")
@@ -27,6 +27,11 @@ def _row(column: str, kind: str, reason: str, **arguments: Argument) -> Expectat
     )
 
 
+def _wrong_type(column: str) -> Expectation:
+    """A value of another type than the source's columns say is read as missing; this tells it from one that is."""
+    return _row("wrong_type", "not_be_in_set", f"{column}_wrong_type", value_set=(column,))
+
+
 RECIPE = Recipe(
     name="mail_triage",
     title="Retrain mail triage",
@@ -36,7 +41,7 @@ RECIPE = Recipe(
     source=SourceSpec(
         folder="mail",
         content=Content.MAIL,
-        columns=COLUMNS,
+        columns=tuple(Column(name) for name in COLUMNS),
         id_column="id",
         label_column="label",
         text_columns=("headers", "body"),
@@ -45,16 +50,17 @@ RECIPE = Recipe(
         expectations=(
             _file("row_count_to_be_between", min_value=1, max_value=100_000),
             _file("columns_to_match_set", column_set=COLUMNS, exact_match=False),
+            _wrong_type("id"),
             _row("id", "not_be_null", "id_missing"),
-            _row("id", "be_of_type", "id_wrong_type", type_="str"),
             _row("id", "match_regex", "id_malformed", regex=r"^[a-z0-9-]{1,20}/[0-9]{5}$"),
             _row("id", "be_unique", "id_repeated"),
+            _wrong_type("label"),
             _row("label", "not_be_null", "label_missing"),
             _row("label", "be_in_set", "label_unknown", value_set=LABELS),
+            _wrong_type("headers"),
             _row("headers", "not_be_null", "headers_missing"),
-            _row("headers", "be_of_type", "headers_wrong_type", type_="str"),
+            _wrong_type("body"),
             _row("body", "not_be_null", "body_missing"),
-            _row("body", "be_of_type", "body_wrong_type", type_="str"),
             _row("decodable", "be_in_set", "undecodable", value_set=(True,)),
             _row("text_characters", "be_between", "text_empty", min_value=1),
             _row("text_characters", "be_between", "text_too_long", max_value=500_000),

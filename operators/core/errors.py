@@ -6,6 +6,7 @@ NightshiftError
 │   ├── PrivacyRiskTooHigh     the anonymised data would still identify people
 │   ├── SourceChanged          a source file is not the one that was listed
 │   └── HostileInput           an input is built to harm its reader
+├── SourceUnavailable      the landing zone, or what parses its files, does not answer: retry
 ├── StorageError           the store failed: retry
 │   ├── CommitUnknown          an effect may or may not have landed
 │   ├── PrimaryAway            the primary endpoint does not answer
@@ -23,6 +24,11 @@ NightshiftError
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+
+MAX_TOLD = 50
+"""Errors that one message names; it becomes a line of a log."""
 
 
 class NightshiftError(Exception):
@@ -49,6 +55,22 @@ class SourceChanged(DataError):
 
 class HostileInput(DataError):
     """An input exceeds the limits that its reader sets, or is built to harm it."""
+
+
+def all_of(errors: Sequence[DataError]) -> DataError:
+    """Return one error that names what each of several says, of their class where they share one."""
+    if len(errors) == 1:
+        return errors[0]
+    kinds = {type(error) for error in errors}
+    told = "; ".join(str(error) for error in errors[:MAX_TOLD])
+    more = f"; and {len(errors) - MAX_TOLD} more" if len(errors) > MAX_TOLD else ""
+    return (kinds.pop() if len(kinds) == 1 else DataError)(f"{len(errors)} files are refused: {told}{more}")
+
+
+class SourceUnavailable(NightshiftError):
+    """The landing zone does not answer, or the process that parses its files was ended from outside."""
+
+    retry_can_help = True
 
 
 class StorageError(NightshiftError):

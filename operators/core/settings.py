@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
+from urllib.parse import urlsplit
 
 STORAGE_VARIABLE = "NIGHTSHIFT_STORAGE"
 """Environment variable that carries `StorageSettings.to_json()` to training and serving processes."""
@@ -159,6 +160,35 @@ def _read_encryption(document: dict[str, Any] | None) -> EncryptionSettings | No
     if document is None:
         return None
     return EncryptionSettings(**{**document, "masters": tuple(MasterKey(**item) for item in document["masters"])})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LandingSettings:
+    """Where source files arrive, and how to reach them: `file:///folder`, `s3://bucket/prefix`, or any fsspec URL."""
+
+    url: str
+    endpoint_url: str | None = None
+    """Of S3: address of the server, e.g. `https://s3.example.org`; None for AWS itself."""
+    access_key: str | None = field(default=None, repr=False)
+    secret_key: str | None = field(default=None, repr=False)
+    ca_file: str | None = None
+    """Of S3: certificate bundle to verify TLS with; None for the system's."""
+    options: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    """What else the fsspec file system of the URL's scheme is made with."""
+
+    def __post_init__(self) -> None:
+        # No message repeats the URL: somebody may have put a password into it.
+        for address in filter(None, (self.url, self.endpoint_url)):
+            parts = urlsplit(address)
+            if "@" in parts.netloc or parts.query or parts.fragment:
+                raise ValueError("landing zone: put keys into access_key, secret_key or options, not into an address")
+        parts = urlsplit(self.url)
+        if not re.fullmatch(r"[a-z][a-z0-9]{1,15}", parts.scheme) or "::" in self.url:
+            raise ValueError("landing zone: use file:///folder, s3://bucket/prefix, or another fsspec URL")
+        if parts.scheme == "file" and (parts.netloc or not parts.path.startswith("/")):
+            raise ValueError("landing zone: use file:///folder, with three slashes")
+        if parts.scheme == "s3" and not re.fullmatch(r"[a-z0-9.-]{3,63}", parts.netloc):
+            raise ValueError("landing zone: use s3://bucket/prefix")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

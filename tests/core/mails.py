@@ -10,7 +10,8 @@ from typing import Any
 import zstandard
 
 from operators.core.anonymisation.spec import Action, AnonymisationSpec, ColumnPolicy
-from operators.core.sources.spec import Content, SourceSpec
+from operators.core.settings import LandingSettings
+from operators.core.sources.spec import Column, Content, SourceSpec
 from operators.core.validation.spec import Expectation, ValidationSpec
 
 DAY = datetime.date(2002, 9, 26)
@@ -18,7 +19,7 @@ KEY = b"a key for tests, of 32 bytes....."
 SOURCE = SourceSpec(
     folder="mail",
     content=Content.MAIL,
-    columns=("id", "label", "headers", "body"),
+    columns=tuple(Column(name) for name in ("id", "label", "headers", "body")),
     id_column="id",
     label_column="label",
     text_columns=("headers", "body"),
@@ -61,6 +62,11 @@ SUITE = ValidationSpec(
     ),
     max_quarantined_share=1.0,
 )
+
+
+def at(folder: Path) -> LandingSettings:
+    """Return the settings of a landing zone in a local folder."""
+    return LandingSettings(url=folder.as_uri())
 
 
 def mail(number: int, **changes: Any) -> dict[str, Any]:

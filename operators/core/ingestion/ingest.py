@@ -8,19 +8,29 @@ from typing import TYPE_CHECKING, Any
 
 from operators.core.anonymisation.pseudonyms import key_id
 from operators.core.anonymisation.spec import AnonymisationSpec, Recogniser
-from operators.core.errors import DataError, SourceChanged
+from operators.core.errors import DataError, SourceChanged, all_of
 from operators.core.ingestion.spec import IngestionSpec
 from operators.core.manifest import Input, Made, StageCall, spec_json
 from operators.core.progress import Progress
-from operators.core.sources.landing import decode_rows, landing_folder, read_bytes
-from operators.core.sources.listing import LISTING_NAME, SELECTION_NAME, Selection, SourceFile, decode_listing
+from operators.core.settings import LandingSettings
+from operators.core.sources.each import FileWork, each_result
+from operators.core.sources.landing import LandingZone
+from operators.core.sources.listing import (
+    LISTING_NAME,
+    SELECTION_NAME,
+    Selection,
+    SourceFile,
+    decode_listing,
+    source_key,
+)
+from operators.core.sources.reader import read_rows
 from operators.core.sources.spec import SourceSpec
 from operators.core.storage import Result, Store
 
 if TYPE_CHECKING:
     from operators.core.anonymisation.anonymiser import Anonymiser
 
-REVISION = 3
+REVISION = 4
 PART_NAME = "part.parquet"
 EMPTY = "empty_after_cut"
 """Why a row is quarantined here and not by validation: nothing of its text is left."""
@@ -30,7 +40,7 @@ def ingest(
     store: Store,
     *,
     validation: str,
-    landing_url: str,
+    landing: LandingSettings,
     source: SourceSpec,
     anonymisation: AnonymisationSpec,
     spec: IngestionSpec,
@@ -44,20 +54,32 @@ def ingest(
 
     Raises:
         SourceChanged: A file is not the one that was validated.
-        DataError: A file cannot be read, or a label is not one that the policy lists.
+        DataError: Files cannot be read, or a label is not one that the policy lists. The message names every such
+            file, and the others are ingested.
+        SourceUnavailable: The landing zone does not answer.
         PrivacyRiskTooHigh: A text could not be anonymised.
     """
     group = store.manifest(validation)
     files = decode_listing(store.read(store.manifest(_digest(group.input("listing"))).file(LISTING_NAME)))
-    stage = _FileStage(store, landing_url, source, anonymisation, spec, key)
+    stage = _FileStage(store, landing, source, anonymisation, spec, key)
     work = [
-        (stage.call(file, validated), functools.partial(stage.make, file, _digest(validated)))
+        FileWork(
+            path=file.path,
+            call=stage.call(file, validated),
+            make=functools.partial(stage.make, file, _digest(validated)),
+        )
         for file, validated in zip(files, group.inputs_of("file"), strict=True)
     ]
-    results = []
-    for number, result in enumerate(store.once_all(work), start=1):
-        results.append(result)
+    results: list[Result] = []
+    refused: list[DataError] = []
+    for number, outcome in enumerate(each_result(store, work), start=1):
+        if isinstance(outcome, DataError):
+            refused.append(outcome)
+        else:
+            results.append(outcome)
         progress(number, len(files), "files")
+    if refused:
+        raise all_of(refused)
     inputs = tuple(Input(role="file", identity=r.manifest.identity, manifest=r.digest) for r in results)
     call = StageCall(stage="ingest", revision=REVISION, inputs=(store.as_input("validation", validation), *inputs))
     facts = sum_facts([result.manifest.facts for result in results])
@@ -70,14 +92,14 @@ class _FileStage:
     def __init__(
         self,
         store: Store,
-        landing_url: str,
+        landing: LandingSettings,
         source: SourceSpec,
         anonymisation: AnonymisationSpec,
         spec: IngestionSpec,
         key: bytes,
     ) -> None:
         self._store = store
-        self._landing = landing_folder(landing_url)
+        self._landing = LandingZone(landing)
         self._source = source
         self._anonymisation = anonymisation
         self._spec = spec
@@ -100,7 +122,7 @@ class _FileStage:
                 Input(**{**spec_json(validated), "role": "validation"}),
             ),
             spec={
-                "source": spec_json(self._source),
+                "source": source_key(self._source),
                 "anonymisation": spec_json(self._anonymisation),
                 "ingestion": spec_json(self._spec),
                 "key": key_id(self._key),
@@ -116,8 +138,8 @@ class _FileStage:
             validated: Digest of its validation.
         """
         selection = Selection.decode(self._store.read(self._store.manifest(validated).file(SELECTION_NAME)))
-        data = read_bytes(self._landing / file.path, file.path, self._source.limits, file.sha256)
-        rows = decode_rows(data, file.path, self._source)
+        data = self._landing.read(file.path, self._source.limits.max_file_bytes, file.sha256)
+        rows = read_rows(data, file.path, self._source).rows
         if len(rows) != selection.rows:
             raise SourceChanged(f"{file.path}: {len(rows)} rows, {selection.rows} were validated")
         kept, quarantined = [], dict(selection.quarantined)
@@ -154,14 +176,21 @@ class _FileStage:
         if not text:
             return None
         done = {
-            "id": self._anonymiser.identifier("id", row[self._source.id_column]),
-            "label": self._anonymiser.identifier("label", row[self._source.label_column]),
+            "id": self._anonymiser.identifier("id", _word(row, self._source.id_column)),
+            "label": self._anonymiser.identifier("label", _word(row, self._source.label_column)),
             "text": text,
         }
         if Recogniser.ADDRESS in self._anonymisation.recognisers:
             for value in done.values():
                 check_clean(value)
         return {**done, "day": file.day}
+
+
+def _word(row: Mapping[str, Any], column: str) -> str:
+    value = row.get(column)
+    if value is None:
+        raise DataError(f"column {column}: missing in a row that was validated; let the suite hold such rows back")
+    return str(value)
 
 
 def cut(text: str, max_characters: int) -> str:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import datetime
 import os
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
-from operators.core.manifest import Input, Made, StageCall, sha256_hex, spec_json
+from operators.core.errors import DataError, all_of
+from operators.core.manifest import Input, Made, StageCall, sha256_hex
 from operators.core.progress import Progress
-from operators.core.sources.landing import landing_folder, read_bytes
-from operators.core.sources.listing import LISTING_NAME, SourceFile, encode_listing
+from operators.core.settings import LandingSettings
+from operators.core.sources.landing import LandingZone
+from operators.core.sources.listing import LISTING_NAME, SourceFile, encode_listing, source_key
 from operators.core.sources.spec import SourceSpec
 from operators.core.storage import Result, Store
 
-REVISION = 1
+REVISION = 2
 MAX_GROUPS = 8
 """Digests that one XCom may carry, and so the most tasks that validate and ingest are mapped to."""
 
@@ -22,7 +24,7 @@ MAX_GROUPS = 8
 def discover(
     store: Store,
     *,
-    landing_url: str,
+    landing: LandingSettings,
     spec: SourceSpec,
     first_day: datetime.date,
     last_day: datetime.date,
@@ -33,7 +35,7 @@ def discover(
 
     Args:
         store: Where the listings go.
-        landing_url: `file:///folder` of the landing zone.
+        landing: Where the landing zone is.
         spec: What the source looks like.
         first_day: First day of the window.
         last_day: Last day of the window, included.
@@ -45,11 +47,12 @@ def discover(
 
     Raises:
         ValueError: The window ends before it starts.
-        DataError: A file cannot be listed.
+        DataError: Files cannot be listed; the message names every one.
+        SourceUnavailable: The landing zone does not answer.
     """
     if last_day < first_day:
         raise ValueError(f"window {first_day} to {last_day}: it ends before it starts")
-    files = list_files(landing_folder(landing_url), spec, first_day, last_day, progress)
+    files = list_files(LandingZone(landing), spec, first_day, last_day, progress)
     if not any(file.day == last_day for file in files):
         return []
     wanted = groups if groups is not None else len(os.sched_getaffinity(0))
@@ -58,19 +61,48 @@ def discover(
 
 
 def list_files(
-    landing: Path, spec: SourceSpec, first_day: datetime.date, last_day: datetime.date, progress: Progress
+    zone: LandingZone, spec: SourceSpec, first_day: datetime.date, last_day: datetime.date, progress: Progress
 ) -> list[SourceFile]:
-    """Return the landing files of a window, by day and name."""
+    """Return the landing files of a window, by day and path; files that are none of the source's are left out.
+
+    Raises:
+        DataError: Files cannot be listed, the message names every one; or there is nothing of this source at all.
+        SourceUnavailable: The landing zone does not answer.
+    """
     days = [first_day + datetime.timedelta(days=n) for n in range((last_day - first_day).days + 1)]
     found: list[SourceFile] = []
+    refused: list[DataError] = []
     for number, day in enumerate(days, start=1):
-        folder = f"{spec.folder}/{spec.partition_key}={day.isoformat()}"
-        for path in sorted((landing / folder).glob("*.jsonl.zst")):
-            name = f"{folder}/{path.name}"
-            data = read_bytes(path, name, spec.limits)
-            found.append(SourceFile(day=day, path=name, sha256=sha256_hex(data), bytes=len(data)))
+        for path in paths_of(zone, spec, day):
+            try:
+                sha256, size = zone.digest(path, spec.limits.max_file_bytes)
+                found.append(SourceFile(day=day, path=path, sha256=sha256, bytes=size))
+            except DataError as error:
+                refused.append(error)
         progress(number, len(days), "days")
+    if refused:
+        raise all_of(refused)
+    if not found and not zone.list(spec.folder):
+        raise DataError(
+            f"the landing zone has no folder {spec.folder!r}, or nothing in it; look at the connection and the recipe"
+        )
     return found
+
+
+def paths_of(zone: LandingZone, spec: SourceSpec, day: datetime.date) -> Iterator[str]:
+    """Yield the paths of a day's files, in order."""
+    folders = [f"{spec.folder}/{spec.partition_key}={day.isoformat()}"]
+    for column in spec.partition_columns:
+        folders = [
+            f"{folder}/{entry.name}"
+            for folder in folders
+            for entry in zone.list(folder)
+            if entry.is_folder and entry.name.startswith(f"{column}=")
+        ]
+    for folder in folders:
+        for entry in zone.list(folder):
+            if not entry.is_folder and spec.compression_of(entry.name) is not None:
+                yield f"{folder}/{entry.name}"
 
 
 def split_evenly(files: list[SourceFile], number: int) -> list[tuple[SourceFile, ...]]:
@@ -89,6 +121,6 @@ def _listed(store: Store, spec: SourceSpec, files: tuple[SourceFile, ...]) -> Re
         revision=REVISION,
         inputs=tuple(Input(role="source", identity=file.sha256) for file in files),
         # Two days may hold the same bytes: paths tell them apart, so they belong to the key.
-        spec={"source": spec_json(spec), "listing": sha256_hex(listing)},
+        spec={"source": source_key(spec), "listing": sha256_hex(listing)},
     )
     return store.once(call, lambda: Made(files=(store.put_bytes(LISTING_NAME, listing),), facts=facts))

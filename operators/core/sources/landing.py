@@ -1,131 +1,168 @@
-"""Landing files: zstd-compressed JSON lines, read whole within limits or refused with file and line."""
+"""The landing zone: files below a URL, listed and read within limits. Nothing is ever written there."""
 
 from __future__ import annotations
 
-import json
+import contextlib
+import hashlib
+import os
 from collections.abc import Iterator
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-import zstandard
+import fsspec
 
-from operators.core.errors import DataError, HostileInput, SourceChanged
-from operators.core.manifest import sha256_hex
-from operators.core.sources.spec import ReadLimits, SourceSpec
+from operators.core.errors import DataError, HostileInput, SourceChanged, SourceUnavailable
+from operators.core.settings import LandingSettings
 
-MAX_WINDOW_BYTES = 128 * 1024**2
-"""Largest window a zstd frame may ask its reader to hold; `zstd --ultra -22` asks for this much."""
-PIECE_BYTES = 512
-"""Compressed bytes decoded at once. One 4-byte block can hold 128 KiB, so a piece grows to 16 MiB at most."""
-
-
-def landing_folder(url: str) -> Path:
-    """Return the folder that a landing URL names.
-
-    Raises:
-        ValueError: It is no `file:///` URL.
-    """
-    parts = urlsplit(url)
-    if parts.scheme != "file" or parts.netloc or not parts.path.startswith("/"):
-        raise ValueError(f"landing zone {url!r}: use file:///folder")
-    return Path(unquote(parts.path))
+PIECE_BYTES = 16 * 1024**2
+CONNECT_SECONDS = 10
+SILENCE_SECONDS = 30
+"""Between two packets of an answer."""
+REQUEST_SECONDS = 120
+"""For a listing, or for a piece of a file."""
+TRIES = 4
+_VERSION = ("size", "ETag", "VersionId", "LastModified", "mtime", "ino")
+"""What a file system says of a file that differs after it was written again."""
 
 
-def read_bytes(path: Path, name: str, limits: ReadLimits, sha256: str | None = None) -> bytes:
-    """Return a landing file's bytes.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Listed:
+    """A file or a folder of a landing zone."""
 
-    Args:
-        path: Where it lies.
-        name: What it is called in messages: its path below the landing zone.
-        limits: The largest size accepted.
-        sha256: The digest it was listed with; None to accept any.
+    name: str
+    """The last part of its path."""
+    is_folder: bool
 
-    Raises:
-        SourceChanged: It is gone, or has another digest.
-        HostileInput: It is larger than the limit.
-    """
+
+class LandingZone:
+    """What lies below a URL. Paths are relative to it, with `/` between their parts."""
+
+    def __init__(self, settings: LandingSettings) -> None:
+        parts = urlsplit(settings.url)
+        self._is_local = parts.scheme == "file"
+        self._limit = {} if self._is_local else {"timeout": REQUEST_SECONDS}
+        self._files: Any = fsspec.filesystem(parts.scheme, skip_instance_cache=True, **_options(parts.scheme, settings))
+        if not self._files.async_impl:
+            self._limit = {}
+        # In a bucket `%` is a character of a key like any other; in a file URL it escapes one.
+        self._root = unquote(parts.path).rstrip("/") if self._is_local else f"{parts.netloc}{parts.path}".rstrip("/")
+
+    def list(self, folder: str) -> list[Listed]:
+        """Return what lies in a folder, by name; nothing where it does not exist.
+
+        Raises:
+            SourceUnavailable: The landing zone does not answer.
+        """
+        path = self._path(folder)
+        with _translated(folder):
+            try:
+                found = self._files.ls(path, detail=True, **self._limit)
+            except (FileNotFoundError, NotADirectoryError):
+                return []
+        names = {info["name"].rstrip("/").rsplit("/", 1)[-1]: info["type"] for info in found if self._is_in(info, path)}
+        return [Listed(name=name, is_folder=kind == "directory") for name, kind in sorted(names.items())]
+
+    def read(self, path: str, max_bytes: int, sha256: str) -> bytes:
+        """Return the content of a file that was listed with this digest.
+
+        Raises:
+            SourceChanged: It is gone, or its content is another.
+            HostileInput: It is larger than the limit.
+            SourceUnavailable: The landing zone does not answer.
+        """
+        data = b"".join(self._pieces(path, self._info(path), max_bytes))
+        if hashlib.sha256(data).hexdigest() != sha256:
+            raise SourceChanged(
+                f"{path}: its content is not what was listed; landing files must not change, run the day anew"
+            )
+        return data
+
+    def digest(self, path: str, max_bytes: int) -> tuple[str, int]:
+        """Return the SHA-256 and the size of a file, reading it in pieces.
+
+        Raises:
+            SourceChanged: It is gone, or was written again meanwhile.
+            DataError: It is no regular file, or leads out of the landing zone.
+            HostileInput: It is larger than the limit.
+            SourceUnavailable: The landing zone does not answer.
+        """
+        before = self._info(path)
+        digest, size = hashlib.sha256(), 0
+        for piece in self._pieces(path, before, max_bytes):
+            digest.update(piece)
+            size += len(piece)
+        after = self._info(path)
+        if any(before.get(key) != after.get(key) for key in _VERSION):
+            raise SourceChanged(f"{path}: written to while it was listed; land files whole, under their names at once")
+        return digest.hexdigest(), size
+
+    def _info(self, path: str) -> dict[str, Any]:
+        full = self._path(path)
+        with _translated(path):
+            info: dict[str, Any] = self._files.info(full, **self._limit)
+        if info["type"] != "file":
+            raise DataError(f"{path}: no regular file; land copies, neither links to folders nor pipes")
+        if self._is_local and not _is_below(full, self._root):
+            raise DataError(f"{path}: a link that leads out of the landing zone; land a copy")
+        return info
+
+    def _pieces(self, path: str, info: dict[str, Any], max_bytes: int) -> Iterator[bytes]:
+        size = int(info["size"])
+        if size > max_bytes:
+            raise HostileInput(f"{path}: larger than {max_bytes} bytes; split it into several files")
+        for start in range(0, size, PIECE_BYTES):
+            end = min(start + PIECE_BYTES, size)
+            with _translated(path):
+                piece: bytes = self._files.cat_file(self._path(path), start=start, end=end, **self._limit)
+            if len(piece) != end - start:
+                raise SourceChanged(f"{path}: became shorter while it was read; land files whole")
+            yield piece
+
+    def _path(self, path: str) -> str:
+        if path.startswith("/") or ".." in path.split("/"):
+            raise DataError(f"source path {path!r} leads out of the landing zone")
+        return f"{self._root}/{path}"
+
+    def _is_in(self, info: dict[str, Any], folder: str) -> bool:
+        # Some servers list a folder in itself, and fsspec lists a file as its own only entry.
+        return str(info["name"]).strip("/").rsplit("/", 1)[0] == folder.strip("/")
+
+
+def _is_below(path: str, root: str) -> bool:
+    return os.path.commonpath([os.path.realpath(path), os.path.realpath(root)]) == os.path.realpath(root)
+
+
+def _options(scheme: str, settings: LandingSettings) -> dict[str, Any]:
+    if scheme != "s3":
+        return dict(settings.options)
+    client: dict[str, Any] = {"endpoint_url": settings.endpoint_url} if settings.endpoint_url else {}
+    if settings.ca_file:
+        client["verify"] = settings.ca_file
+    return {
+        "key": settings.access_key,
+        "secret": settings.secret_key,
+        "use_listings_cache": False,
+        "client_kwargs": client,
+        "config_kwargs": {
+            "connect_timeout": CONNECT_SECONDS,
+            "read_timeout": SILENCE_SECONDS,
+            "retries": {"max_attempts": TRIES, "mode": "standard"},
+        },
+        **settings.options,
+    }
+
+
+@contextlib.contextmanager
+def _translated(path: str) -> Iterator[None]:
+    """Say what went wrong in our own words: a client's may hold the address that it asked, with what is in it."""
     try:
-        with path.open("rb") as handle:
-            data = handle.read(limits.max_file_bytes + 1)
+        yield
     except FileNotFoundError:
         raise SourceChanged(
-            f"{name}: listed, but gone from the landing zone; put it back or run the day anew"
+            f"{path}: listed, but gone from the landing zone; put it back or run the day anew"
         ) from None
-    if len(data) > limits.max_file_bytes:
-        raise HostileInput(f"{name}: larger than {limits.max_file_bytes} bytes; split it into several files")
-    if sha256 is not None and sha256_hex(data) != sha256:
-        raise SourceChanged(
-            f"{name}: its content is not what was listed; landing files must not change, run the day anew"
-        )
-    return data
-
-
-def decode_rows(data: bytes, name: str, spec: SourceSpec) -> list[dict[str, Any]]:
-    """Return every row of a landing file, or none at all.
-
-    Raises:
-        DataError: The file is cut off or damaged, or a line is not UTF-8, not JSON or not an object.
-        HostileInput: It grows beyond the limits, or nests too deeply.
-    """
-    rows: list[dict[str, Any]] = []
-    plain = _decompress(data, name, spec.limits)
-    for number, line in enumerate(plain.split(b"\n"), start=1):
-        if not line.strip():
-            continue
-        if len(line) > spec.limits.max_line_bytes:
-            raise HostileInput(f"{name}, line {number}: longer than {spec.limits.max_line_bytes} bytes")
-        if len(rows) == spec.limits.max_rows:
-            raise HostileInput(f"{name}, line {number}: more than {spec.limits.max_rows} rows; split the file")
-        rows.append(_decode_line(line, f"{name}, line {number}"))
-    return rows
-
-
-def _decode_line(line: bytes, where: str) -> dict[str, Any]:
-    # Messages name the place and the kind of error only: the line itself is personal data.
-    try:
-        row = json.loads(line.decode("utf-8"))
-    except UnicodeDecodeError as error:
-        raise DataError(f"{where}: not UTF-8 at byte {error.start}; write the file again") from None
-    except RecursionError:
-        raise HostileInput(f"{where}: JSON nested too deeply") from None
-    except ValueError as error:
-        place = f" at character {error.pos}" if isinstance(error, json.JSONDecodeError) else ""
-        raise DataError(f"{where}: not JSON{place}; the file is cut off or damaged, write it again") from None
-    if not isinstance(row, dict):
-        raise DataError(f"{where}: a JSON {type(row).__name__}, an object with the columns is expected")
-    return row
-
-
-def _decompress(data: bytes, name: str, limits: ReadLimits) -> bytes:
-    allowed = min(limits.max_decoded_bytes, max(len(data) * limits.max_ratio, 1024**2))
-    pieces: list[bytes] = []
-    size = 0
-    try:
-        for piece in _decoded_pieces(data):
-            size += len(piece)
-            if size > allowed:
-                raise HostileInput(
-                    f"{name}: {len(data)} bytes decompress to more than {allowed}; a bomb, or raise the limits"
-                )
-            pieces.append(piece)
-    except zstandard.ZstdError as error:
-        raise DataError(f"{name}: not a sound zstd file ({error}); write it again") from None
-    except EOFError:
-        raise DataError(f"{name}: cut off, its last zstd frame does not end; write it again") from None
-    return b"".join(pieces)
-
-
-def _decoded_pieces(data: bytes) -> Iterator[bytes]:
-    if not data:
-        raise EOFError
-    place = 0
-    while place < len(data):
-        # `decompressobj` alone says whether a frame has ended; a reader takes a cut file for a short one.
-        frame = zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW_BYTES).decompressobj()
-        while not frame.eof:
-            if place >= len(data):
-                raise EOFError
-            yield frame.decompress(data[place : place + PIECE_BYTES])
-            place = min(place + PIECE_BYTES, len(data))
-        place -= len(frame.unused_data)
+    except PermissionError:
+        raise SourceUnavailable(f"{path}: the landing zone does not let this be read; look at its connection") from None
+    except Exception as error:
+        raise SourceUnavailable(f"{path}: the landing zone does not answer ({type(error).__name__})") from None

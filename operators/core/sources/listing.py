@@ -6,12 +6,15 @@ import datetime
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from operators.core.errors import DataError
-from operators.core.manifest import canonical, check_digest
+from operators.core.manifest import canonical, check_digest, spec_json
+from operators.core.sources.spec import SourceSpec
 
 LISTING_NAME = "listing.json"
 SELECTION_NAME = "selection.json"
+MAX_PATH_CHARACTERS = 1024
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,6 +31,13 @@ class SourceFile:
         check_digest(self.sha256)
         if self.path.startswith("/") or ".." in self.path.split("/"):
             raise DataError(f"source path {self.path!r} leads out of the landing zone")
+        if not self.path.isprintable() or len(self.path) > MAX_PATH_CHARACTERS:
+            raise DataError(f"source path {self.path[:200]!r}: at most {MAX_PATH_CHARACTERS} characters, all printable")
+
+
+def source_key(spec: SourceSpec) -> dict[str, Any]:
+    """Return what of a source belongs to run keys: all but its limits, which change no row of a file that passes."""
+    return {name: value for name, value in spec_json(spec).items() if name != "limits"}
 
 
 def encode_listing(files: tuple[SourceFile, ...]) -> bytes:

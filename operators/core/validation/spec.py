@@ -12,8 +12,8 @@ Argument = str | int | float | bool | tuple[str | int | float | bool, ...]
 class Expectation:
     """One Great Expectations expectation, and what follows when it is not met.
 
-    Columns are those of the source and the derived ones of `operators.core.validation.table`: `text_characters`,
-    `decodable`, `sent_offset_days`.
+    Columns are those of the source and the derived ones of `operators.core.validation.table`: `wrong_type`,
+    `text_characters`, `decodable`, `sent_offset_days`.
     """
 
     kind: str

@@ -9,12 +9,22 @@ from typing import Any
 import pandas as pd
 
 from operators.core.sources.contents import read_content
-from operators.core.sources.spec import SourceSpec
+from operators.core.sources.spec import ColumnType, SourceSpec
+
+_DTYPES = {
+    ColumnType.TEXT: "object",
+    ColumnType.INTEGER: "Int64",
+    ColumnType.NUMBER: "float64",
+    ColumnType.BOOLEAN: "object",
+    ColumnType.TIMESTAMP: "datetime64[us, UTC]",
+}
+"""Each holds a missing value beside the others."""
 
 
 def build_table(rows: Sequence[Mapping[str, Any]], spec: SourceSpec, day: datetime.date) -> pd.DataFrame:
     """Return one line a row: every column that any row has, and three derived ones.
 
+    What was not of its column's type is missing here; `wrong_type`, which comes with the rows, names the column.
     `text_characters` is the length of the decoded text, `decodable` whether it could be, and
     `sent_offset_days` the days from arrival to what the row says of its sending (negative: sent before; missing: it
     says nothing readable).
@@ -25,8 +35,9 @@ def build_table(rows: Sequence[Mapping[str, Any]], spec: SourceSpec, day: dateti
         day: The day of arrival, from the file's partition; noon UTC stands for it.
     """
     seen = dict.fromkeys(name for row in rows for name in row)
+    dtypes = {column.name: _DTYPES[column.type] for column in spec.columns}
     columns: dict[str, pd.Series[Any]] = {
-        name: pd.Series([row.get(name) for row in rows], dtype=object) for name in sorted(seen)
+        name: pd.Series([row.get(name) for row in rows], dtype=dtypes.get(name, "object")) for name in sorted(seen)
     }
     noon = datetime.datetime.combine(day, datetime.time(12), tzinfo=datetime.UTC)
     contents = [read_content(row, spec) for row in rows]

@@ -7,16 +7,26 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from operators.core.errors import DataError, ExpectationFailed
+from operators.core.errors import DataError, ExpectationFailed, all_of
 from operators.core.manifest import Input, Made, Manifest, StageCall, canonical, spec_json
 from operators.core.progress import Progress
-from operators.core.sources.landing import decode_rows, landing_folder, read_bytes
-from operators.core.sources.listing import LISTING_NAME, SELECTION_NAME, Selection, SourceFile, decode_listing
+from operators.core.settings import LandingSettings
+from operators.core.sources.each import FileWork, each_result
+from operators.core.sources.landing import LandingZone
+from operators.core.sources.listing import (
+    LISTING_NAME,
+    SELECTION_NAME,
+    Selection,
+    SourceFile,
+    decode_listing,
+    source_key,
+)
+from operators.core.sources.reader import read_rows
 from operators.core.sources.spec import SourceSpec
 from operators.core.storage import Result, Store
 from operators.core.validation.spec import ValidationSpec
 
-REVISION = 3
+REVISION = 4
 REPORT_NAME = "report.json"
 
 
@@ -24,7 +34,7 @@ def validate(
     store: Store,
     *,
     listing: str,
-    landing_url: str,
+    landing: LandingSettings,
     source: SourceSpec,
     spec: ValidationSpec,
     progress: Progress,
@@ -38,29 +48,43 @@ def validate(
     Args:
         store: Where results go.
         listing: Digest of a `discover` result.
-        landing_url: `file:///folder` of the landing zone.
+        landing: Where the landing zone is.
         source: What the source looks like.
         spec: The suite.
         progress: Told after each file.
         each_file: Given the result of each file before the group is judged: of the broken ones too.
 
     Raises:
-        ExpectationFailed: A file breaks an expectation of the table, or too many rows are quarantined.
+        ExpectationFailed: Files break an expectation of the table, or too many rows are quarantined.
         SourceChanged: A file is not the one that was listed.
-        DataError: A file cannot be read, or an expectation not be evaluated.
+        DataError: Files cannot be read, or an expectation not be evaluated. The message names every such file, and
+            the others are validated.
+        SourceUnavailable: The landing zone does not answer.
     """
     listed = store.as_input("listing", listing)
     files = decode_listing(store.read(store.manifest(listing).file(LISTING_NAME)))
+    zone = LandingZone(landing)
     work = [
-        (_file_call(file, source, spec), partial(_validate_file, store, file, landing_url, source, spec))
+        FileWork(
+            path=file.path,
+            call=_file_call(file, source, spec),
+            make=partial(_validate_file, store, file, zone, source, spec),
+        )
         for file in files
     ]
-    results = []
-    for number, result in enumerate(store.once_all(work), start=1):
-        results.append(result)
-        if each_file is not None:
-            each_file(result)
+    results: list[Result] = []
+    refused: list[DataError] = []
+    for number, outcome in enumerate(each_result(store, work), start=1):
+        if isinstance(outcome, DataError):
+            refused.append(outcome)
+        else:
+            results.append(outcome)
+            if each_file is not None:
+                each_file(outcome)
         progress(number, len(files), "files")
+    refused += [_breach(result.manifest) for result in results if result.manifest.facts["broken"]]
+    if refused:
+        raise all_of(refused)
     inputs = tuple(Input(role="file", identity=r.manifest.identity, manifest=r.digest) for r in results)
     facts = _sum_up([result.manifest for result in results], spec)
     call = StageCall(
@@ -72,14 +96,15 @@ def validate(
     return store.once(call, lambda: Made(facts=facts))
 
 
-def _validate_file(store: Store, file: SourceFile, landing_url: str, source: SourceSpec, spec: ValidationSpec) -> Made:
-    data = read_bytes(landing_folder(landing_url) / file.path, file.path, source.limits, file.sha256)
-    report, selection = check_rows(decode_rows(data, file.path, source), source, spec, file.day)
+def _validate_file(store: Store, file: SourceFile, zone: LandingZone, source: SourceSpec, spec: ValidationSpec) -> Made:
+    found = read_rows(zone.read(file.path, source.limits.max_file_bytes, file.sha256), file.path, source)
+    report, selection = check_rows(found.rows, source, spec, file.day)
     entries = (
         store.put_bytes(REPORT_NAME, canonical({"path": file.path, "day": file.day.isoformat(), **report})),
         store.put_bytes(SELECTION_NAME, selection.encode()),
     )
-    broken = [f"{e['kind']}({e['column'] or 'table'})" for e in report["expectations"] if e["broken"]]
+    broken = [f"column_missing({name})" for name in found.missing]
+    broken += [f"{e['kind']}({e['column'] or 'table'})" for e in report["expectations"] if e["broken"]]
     facts = {"rows_in": selection.rows, "rows_quarantined": selection.counts, "broken": broken}
     return Made(files=entries, facts=facts)
 
@@ -90,7 +115,7 @@ def _file_call(file: SourceFile, source: SourceSpec, spec: ValidationSpec) -> St
         revision=REVISION,
         inputs=(Input(role="source", identity=file.sha256),),
         spec={
-            "source": spec_json(source),
+            "source": source_key(source),
             "expectations": spec_json(spec.expectations),
             "day": file.day.isoformat(),
             "path": file.path,
@@ -119,13 +144,14 @@ def check_rows(
     return {"rows": len(rows), "quarantined": selection.counts, "expectations": report_of(outcomes)}, selection
 
 
+def _breach(manifest: Manifest) -> ExpectationFailed:
+    return ExpectationFailed(
+        f"{manifest.spec['path']}: the file as a whole breaks {', '.join(manifest.facts['broken'])};"
+        " ask the source's owner for a sound file, then run the day again"
+    )
+
+
 def _sum_up(manifests: list[Manifest], spec: ValidationSpec) -> dict[str, Any]:
-    for manifest in manifests:
-        if manifest.facts["broken"]:
-            raise ExpectationFailed(
-                f"{manifest.spec['path']}: the file as a whole breaks {', '.join(manifest.facts['broken'])};"
-                " ask the source's owner for a sound file, then run the day again"
-            )
     rows = sum(manifest.facts["rows_in"] for manifest in manifests)
     quarantined: dict[str, int] = {}
     for manifest in manifests:

@@ -20,19 +20,19 @@ from operators.core.progress import no_progress
 from operators.core.sources.discover import discover
 from operators.core.storage import Result, Store
 from operators.core.validation.validate import validate
-from tests.core.mails import DAY, KEY, POLICY, SOURCE, SUITE, land, mail
+from tests.core.mails import DAY, KEY, POLICY, SOURCE, SUITE, at, land, mail
 
 pytestmark = pytest.mark.filterwarnings("ignore:module 'sre_:DeprecationWarning")
 
 
 def _validated(store: Store, folder: Path, groups: int = 2, last: datetime.date = DAY) -> list[str]:
-    url = f"file://{folder}"
+    landing = at(folder)
     first = last - datetime.timedelta(days=9)
     listings = discover(
-        store, landing_url=url, spec=SOURCE, first_day=first, last_day=last, progress=no_progress, groups=groups
+        store, landing=landing, spec=SOURCE, first_day=first, last_day=last, progress=no_progress, groups=groups
     )
     return [
-        validate(store, listing=r.digest, landing_url=url, source=SOURCE, spec=SUITE, progress=no_progress).digest
+        validate(store, listing=r.digest, landing=landing, source=SOURCE, spec=SUITE, progress=no_progress).digest
         for r in listings
     ]
 
@@ -42,7 +42,7 @@ def _ingest(store: Store, folder: Path, validation: str, **changes: Any) -> Resu
     return ingest(
         store,
         validation=validation,
-        landing_url=f"file://{folder}",
+        landing=at(folder),
         source=SOURCE,
         progress=no_progress,
         **settings,

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import datetime
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from operators.core.errors import DataError
 from operators.core.progress import no_progress
-from operators.core.sources.discover import discover
+from operators.core.sources.discover import discover, paths_of
+from operators.core.sources.landing import LandingZone
 from operators.core.sources.listing import LISTING_NAME, Selection, SourceFile, decode_listing
 from operators.core.storage import Result, Store
-from tests.core.mails import DAY, SOURCE, land, mail
+from tests.core.mails import DAY, SOURCE, at, land, mail
 
 
 def _discover(store: Store, folder: Path, last: datetime.date = DAY, days: int = 10, groups: int = 2) -> list[Result]:
     return discover(
         store,
-        landing_url=f"file://{folder}",
+        landing=at(folder),
         spec=SOURCE,
         first_day=last - datetime.timedelta(days=days - 1),
         last_day=last,
@@ -54,6 +57,34 @@ def test_a_day_without_data_gives_nothing(store: Store, tmp_path: Path) -> None:
     land(tmp_path, DAY - datetime.timedelta(days=1), [mail(1)])
 
     assert _discover(store, tmp_path) == []
+
+
+def test_a_source_that_is_not_there_is_no_quiet_day(store: Store, tmp_path: Path) -> None:
+    """A wrong folder or bucket is an error: night after night would be skipped otherwise."""
+    with pytest.raises(DataError, match="no folder 'mail'"):
+        _discover(store, tmp_path)
+
+
+def test_folders_below_a_day_are_columns(tmp_path: Path) -> None:
+    """Files lie as deep as the spec says; others, unfinished ones and markers are left out."""
+    day = tmp_path / "mail" / f"dt={DAY}"
+    for name in ("label=ham/a.jsonl", "label=spam/b.jsonl.gz", "label=ham/_c.jsonl", "label=ham/.d.jsonl", "e.jsonl"):
+        (day / name).parent.mkdir(parents=True, exist_ok=True)
+        (day / name).write_bytes(b"{}")
+    (day / "label=ham" / "f.csv").touch()
+    found = paths_of(LandingZone(at(tmp_path)), replace(SOURCE, partition_columns=("label",)), DAY)
+
+    assert [path.split("/", 2)[2] for path in found] == ["label=ham/a.jsonl", "label=spam/b.jsonl.gz"]
+
+
+def test_all_files_that_cannot_be_listed_are_named(store: Store, tmp_path: Path) -> None:
+    """Not the first alone: their owner mends them once."""
+    for name in ("a\nb", "c"):
+        land(tmp_path, DAY, [mail(1)], name=name)
+    (tmp_path / "mail" / f"dt={DAY}" / "d.jsonl").symlink_to("/etc/passwd")
+
+    with pytest.raises(DataError, match=r"2 files are refused: .*a\\nb.*; .*d\.jsonl: a link"):
+        _discover(store, tmp_path)
 
 
 def test_a_window_must_not_end_before_it_starts(store: Store, tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from operators.core.validation.drift import compare
 from operators.core.validation.profile import Profile
 from operators.core.validation.spec import DriftSpec
 from operators.core.validation.validate import validate
-from tests.core.mails import DAY, KEY, POLICY, SOURCE, SUITE, land, mail
+from tests.core.mails import DAY, KEY, POLICY, SOURCE, SUITE, at, land, mail
 
 WORDS = [
     "the", "list", "patch", "build", "kernel", "mail", "server", "thanks", "please", "click", "free", "offer", "money",
@@ -108,16 +108,14 @@ def judge(store: Store, tmp_path: Path) -> Judge:
             for number, row in enumerate(rows)
         ]
         land(landing, day, mails)
-        url = landing.as_uri()
+        zone = at(landing)
         (listing,) = discover(
-            store, landing_url=url, spec=SOURCE, first_day=DAY - datetime.timedelta(days=9), last_day=day,
+            store, landing=zone, spec=SOURCE, first_day=DAY - datetime.timedelta(days=9), last_day=day,
             progress=no_progress, groups=1,
         )  # fmt: skip
-        valid = validate(
-            store, listing=listing.digest, landing_url=url, source=SOURCE, spec=SUITE, progress=no_progress
-        )
+        valid = validate(store, listing=listing.digest, landing=zone, source=SOURCE, spec=SUITE, progress=no_progress)
         part = ingest(
-            store, validation=valid.digest, landing_url=url, source=SOURCE, anonymisation=POLICY, spec=IngestionSpec(),
+            store, validation=valid.digest, landing=zone, source=SOURCE, anonymisation=POLICY, spec=IngestionSpec(),
             key=KEY, progress=no_progress,
         )  # fmt: skip
         verdict = check_drift(

@@ -15,7 +15,7 @@ from operators.core.storage import Result, Store
 from operators.core.validation.docs import render_page, write_index, write_page
 from operators.core.validation.spec import Expectation, ValidationSpec
 from operators.core.validation.validate import check_rows, validate
-from tests.core.mails import DAY, SOURCE, SUITE, land, mail
+from tests.core.mails import DAY, SOURCE, SUITE, at, land, mail
 
 pytestmark = pytest.mark.filterwarnings("ignore:module 'sre_:DeprecationWarning")
 SECRET = "planted@example.invalid"
@@ -24,7 +24,7 @@ SECRET = "planted@example.invalid"
 def _listing(store: Store, folder: Path) -> str:
     results = discover(
         store,
-        landing_url=f"file://{folder}",
+        landing=at(folder),
         spec=SOURCE,
         first_day=DAY,
         last_day=DAY,
@@ -39,7 +39,7 @@ def _validate(store: Store, folder: Path, listing: str, spec: ValidationSpec = S
     result = validate(
         store,
         listing=listing,
-        landing_url=f"file://{folder}",
+        landing=at(folder),
         source=SOURCE,
         spec=spec,
         progress=no_progress,
@@ -92,7 +92,7 @@ def test_a_missing_column_stops_the_run_and_leaves_its_report(store: Store, tmp_
         validate(
             store,
             listing=listing,
-            landing_url=f"file://{tmp_path}",
+            landing=at(tmp_path),
             source=SOURCE,
             spec=SUITE,
             progress=no_progress,

@@ -1,0 +1,158 @@
+"""Compressed files as plain ones, a piece at a time: sound to the last byte, and no larger than their limits."""
+
+from __future__ import annotations
+
+import bz2
+import io
+import lzma
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import zstandard
+
+from operators.core.errors import DataError, HostileInput
+from operators.core.sources.spec import ReadLimits
+
+MAX_WINDOW_BYTES = 128 * 1024**2
+"""Largest window or dictionary a compressed file may ask its reader to hold; `zstd --ultra -22` asks for this much."""
+FREE_BYTES = 1024**2
+"""What may come out however small the file is: the ratio of a few bytes says nothing."""
+PIECE_BYTES = 512
+"""zstd decoded at once. One 4-byte block can hold 128 KiB, so a piece grows to 16 MiB at most."""
+_OUT_BYTES = 256 * 1024
+_BROKEN = (zstandard.ZstdError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, OSError, NotImplementedError)
+
+
+class PlainFile(io.RawIOBase):
+    """The plain content of a file, for `io.BufferedReader`.
+
+    Reading raises `DataError` where the file is cut off or damaged, `HostileInput` where it grows beyond its limits.
+    """
+
+    def __init__(self, data: bytes, compression: str, limits: ReadLimits) -> None:
+        self._pieces = _pieces(data, compression, allowed_bytes(len(data), limits))
+        self._rest = memoryview(b"")
+
+    def readable(self) -> bool:
+        """Return that it can be read."""
+        return True
+
+    def readinto(self, target: Any) -> int:
+        """Fill as much of the target as the next piece does; 0 at the end."""
+        while not self._rest:
+            piece = next(self._pieces, None)
+            if piece is None:
+                return 0
+            self._rest = memoryview(piece)
+        size = min(len(target), len(self._rest))
+        target[:size] = self._rest[:size]
+        self._rest = self._rest[size:]
+        return size
+
+
+def allowed_bytes(size: int, limits: ReadLimits) -> int:
+    """Return how many plain bytes may come of a file of that many."""
+    return min(limits.max_decoded_bytes, max(size * limits.max_ratio, FREE_BYTES))
+
+
+def plain_bytes(data: bytes, compression: str, limits: ReadLimits) -> bytes:
+    """Return the whole plain content."""
+    return b"".join(_pieces(data, compression, allowed_bytes(len(data), limits)))
+
+
+def _pieces(data: bytes, compression: str, allowed: int) -> Iterator[bytes]:
+    size = 0
+    try:
+        for piece in _DECODERS[compression](data):
+            size += len(piece)
+            if size > allowed:
+                raise HostileInput(
+                    f"{len(data)} bytes decompress to more than {allowed}; a bomb, or raise the recipe's limits"
+                )
+            yield piece
+    except _BROKEN as error:
+        # Its words come from the library, never from the content.
+        what = type(error).__name__ if isinstance(error, OSError) else str(error)
+        raise DataError(f"not a sound {compression} file ({what}); write it again") from None
+    except EOFError:
+        raise DataError(f"cut off, its last {compression} part does not end; write it again") from None
+
+
+def _plain(data: bytes) -> Iterator[bytes]:
+    yield data
+
+
+def _zstd(data: bytes) -> Iterator[bytes]:
+    if not data:
+        raise EOFError
+    place = 0
+    while place < len(data):
+        # `decompressobj` alone says whether a frame has ended; a reader takes a cut file for a short one.
+        frame = zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW_BYTES).decompressobj()
+        while not frame.eof:
+            if place >= len(data):
+                raise EOFError
+            yield frame.decompress(data[place : place + PIECE_BYTES])
+            place = min(place + PIECE_BYTES, len(data))
+        place -= len(frame.unused_data)
+
+
+def _gzip(data: bytes) -> Iterator[bytes]:
+    if not data:
+        raise EOFError
+    while data:
+        member = zlib.decompressobj(wbits=31)
+        while not member.eof:
+            piece = member.decompress(data, _OUT_BYTES)
+            if not piece and not member.unconsumed_tail and not member.eof:
+                raise EOFError
+            yield piece
+            data = member.unconsumed_tail
+        data = member.unused_data
+
+
+def _streams(make: Callable[[], Any]) -> Callable[[bytes], Iterator[bytes]]:
+    def decode(data: bytes) -> Iterator[bytes]:
+        if not data:
+            raise EOFError
+        while data:
+            stream = make()
+            while not stream.eof:
+                piece = stream.decompress(data, _OUT_BYTES)
+                if not piece and stream.needs_input and not stream.eof:
+                    raise EOFError
+                yield piece
+                data = b""
+            data = stream.unused_data
+
+    return decode
+
+
+def _zip(data: bytes) -> Iterator[bytes]:
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        members = archive.infolist()
+        if len(members) != 1 or members[0].is_dir():
+            raise HostileInput(f"a zip of {len(members)} entries; one file a zip is read, never an archive")
+        member = members[0]
+        parts = member.filename.replace("\\", "/").split("/")
+        if len(parts) != 1 or parts[0] in ("", ".", "..") or not parts[0].isprintable():
+            raise HostileInput("the name in the zip leads elsewhere; zip the file under its plain name")
+        if member.flag_bits & 0x1:
+            raise DataError("an encrypted zip; write it without a password")
+        if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise DataError("a zip by another method than deflate; write it again")
+        with archive.open(member) as stream:
+            while piece := stream.read(_OUT_BYTES):
+                yield piece
+
+
+_DECODERS: dict[str, Callable[[bytes], Iterator[bytes]]] = {
+    "": _plain,
+    ".zst": _zstd,
+    ".gz": _gzip,
+    ".bz2": _streams(bz2.BZ2Decompressor),
+    ".xz": _streams(lambda: lzma.LZMADecompressor(format=lzma.FORMAT_XZ, memlimit=MAX_WINDOW_BYTES)),
+    ".zip": _zip,
+}

@@ -1,0 +1,207 @@
+"""The client of the processes that parse: starts the forker, hands over a file, accepts what may be accepted."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+import operators
+from operators.core.errors import DataError, HostileInput, SourceUnavailable
+from operators.core.manifest import spec_json
+from operators.core.sources import forker
+from operators.core.sources.columns import schema_of
+from operators.core.sources.job import ParseJob
+from operators.core.sources.spec import ReadLimits
+from operators.core.sources.wire import SENT_BYTES, NotAFrame, receive
+
+START_SECONDS = 120.0
+"""What a forker may take to load the parsers: a second on an idle core."""
+GRACE_SECONDS = 30.0
+"""A child that is out of time is the forker's to kill; this much later the forker itself is taken for hung."""
+_GONE = (EOFError, OSError)
+
+
+class Parser:
+    """One forker and its end of the connection. It parses one file at a time."""
+
+    def __init__(self) -> None:
+        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", forker.COMMAND, str(theirs.fileno())],
+                env=_environment(),
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+            )
+        self.is_idle = self._answer(START_SECONDS) == forker.READY
+        if not self.is_idle:
+            self.close()
+            raise SourceUnavailable("the process that parses files did not start; its own words are in the log")
+
+    def parse(self, data: bytes, path: str, job: ParseJob) -> Iterator[pa.RecordBatch | tuple[str, ...]]:
+        """Yield what `reader.parse_apart` says, from a new child."""
+        self.is_idle = False
+        deadline = time.monotonic() + job.limits.max_seconds + GRACE_SECONDS
+        ours, theirs = socket.socketpair()
+        end = None
+        with ours, contextlib.suppress(*_GONE):
+            with theirs:
+                limits = json.dumps(spec_json(job.limits)).encode()
+                socket.send_fds(self._control, [limits], [theirs.fileno()])
+            _send(ours, [job.to_json(), b"\n%d\n" % len(data), data], deadline)
+            end = yield from _batches(ours, deadline, path, job)
+        answer = self._answer(max(1.0, deadline - time.monotonic()))
+        if not answer:
+            raise SourceUnavailable(f"{path}: the processes that parse it were ended from outside")
+        self.is_idle = True
+        if end is None:
+            raise _failure(path, json.loads(answer), job.limits)
+        yield _missing(path, end, job)
+
+    def close(self) -> None:
+        """End the forker, and with it a child that is at work."""
+        self.is_idle = False
+        self._control.close()
+        self.process.kill()
+        self.process.wait()
+
+    def forget(self) -> None:
+        """Leave the forker to the process that started it: this one is its fork."""
+        self._control.close()
+        self.process.returncode = 0
+
+    def _answer(self, seconds: float) -> bytes:
+        """Return the forker's next message, nothing where it is gone or hangs."""
+        self._control.settimeout(seconds)
+        try:
+            return self._control.recv(65536)
+        except OSError:
+            return b""
+
+
+_idle: list[Parser] = []
+
+
+@contextlib.contextmanager
+def borrowed() -> Iterator[Parser]:
+    """Have a parser that nobody else uses; it is kept for the next file if it can take one, else ended."""
+    parser = _idle.pop() if _idle else Parser()
+    try:
+        yield parser
+    finally:
+        if parser.is_idle:
+            _idle.append(parser)
+        else:
+            parser.close()
+
+
+def close_all() -> None:
+    """End all forkers that wait for a file."""
+    while _idle:
+        _idle.pop().close()
+
+
+def _forget_all() -> None:
+    while _idle:
+        _idle.pop().forget()
+
+
+atexit.register(close_all)
+os.register_at_fork(after_in_child=_forget_all)
+
+
+def _environment() -> dict[str, str]:
+    """Return all that a forker may know: where the code is, and how to need little memory."""
+    kept = {name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ}
+    return kept | {
+        "PYTHONPATH": str(Path(operators.__file__).resolve().parents[1]),
+        "LC_ALL": "C.UTF-8",
+        "TZ": "UTC",
+        # Each would reserve address space by the gigabyte, which is what a child is limited by.
+        "ARROW_DEFAULT_MEMORY_POOL": "system",
+        "JE_ARROW_MALLOC_CONF": "background_thread:false",
+        "MALLOC_ARENA_MAX": "1",
+        "OMP_NUM_THREADS": "1",
+    }
+
+
+def _send(connection: socket.socket, pieces: list[bytes], deadline: float) -> None:
+    for piece in pieces:
+        connection.settimeout(max(0.001, deadline - time.monotonic()))
+        connection.sendall(piece)
+
+
+def _batches(
+    connection: socket.socket, deadline: float, path: str, job: ParseJob
+) -> Generator[pa.RecordBatch, None, dict[str, Any]]:
+    """Yield batches up to the last frame, and return that."""
+    schema = schema_of(job.columns)
+    most = SENT_BYTES + 3 * job.limits.max_line_bytes * len(schema)
+    rows = size = 0
+
+    def read(count: int) -> bytes:
+        buffer = bytearray(count)
+        view = memoryview(buffer)
+        while view:
+            connection.settimeout(max(0.001, deadline - time.monotonic()))
+            received = connection.recv_into(view)
+            if not received:
+                raise EOFError
+            view = view[received:]
+        return bytes(buffer)
+
+    while True:
+        try:
+            part = receive(read, schema, most)
+        except NotAFrame:
+            raise HostileInput(
+                f"{path}: its parser was taken over, or broke; look at the file before anybody"
+            ) from None
+        if isinstance(part, dict):
+            return part
+        rows += part.num_rows
+        size += part.nbytes
+        # Text in UTF-8 takes at most three bytes for one; numbers and marks may take more than they do in the file.
+        if rows > job.limits.max_rows or size > 3 * job.limits.max_decoded_bytes + rows * 17 * len(schema):
+            raise HostileInput(f"{path}: its parser sent more than the limits allow")
+        yield part
+
+
+def _missing(path: str, end: dict[str, Any], job: ParseJob) -> tuple[str, ...]:
+    if "missing" in end:
+        return tuple(column.name for number, column in enumerate(job.columns) if number in end["missing"])
+    reason = end.get("reason")
+    if not isinstance(reason, str) or not reason.isprintable() or len(reason) > 500:
+        reason = "cannot be read"
+    raise (HostileInput if end.get("error") == "HostileInput" else DataError)(f"{path}: {reason}")
+
+
+def _failure(path: str, answer: dict[str, Any], limits: ReadLimits) -> Exception:
+    status = answer["status"]
+    if answer["late"]:
+        return HostileInput(f"{path}: not parsed in {limits.max_seconds} s; split the file, or raise the limits")
+    if status == -signal.SIGXCPU:
+        return HostileInput(
+            f"{path}: not parsed in {limits.max_cpu_seconds} s of processor time; split the file, or raise the limits"
+        )
+    if status in (-signal.SIGKILL, -signal.SIGTERM):
+        return SourceUnavailable(
+            f"{path}: the process that parsed it was ended from outside, perhaps for want of memory"
+        )
+    name = signal.Signals(-status).name if status < 0 else f"status {status}"
+    return HostileInput(
+        f"{path}: its parser crashed ({name}) within {limits.max_memory_bytes} bytes of memory; look at the file"
+    )
