@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
+import pytest
 from airflow._shared.secrets_masker import SecretsMasker
 from airflow._shared.secrets_masker.secrets_masker import DEFAULT_SENSITIVE_FIELDS
+from airflow.sdk import Connection
 
-from operators.core.settings import EndpointSettings, StorageSettings
+from operators.connections import landing_settings
+from operators.core.settings import EndpointSettings, LandingSettings, StorageSettings
 from tests.encryption import FIRST, ROTATED, SECOND
 
 
@@ -26,3 +30,29 @@ def test_airflow_hides_every_key_of_the_storage_settings() -> None:
 
     keys = ["secret-key-1", FIRST.secret, SECOND.secret, str(ROTATED.store_secret)]
     assert masker.redact(" ".join(keys)) == "*** *** *** ***"
+
+
+def test_a_landing_zone_comes_from_its_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The extra's fields are the settings'; one that is unknown or missing is an error that repeats no value."""
+    extra = {"url": "s3://landing/zone", "endpoint_url": None, "access_key": "access-1", "secret_key": "secret-key-1"}
+    monkeypatch.setattr(Connection, "get", lambda name: SimpleNamespace(extra_dejson=extra))
+
+    assert landing_settings() == LandingSettings(
+        url="s3://landing/zone", access_key="access-1", secret_key="secret-key-1"
+    )
+    for wrong in ({"secret": "secret-key-1"}, {"url": ""}, {"url": "s3://key:secret-key-1@landing"}):
+        monkeypatch.setattr(Connection, "get", lambda name, wrong=wrong: SimpleNamespace(extra_dejson=wrong))
+        with pytest.raises(ValueError, match=r"nightshift_landing|landing zone: ") as caught:
+            landing_settings()
+        assert "secret-key-1" not in str(caught.value)
+
+
+def test_airflow_hides_the_secrets_of_the_landing_zone() -> None:
+    """Each stands under a name that Airflow takes for a secret's, those of other file systems too."""
+    masker = SecretsMasker()
+    masker.sensitive_variables_fields = list(DEFAULT_SENSITIVE_FIELDS)
+    masker.hide_sensitive_var_conn_fields = True
+    masker.min_length_to_mask = 5
+    masker.add_mask({"url": "gs://landing", "secret_key": "secret-key-1", "options": {"token": "token-1"}})
+
+    assert masker.redact("secret-key-1 token-1 gs://landing") == "*** *** gs://landing"

@@ -11,11 +11,14 @@ from operators.core.errors import DataError, ExpectationFailed, SourceChanged
 from operators.core.progress import no_progress
 from operators.core.sources.discover import discover
 from operators.core.sources.listing import SELECTION_NAME, Selection
+from operators.core.sources.reader import read_rows
+from operators.core.sources.spec import Format
 from operators.core.storage import Result, Store
 from operators.core.validation.docs import render_page, write_index, write_page
-from operators.core.validation.spec import Expectation, ValidationSpec
+from operators.core.validation.spec import Argument, Expectation, ValidationSpec
 from operators.core.validation.validate import check_rows, validate
 from tests.core.mails import DAY, SOURCE, SUITE, at, land, mail
+from tests.core.sources.files import ROWS, SPEC, csv_file, json_lines
 
 pytestmark = pytest.mark.filterwarnings("ignore:module 'sre_:DeprecationWarning")
 SECRET = "planted@example.invalid"
@@ -139,3 +142,56 @@ def test_an_expectation_that_does_not_exist_is_named() -> None:
     spec = ValidationSpec(expectations=(Expectation(kind="expect_the_best", column="id"),))
     with pytest.raises(DataError, match="expect_the_best"):
         check_rows([mail(0)], SOURCE, spec, DAY)
+
+
+def _expect(column: str, kind: str, reason: str, **arguments: Argument) -> Expectation:
+    return Expectation(
+        kind=f"expect_column_values_to_{kind}", column=column, arguments=tuple(arguments.items()), reason=reason
+    )
+
+
+TYPED = ValidationSpec(
+    expectations=(
+        _expect("wrong_type", "not_be_in_set", "count_wrong_type", value_set=("count",)),
+        _expect("wrong_type", "be_null", "wrong_type"),
+        _expect("id", "be_unique", "id_repeated"),
+        _expect("count", "be_between", "count_low", min_value=0),
+        _expect("count", "be_in_set", "count_odd", value_set=(2, 4)),
+        _expect("score", "be_between", "score_high", max_value=1.0),
+        _expect("seen", "be_in_set", "unseen", value_set=(True,)),
+        _expect("at", "not_be_null", "no_time"),
+    ),
+    max_quarantined_share=1.0,
+)
+
+
+@pytest.mark.parametrize("form", [Format.JSON_LINES, Format.CSV])
+def test_typed_columns_are_held_against_the_suite(form: Format) -> None:
+    """Numbers, truth and time are compared as such; a value of another type costs its own row only."""
+    sound = {**ROWS[0], "count": 2}
+    changes: list[tuple[dict[str, object], str | None]] = [
+        ({}, None),
+        ({"count": "many"}, "count_wrong_type"),
+        ({"score": "much"}, "wrong_type"),
+        ({"count": -1}, "count_low"),
+        ({"count": 3}, "count_odd"),
+        ({"score": 1.5}, "score_high"),
+        ({"seen": False}, "unseen"),
+        ({"at": None}, "no_time"),
+        ({"id": "\u212bngstrom"}, "id_repeated"),
+        ({"id": "A\u030angstrom"}, "id_repeated"),
+    ]
+    rows = [{**sound, "id": str(number), **change} for number, (change, _) in enumerate(changes)]
+    make = {Format.JSON_LINES: json_lines, Format.CSV: csv_file}[form]
+    source = replace(SPEC, format=form)
+    _, selection = check_rows(read_rows(make(rows), f"a.{form.value}", source).rows, source, TYPED, DAY)
+
+    assert selection.quarantined == {number: why for number, (_, why) in enumerate(changes) if why is not None}
+
+
+def test_a_missing_column_that_nothing_is_expected_of_stops_the_run(store: Store, tmp_path: Path) -> None:
+    """Every file has every column of the spec: the suite need not say so."""
+    land(tmp_path, DAY, [{k: v for k, v in mail(0).items() if k != "headers"}])
+
+    with pytest.raises(ExpectationFailed, match=r"column_missing\(headers\)"):
+        _validate(store, tmp_path, _listing(store, tmp_path))
