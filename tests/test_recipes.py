@@ -68,3 +68,15 @@ def test_a_parameter_out_of_range_is_refused(params: dict[str, float]) -> None:
     """A wrong value is an error that names it, also where no form checked it."""
     with pytest.raises(ValueError, match="="):
         load_recipe(FOLDER / "mail_triage.py").with_params(params)
+
+
+def test_the_data_page_s_own_recipe_loads(tmp_path: Path) -> None:
+    """The recipe of docs/data.md is one, and reads CSV."""
+    (tmp_path / "mail_triage.py").write_text((FOLDER / "mail_triage.py").read_text())
+    block = re.search(
+        r"```python\n(# dags/recipes/ticket_routing.py.*?)```", (ROOT / "docs/data.md").read_text(), re.DOTALL
+    )
+    assert block is not None
+    (tmp_path / "ticket_routing.py").write_text(block[1])
+
+    assert load_recipe(tmp_path / "ticket_routing.py").source.compression_of("export.csv.gz") == ".gz"
