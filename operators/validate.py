@@ -24,9 +24,9 @@ class ValidateOperator(StageOperator):
 
     template_fields: Sequence[str] = ("listing",)
     doc_md = """
-    **Triage.** Red: a file is cut off, changed since it was listed, or breaks an expectation of the whole file; the
-    last line of the log names file and expectation, its Data Docs page the counts. Tell the source's owner:
-    a retry cannot help until the file is replaced.
+    **Triage.** Red: files are cut off, hostile, changed since they were listed, or break an expectation of the whole
+    file; the last line of the log names each with its reason, its Data Docs page the counts. Tell the source's owner:
+    a retry cannot help until they are replaced. What the others came to is kept.
     """
 
     def __init__(self, *, listing: str, **kwargs: Any) -> None:

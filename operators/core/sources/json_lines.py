@@ -13,6 +13,10 @@ from operators.core.sources.columns import Batches, native
 from operators.core.sources.job import ParseJob
 
 
+class _Repeated(Exception):
+    """A key stands twice in an object: readers differ in which they take."""
+
+
 def parse_json_lines(plain: BinaryIO, job: ParseJob) -> Iterator[pa.RecordBatch | set[str]]:
     """Yield batches, then the columns that no row has.
 
@@ -36,9 +40,11 @@ def parse_json_lines(plain: BinaryIO, job: ParseJob) -> Iterator[pa.RecordBatch 
 def _decode(line: bytes, where: str, max_keys: int) -> dict[str, Any]:
     # Messages name the place and the kind of error only: the line itself is personal data.
     try:
-        row = json.loads(line.decode("utf-8"))
+        row = json.loads(line.decode("utf-8"), object_pairs_hook=_object)
     except UnicodeDecodeError as error:
         raise DataError(f"{where}: not UTF-8 at byte {error.start}; write the file again") from None
+    except _Repeated:
+        raise DataError(f"{where}: an object names a key twice; write each once") from None
     except RecursionError:
         raise HostileInput(f"{where}: JSON nested too deeply") from None
     except ValueError as error:
@@ -49,3 +55,10 @@ def _decode(line: bytes, where: str, max_keys: int) -> dict[str, Any]:
     if len(row) > max_keys:
         raise HostileInput(f"{where}: {len(row)} keys, more than {max_keys}")
     return row
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise _Repeated
+    return found

@@ -250,7 +250,7 @@ sys.exit(process.exitcode)
 
 
 def test_it_works_in_forks_and_daemons() -> None:
-    """Airflow forks a task from a worker that is a daemon of the scheduler: each process has a forker of its own."""
+    """Airflow forks its workers from the scheduler and tasks from workers: each process has a forker of its own."""
     done = subprocess.run([sys.executable, "-W", "error", "-c", DAEMON], cwd=ROOT, timeout=120, check=False)
 
     assert done.returncode == 8

@@ -96,6 +96,7 @@ def test_what_follows_the_end_is_refused(suffix: str, junk: bytes) -> None:
         (b'{"id": "\xff"}', "line 2: not UTF-8"),
         (b'{"id": ', "line 2: not JSON"),
         (b"[1, 2]", "line 2: a JSON list"),
+        (b'{"id": "99", "label": "a", "id": "99"}', "line 2: an object names a key twice"),
         (b"[" * 100_000, "line 2: JSON nested too deeply"),
         (b'{"a": ' * 100_000, "line 2: JSON nested too deeply"),
         (b'{"n": ' + b"9" * 10_000 + b"}", "line 2: not JSON"),
