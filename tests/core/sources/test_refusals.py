@@ -19,6 +19,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import zstandard
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from operators.core.errors import DataError, HostileInput
 from operators.core.sources.reader import read_rows
@@ -328,3 +330,38 @@ def test_rows_of_a_sound_file_come_in_order() -> None:
     found = read_rows(pack(rows[:20]) + pack(rows[20:]), NAME, SOURCE).rows
 
     assert [{name: row[name] for name in rows[0]} for row in found] == rows
+
+
+SOUND = {
+    "jsonl": json_lines(ROWS),
+    "jsonl.zst": PACK[".zst"](json_lines(ROWS)),
+    "csv": csv_file(ROWS),
+    "csv.gz": PACK[".gz"](csv_file(ROWS)),
+    "jsonl.zip": zipped(json_lines(ROWS)),
+    "parquet": parquet_file(ROWS),
+    "mbox.bz2": bz2.compress(b"From a b\nX-Label: =?utf-8?b?aMOkbQ==?=\nSubject: x\n\nbody\n"),
+    "eml.xz": lzma.compress(b"Subject: x\nContent-Type: text/plain; charset=utf-7\n\nbody\n"),
+}
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    ending=st.sampled_from(sorted(SOUND)),
+    place=st.integers(0, 10_000),
+    junk=st.binary(min_size=1, max_size=40),
+    cut=st.booleans(),
+)
+def test_whatever_a_file_holds_it_is_rows_or_a_refusal(ending: str, place: int, junk: bytes, cut: bool) -> None:
+    """Sound files with bytes put over, put in, or cut off: nothing else comes of them, and nothing breaks here."""
+    data = SOUND[ending]
+    place %= len(data)
+    spec = MAIL_SPEC if ending.startswith(("mbox", "eml")) else SPEC
+    try:
+        rows = _read(data[:place] + junk + (b"" if cut else data[place + len(junk) // 2 :]), ending, spec)
+    except DataError as error:
+        rows, told = [], str(error)
+    else:
+        told = f"notes/dt=x/a.{ending}: "
+
+    assert told.startswith(f"notes/dt=x/a.{ending}: ") and told.isprintable()
+    assert all(set(row) <= {*spec.column_names, "wrong_type"} for row in rows)
