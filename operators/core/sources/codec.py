@@ -21,6 +21,7 @@ FREE_BYTES = 1024**2
 """What may come out however small the file is: the ratio of a few bytes says nothing."""
 PIECE_BYTES = 512
 """zstd decoded at once. One 4-byte block can hold 128 KiB, so a piece grows to 16 MiB at most."""
+_IN_BYTES = 16 * 1024
 _OUT_BYTES = 256 * 1024
 _BROKEN = (zstandard.ZstdError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, OSError, NotImplementedError)
 
@@ -102,30 +103,33 @@ def _zstd(data: bytes) -> Iterator[bytes]:
 def _gzip(data: bytes) -> Iterator[bytes]:
     if not data:
         raise EOFError
-    while data:
+    place = 0
+    while place < len(data):
         member = zlib.decompressobj(wbits=31)
         while not member.eof:
-            piece = member.decompress(data, _OUT_BYTES)
-            if not piece and not member.unconsumed_tail and not member.eof:
+            # In small pieces, for what a call leaves over is copied: of a whole file that would be quadratic.
+            fed = data[place : place + _IN_BYTES]
+            piece = member.decompress(fed, _OUT_BYTES)
+            if not piece and not fed and not member.eof:
                 raise EOFError
             yield piece
-            data = member.unconsumed_tail
-        data = member.unused_data
+            place += len(fed) - len(member.unconsumed_tail) - len(member.unused_data)
 
 
 def _streams(make: Callable[[], Any]) -> Callable[[bytes], Iterator[bytes]]:
     def decode(data: bytes) -> Iterator[bytes]:
         if not data:
             raise EOFError
-        while data:
+        place = 0
+        while place < len(data):
             stream = make()
             while not stream.eof:
-                piece = stream.decompress(data, _OUT_BYTES)
-                if not piece and stream.needs_input and not stream.eof:
+                fed = data[place : place + _IN_BYTES] if stream.needs_input else b""
+                if stream.needs_input and not fed:
                     raise EOFError
-                yield piece
-                data = b""
-            data = stream.unused_data
+                yield stream.decompress(fed, _OUT_BYTES)
+                place += len(fed)
+            place -= len(stream.unused_data)
 
     return decode
 

@@ -6,16 +6,17 @@ import datetime
 import math
 import re
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from operators.core.sources.job import ParseJob
 from operators.core.sources.spec import WRONG_TYPE, Column, ColumnType
 
 BATCH_ROWS = 4096
-BATCH_CHARACTERS = 4 * 1024**2
+BATCH_BYTES = 4 * 1024**2
 ARROW_TYPES = {
     ColumnType.TEXT: pa.string(),
     ColumnType.INTEGER: pa.int64(),
@@ -23,6 +24,14 @@ ARROW_TYPES = {
     ColumnType.BOOLEAN: pa.bool_(),
     ColumnType.TIMESTAMP: pa.timestamp("us", tz="UTC"),
 }
+_PLAIN: dict[ColumnType, set[type]] = {
+    ColumnType.TEXT: {str, type(None)},
+    ColumnType.INTEGER: {int, type(None)},
+    ColumnType.NUMBER: {int, float, type(None)},
+    ColumnType.BOOLEAN: {bool, type(None)},
+    ColumnType.TIMESTAMP: {type(None)},
+}
+"""Python's types that a column takes as they are."""
 INTEGERS = range(-(2**63), 2**63)
 _INTEGER = re.compile(r"[+-]?[0-9]{1,19}")
 _NUMBER = re.compile(r"[+-]?([0-9]{1,300}(\.[0-9]{0,300})?|\.[0-9]{1,300})([eE][+-]?[0-9]{1,4})?")
@@ -38,79 +47,94 @@ def schema_of(columns: tuple[Column, ...]) -> pa.Schema:
     return pa.schema([*fields, pa.field(WRONG_TYPE, pa.int32(), nullable=False)])
 
 
-def native(value: Any, kind: ColumnType) -> Any:
-    """Return a value of JSON as its column's type wants it, None where it is missing.
-
-    Raises:
-        NotOfType: It is of another type.
-    """
-    return None if value is None else _NATIVE[kind](value)
+Converters = Mapping[ColumnType, Callable[[Any], Any]]
+"""What makes a value of each type, or raises `NotOfType`: `NATIVE` of JSON's values, `WRITTEN` of texts."""
 
 
-def written(text: str | None, kind: ColumnType) -> Any:
-    """Return what a text says, None where it is empty and no text is wanted.
-
-    Raises:
-        NotOfType: It says nothing of that type.
-    """
-    if text is None or (not text and kind is not ColumnType.TEXT):
-        return None
-    return _WRITTEN[kind](text)
+def constant(text: str, kind: ColumnType, rows: int) -> tuple[pa.Array, bool]:
+    """Return a column that has one value, which a folder's name says, and whether it says one of the type."""
+    try:
+        value, is_one = WRITTEN[kind](text), True
+    except NotOfType:
+        value, is_one = None, False
+    return pa.repeat(pa.scalar(value, ARROW_TYPES[kind]), rows), is_one
 
 
-def normal_identifier(text: str) -> str:
-    """Return an id in one form, so that two that look alike are equal."""
-    return text if text.isascii() else unicodedata.normalize("NFKC", text)
+def normal_identifiers(array: pa.Array) -> pa.Array:
+    """Return ids in one form, so that two that look alike are equal."""
+    if not pa.types.is_string(array.type) or pc.all(pc.string_is_ascii(array), min_count=0).as_py():
+        return array
+    return pa.array([v if v is None else unicodedata.normalize("NFKC", v) for v in array.to_pylist()], array.type)
 
 
 class Batches:
-    """Collects rows into record batches of a few megabytes."""
+    """Collects rows, and makes record batches of a few megabytes of them."""
 
-    def __init__(self, job: ParseJob, convert: Callable[[Any, ColumnType], Any]) -> None:
+    def __init__(self, job: ParseJob, convert: Converters) -> None:
         self._job = job
         self._schema = schema_of(job.columns)
         self._convert = convert
-        self.missing = {column.name for column in job.columns if column.name not in job.constants}
+        self._read = [column for column in job.columns if column.name not in job.constants]
+        self.missing = {column.name for column in self._read}
         """Columns that no row has had yet."""
         self._start()
 
     def _start(self) -> None:
-        self._values: list[list[Any]] = [[] for _ in self._job.columns]
-        self._wrong: list[int] = []
-        self._characters = 0
+        self._values: dict[str, list[Any]] = {column.name: [] for column in self._read}
+        self._rows = self._size = 0
 
-    def add(self, row: Mapping[str, Any]) -> Iterator[pa.RecordBatch]:
-        """Take a row; yield a batch where one is full."""
-        wrong = -1
+    def add(self, row: Mapping[str, Any], size: int) -> bool:
+        """Take a row of about that many bytes; return whether it is time to `take` a batch."""
+        if self.missing:
+            self.missing.difference_update(row)
+        for name, values in self._values.items():
+            values.append(row.get(name))
+        self._rows += 1
+        self._size += size
+        return self._rows >= BATCH_ROWS or self._size >= BATCH_BYTES
+
+    def take(self) -> pa.RecordBatch:
+        """Return the rows that no batch holds yet."""
+        wrong, arrays = [-1] * self._rows, []
         for number, column in enumerate(self._job.columns):
-            try:
-                value = self._value(row, column)
-            except NotOfType:
-                value, wrong = None, number if wrong < 0 else wrong
-            self._values[number].append(value)
-            if isinstance(value, str):
-                self._characters += len(value)
-        self._wrong.append(wrong)
-        if len(self._wrong) >= BATCH_ROWS or self._characters >= BATCH_CHARACTERS:
-            yield from self.rest()
+            array, bad = self._array(column)
+            arrays.append(normal_identifiers(array) if column.name == self._job.id_column else array)
+            for row in bad:
+                wrong[row] = number if wrong[row] < 0 else wrong[row]
+        self._start()
+        return pa.RecordBatch.from_arrays([*arrays, pa.array(wrong, pa.int32())], schema=self._schema)
 
     def rest(self) -> Iterator[pa.RecordBatch]:
-        """Yield the rows that no batch holds yet."""
-        if self._wrong:
-            arrays = [pa.array(v, f.type) for v, f in zip([*self._values, self._wrong], self._schema, strict=True)]
-            yield pa.RecordBatch.from_arrays(arrays, schema=self._schema)
-            self._start()
+        """Yield the last batch, if there is one."""
+        if self._rows:
+            yield self.take()
 
-    def _value(self, row: Mapping[str, Any], column: Column) -> Any:
+    def _array(self, column: Column) -> tuple[pa.Array, Sequence[int]]:
         if column.name in self._job.constants:
-            return written(self._job.constants[column.name], column.type)
-        if column.name not in row:
-            return None
-        self.missing.discard(column.name)
-        value = self._convert(row[column.name], column.type)
-        if column.name == self._job.id_column and isinstance(value, str):
-            return normal_identifier(value)
-        return value
+            array, is_one = constant(self._job.constants[column.name], column.type, self._rows)
+            return array, () if is_one else range(self._rows)
+        return array_of(self._values[column.name], column.type, self._convert[column.type])
+
+
+def array_of(values: list[Any], kind: ColumnType, convert: Callable[[Any], Any]) -> tuple[pa.Array, list[int]]:
+    """Return values as a column, and which of them were of another type."""
+    # All at once where they are what they should be, which is nearly always; else each by itself.
+    if set(map(type, values)) <= _PLAIN[kind]:
+        try:
+            array = pa.array(values, ARROW_TYPES[kind])
+            if kind is not ColumnType.NUMBER or pc.all(pc.is_finite(array), min_count=0).as_py():
+                return array, []
+        except (ValueError, OverflowError):  # half a surrogate pair, or more than 64 bits hold
+            pass
+    converted: list[Any] = []
+    bad: list[int] = []
+    for number, value in enumerate(values):
+        try:
+            converted.append(None if value is None else convert(value))
+        except NotOfType:
+            converted.append(None)
+            bad.append(number)
+    return pa.array(converted, ARROW_TYPES[kind]), bad
 
 
 def _text(value: Any) -> str:
@@ -175,17 +199,21 @@ def _written_boolean(text: str) -> bool:
         raise NotOfType from None
 
 
-_NATIVE: dict[ColumnType, Callable[[Any], Any]] = {
+def _or_missing(convert: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    return lambda text: convert(text) if text else None
+
+
+NATIVE: Converters = {
     ColumnType.TEXT: _text,
     ColumnType.INTEGER: _integer,
     ColumnType.NUMBER: _number,
     ColumnType.BOOLEAN: _boolean,
     ColumnType.TIMESTAMP: _timestamp,
 }
-_WRITTEN: dict[ColumnType, Callable[[str], Any]] = {
+WRITTEN: Converters = {
     ColumnType.TEXT: _text,
-    ColumnType.INTEGER: _written_integer,
-    ColumnType.NUMBER: _written_number,
-    ColumnType.BOOLEAN: _written_boolean,
-    ColumnType.TIMESTAMP: _timestamp,
+    ColumnType.INTEGER: _or_missing(_written_integer),
+    ColumnType.NUMBER: _or_missing(_written_number),
+    ColumnType.BOOLEAN: _or_missing(_written_boolean),
+    ColumnType.TIMESTAMP: _or_missing(_timestamp),
 }

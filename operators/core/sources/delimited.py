@@ -11,7 +11,7 @@ from typing import BinaryIO
 import pyarrow as pa
 
 from operators.core.errors import DataError, HostileInput
-from operators.core.sources.columns import Batches, written
+from operators.core.sources.columns import WRITTEN, Batches
 from operators.core.sources.job import ParseJob
 
 
@@ -26,12 +26,13 @@ def parse_csv(plain: BinaryIO, job: ParseJob) -> Iterator[pa.RecordBatch | set[s
     records = csv.reader(
         _lines(plain, job.limits.max_line_bytes), delimiter=job.csv.delimiter, quotechar=job.csv.quote, strict=True
     )
-    batches = Batches(job, written)
+    batches = Batches(job, WRITTEN)
     try:
         header = _header(records, job)
         for record in records:
             if len(record) == len(header):
-                yield from batches.add(dict(zip(header, record, strict=True)))
+                if batches.add(dict(zip(header, record, strict=True)), sum(map(len, record))):
+                    yield batches.take()
             elif record:
                 raise DataError(
                     f"line {records.line_num}: {len(record)} fields under a header of {len(header)};"

@@ -51,7 +51,10 @@ def main() -> None:
         if child == 0:
             _be_a_child(control, fds[0], limits)
         os.close(fds[0])
-        control.send(json.dumps(_watch(child, control, limits.max_seconds)).encode())
+        try:
+            control.send(json.dumps(_watch(child, control, limits.max_seconds)).encode())
+        except BrokenPipeError:  # the client went while the child ended
+            return
 
 
 def warm() -> None:

@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 
 from operators.core.errors import DataError, HostileInput
-from operators.core.sources.columns import Batches, native
+from operators.core.sources.columns import NATIVE, Batches
 from operators.core.sources.job import ParseJob
 
 
@@ -24,23 +24,24 @@ def parse_json_lines(plain: BinaryIO, job: ParseJob) -> Iterator[pa.RecordBatch 
         DataError: A line is not UTF-8, not JSON or not an object.
         HostileInput: A line is too long, nests too deeply or has too many keys.
     """
-    batches = Batches(job, native)
+    batches = Batches(job, NATIVE)
     limit = job.limits.max_line_bytes
     number = 0
     while line := plain.readline(limit + 2):
         number += 1
         if len(line.rstrip(b"\n")) > limit:
             raise HostileInput(f"line {number}: longer than {limit} bytes")
-        if line.strip():
-            yield from batches.add(_decode(line, f"line {number}", job.limits.max_columns))
+        if line.strip() and batches.add(_decode(line, number, job.limits.max_columns), len(line)):
+            yield batches.take()
     yield from batches.rest()
     yield batches.missing
 
 
-def _decode(line: bytes, where: str, max_keys: int) -> dict[str, Any]:
+def _decode(line: bytes, number: int, max_keys: int) -> dict[str, Any]:
     # Messages name the place and the kind of error only: the line itself is personal data.
+    where = f"line {number}"
     try:
-        row = json.loads(line.decode("utf-8"), object_pairs_hook=_object)
+        row = _DECODER.decode(line.decode("utf-8"))
     except UnicodeDecodeError as error:
         raise DataError(f"{where}: not UTF-8 at byte {error.start}; write the file again") from None
     except _Repeated:
@@ -62,3 +63,6 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) != len(pairs):
         raise _Repeated
     return found
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_object)

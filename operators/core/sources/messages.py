@@ -13,7 +13,7 @@ from typing import BinaryIO
 import pyarrow as pa
 
 from operators.core.errors import DataError, HostileInput
-from operators.core.sources.columns import Batches, written
+from operators.core.sources.columns import WRITTEN, Batches
 from operators.core.sources.job import ParseJob
 from operators.core.sources.mail import FALLBACK_CHARSET, decoded_header
 
@@ -29,9 +29,10 @@ def parse_mbox(plain: BinaryIO, job: ParseJob) -> Iterator[pa.RecordBatch | set[
         DataError: It does not begin with a `From ` line.
         HostileInput: A mail is too large.
     """
-    batches = Batches(job, written)
+    batches = Batches(job, WRITTEN)
     for raw in _split(plain, job.limits.max_line_bytes):
-        yield from batches.add(_row(raw, job))
+        if batches.add(_row(raw, job), len(raw)):
+            yield batches.take()
     yield from batches.rest()
     yield set()
 
@@ -49,8 +50,8 @@ def parse_eml(plain: BinaryIO, job: ParseJob) -> Iterator[pa.RecordBatch | set[s
         raise DataError("an empty file, a mail is expected")
     if len(raw) > limit:
         raise HostileInput(f"a mail of more than {limit} bytes")
-    batches = Batches(job, written)
-    yield from batches.add(_row(raw, job))
+    batches = Batches(job, WRITTEN)
+    batches.add(_row(raw, job), len(raw))
     yield from batches.rest()
     yield set()
 

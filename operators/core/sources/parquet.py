@@ -11,10 +11,9 @@ import pyarrow.parquet as pq
 
 from operators.core.errors import DataError, HostileInput
 from operators.core.sources.codec import allowed_bytes
-from operators.core.sources.columns import ARROW_TYPES, NotOfType, normal_identifier, schema_of, written
+from operators.core.sources.columns import constant, normal_identifiers, schema_of
 from operators.core.sources.conversion import check_type, typed
 from operators.core.sources.job import ParseJob
-from operators.core.sources.spec import Column
 
 MAX_FOOTER_BYTES = 16 * 1024**2
 MAX_ROW_GROUPS = 32_767
@@ -110,25 +109,11 @@ def _typed(batch: pa.RecordBatch, job: ParseJob) -> pa.RecordBatch:
     for number, column in enumerate(job.columns):
         if column.name in batch.schema.names:
             array, bad = typed(batch.column(column.name), column, job.limits.max_line_bytes)
+        elif column.name in job.constants:
+            array, is_one = constant(job.constants[column.name], column.type, batch.num_rows)
+            bad = pa.repeat(not is_one, batch.num_rows)
         else:
-            array, bad = _constant(column, job, batch.num_rows)
-        if column.name == job.id_column:
-            array = _normal_identifiers(array)
-        arrays.append(array)
+            array, bad = pa.nulls(batch.num_rows, schema.field(number).type), pa.repeat(False, batch.num_rows)
+        arrays.append(normal_identifiers(array) if column.name == job.id_column else array)
         wrong = pc.if_else(pc.and_(bad, pc.less(wrong, 0)), pa.scalar(number, pa.int32()), wrong)
     return pa.RecordBatch.from_arrays([*arrays, wrong], schema=schema)
-
-
-def _constant(column: Column, job: ParseJob, rows: int) -> tuple[pa.Array, pa.Array]:
-    kind = ARROW_TYPES[column.type]
-    try:
-        value = written(job.constants.get(column.name), column.type)
-    except NotOfType:
-        return pa.nulls(rows, kind), pa.repeat(True, rows)
-    return pa.repeat(pa.scalar(value, kind), rows), pa.repeat(False, rows)
-
-
-def _normal_identifiers(array: pa.Array) -> pa.Array:
-    if not pa.types.is_string(array.type) or pc.all(pc.string_is_ascii(array), min_count=0).as_py():
-        return array
-    return pa.array([None if v is None else normal_identifier(v) for v in array.to_pylist()], array.type)

@@ -181,7 +181,7 @@ def _batches(
 
 
 def _missing(path: str, end: dict[str, Any], job: ParseJob) -> tuple[str, ...]:
-    if "missing" in end:
+    if isinstance(end.get("missing"), list):
         return tuple(column.name for number, column in enumerate(job.columns) if number in end["missing"])
     reason = end.get("reason")
     if not isinstance(reason, str) or not reason.isprintable() or len(reason) > 500:

@@ -101,7 +101,15 @@ def test_folders_give_columns() -> None:
 @pytest.mark.parametrize(
     ("column", "value"),
     [
-        *(("id", 7), ("text", ["x"]), ("text", "\ud800"), ("count", 1.5), ("count", True), ("count", 2**63)),
+        *(
+            ("id", 7),
+            ("text", ["x"]),
+            ("text", "\ud800"),
+            ("count", 1.5),
+            ("count", ""),
+            ("count", True),
+            ("count", 2**63),
+        ),
         *(("score", "much"), ("score", float("inf")), ("seen", 1), ("at", "yesterday"), ("at", 7)),
     ],
 )
