@@ -30,7 +30,7 @@ from operators.core.storage import Result, Store
 if TYPE_CHECKING:
     from operators.core.anonymisation.anonymiser import Anonymiser
 
-REVISION = 4
+REVISION = 5
 PART_NAME = "part.parquet"
 EMPTY = "empty_after_cut"
 """Why a row is quarantined here and not by validation: nothing of its text is left."""
@@ -155,7 +155,7 @@ class _FileStage:
 
     def _written(self, kept: list[dict[str, Any]], selection: Selection) -> Made:
         from operators.core.ingestion.parquet import encode_rows
-        from operators.core.validation.profile import PROFILE_NAME, Profile
+        from operators.core.profiling.profile import PROFILE_NAME, Profile
 
         if len(kept) + len(selection.quarantined) != selection.rows:
             raise DataError(f"{selection.rows} rows in, {len(kept)} kept, {len(selection.quarantined)} quarantined")

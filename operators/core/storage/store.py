@@ -179,11 +179,6 @@ class Store:
         """Return the result of a call: found where it was computed before, else made now and committed."""
         return self.find(call.run_key) or self.commit(Manifest.of(call, make()))
 
-    def once_all(self, work: Sequence[tuple[StageCall, Callable[[], Made]]]) -> Iterator[Result]:
-        """Yield what `once` returns for each call, in their order; what is to be made is made one after the other."""
-        for (call, make), found in zip(work, self.find_all(call.run_key for call, _ in work), strict=True):
-            yield found or self.commit(Manifest.of(call, make()))
-
     def _result(self, data: bytes, *, found: bool) -> Result:
         document = json.loads(data)
         if document["format"] != FORMAT:

@@ -11,13 +11,13 @@ from typing import Any
 
 from operators.core.errors import ExpectationFailed
 from operators.core.manifest import Input, Made, Manifest, StageCall, canonical, spec_json
+from operators.core.profiling.profile import PROFILE_NAME, Profile
 from operators.core.progress import Progress
 from operators.core.storage import Result, Store
 from operators.core.storage.graph import find_ancestor
-from operators.core.validation.profile import PROFILE_NAME, Profile
 from operators.core.validation.spec import DriftSpec
 
-REVISION = 1
+REVISION = 2
 REPORT_NAME = "drift.json"
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import chi2, chi2_contingency, kstwobign
 
-from operators.core.validation.profile import WORD_BUCKETS, Profile
+from operators.core.profiling.profile import WORD_BUCKETS, Profile
 from operators.core.validation.spec import DriftSpec, Levels
 
 Level = Literal["none", "warn", "block"]

@@ -19,12 +19,12 @@ from operators.core.ingestion.ingest import ingest
 from operators.core.ingestion.publish import publish_dataset
 from operators.core.ingestion.spec import DatasetSpec, IngestionSpec
 from operators.core.manifest import Made, StageCall
+from operators.core.profiling.profile import Profile
 from operators.core.progress import no_progress
 from operators.core.sources.discover import discover
 from operators.core.storage import Result, Store
 from operators.core.validation.check_drift import REPORT_NAME, check_drift
 from operators.core.validation.drift import compare
-from operators.core.validation.profile import Profile
 from operators.core.validation.spec import DriftSpec
 from operators.core.validation.validate import validate
 from tests.core.mails import DAY, KEY, POLICY, SOURCE, SUITE, at, land, mail

@@ -11,10 +11,10 @@ import pytest
 
 from operators.core.errors import DataError
 from operators.core.ingestion.spec import IngestionSpec
+from operators.core.profiling.profile import Profile
 from operators.core.sources.reader import read_rows
 from operators.core.sources.spec import Column, Content, SourceSpec
 from operators.core.validation.drift import compare, worst
-from operators.core.validation.profile import Profile
 from operators.core.validation.spec import Argument, DriftSpec, Expectation, Levels, ValidationSpec
 from operators.core.validation.validate import check_rows
 from tests.core.mails import pack

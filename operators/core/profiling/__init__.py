@@ -1,0 +1,1 @@
+"""What sets of rows look like, in counts that name nobody."""
