@@ -89,6 +89,7 @@ class Aftermath:
         self.world, self.seen, self.jobs, self.scrubs = world, seen, jobs, scrubs
         self.violations: set[str] = set()
         self._random = Random(world.random.random())
+        self._without_good_copy: set[str] = set()
 
     def look(self) -> set[str]:
         """Return every promise that was broken."""
@@ -128,7 +129,10 @@ class Aftermath:
             self.violations.add(f"III no scrub {when}: {type(error).__name__}")
             self.world.note(f"scrub {when}: {error}")
             return
-        if report.left or any(not is_content(flaw.key) for flaw in report.lost):
+        # What no endpoint had a good copy of while all answered: with one gone a scrub cannot tell that any more.
+        self._without_good_copy |= {flaw.key for flaw in report.lost}
+        left = [flaw for flaw in report.left if flaw.key not in self._without_good_copy]
+        if left or any(not is_content(flaw.key) for flaw in report.lost):
             self.violations.add(f"III a scrub does not end {when}")
             self.world.note(f"{report}")
 
