@@ -13,7 +13,7 @@ from operators.core.ingestion.spec import IngestionSpec
 from operators.core.manifest import Input, Made, StageCall, spec_json
 from operators.core.progress import Progress
 from operators.core.settings import LandingSettings
-from operators.core.sources.each import FileWork, each_result
+from operators.core.sources.each import FileWork, do_each
 from operators.core.sources.landing import LandingZone
 from operators.core.sources.listing import (
     LISTING_NAME,
@@ -30,7 +30,7 @@ from operators.core.storage import Result, Store
 if TYPE_CHECKING:
     from operators.core.anonymisation.anonymiser import Anonymiser
 
-REVISION = 5
+REVISION = 6
 PART_NAME = "part.parquet"
 EMPTY = "empty_after_cut"
 """Why a row is quarantined here and not by validation: nothing of its text is left."""
@@ -70,14 +70,7 @@ def ingest(
         )
         for file, validated in zip(files, group.inputs_of("file"), strict=True)
     ]
-    results: list[Result] = []
-    refused: list[DataError] = []
-    for number, outcome in enumerate(each_result(store, work), start=1):
-        if isinstance(outcome, DataError):
-            refused.append(outcome)
-        else:
-            results.append(outcome)
-        progress(number, len(files), "files")
+    results, refused = do_each(store, work, progress)
     if refused:
         raise all_of(refused)
     inputs = tuple(Input(role="file", identity=r.manifest.identity, manifest=r.digest) for r in results)

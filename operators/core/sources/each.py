@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from operators.core.errors import DataError
 from operators.core.manifest import Made, Manifest, StageCall
+from operators.core.progress import Progress
 from operators.core.storage import Result, Store
 
 
@@ -19,16 +20,30 @@ class FileWork:
     make: Callable[[], Made]
 
 
-def each_result(store: Store, work: Sequence[FileWork]) -> Iterator[Result | DataError]:
-    """Yield each file's result, found or made, or why it is refused, which names it; in the order of the work.
+def do_each(
+    store: Store, work: Sequence[FileWork], progress: Progress, each: Callable[[Result], None] | None = None
+) -> tuple[list[Result], list[DataError]]:
+    """Return the results, found or made, in the order of the work, and why files were refused, each with its name.
+
+    Args:
+        store: Where results are and go.
+        work: The files.
+        progress: Told after each file.
+        each: Given each result as soon as it is there.
 
     Raises:
         NightshiftError: Something else than a file is wrong.
     """
-    for item, found in zip(work, store.find_all(item.call.run_key for item in work), strict=True):
-        outcome: Result | DataError
+    results: list[Result] = []
+    refused: list[DataError] = []
+    known = store.find_all(item.call.run_key for item in work)
+    for number, (item, found) in enumerate(zip(work, known, strict=True), start=1):
         try:
-            outcome = found or store.commit(Manifest.of(item.call, item.make()))
+            results.append(found or store.commit(Manifest.of(item.call, item.make())))
         except DataError as error:
-            outcome = error if item.path in str(error) else type(error)(f"{item.path}: {error}")
-        yield outcome
+            refused.append(error if item.path in str(error) else type(error)(f"{item.path}: {error}"))
+        else:
+            if each is not None:
+                each(results[-1])
+        progress(number, len(work), "files")
+    return results, refused

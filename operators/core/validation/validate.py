@@ -11,7 +11,7 @@ from operators.core.errors import DataError, ExpectationFailed, all_of
 from operators.core.manifest import Input, Made, Manifest, StageCall, canonical, spec_json
 from operators.core.progress import Progress
 from operators.core.settings import LandingSettings
-from operators.core.sources.each import FileWork, each_result
+from operators.core.sources.each import FileWork, do_each
 from operators.core.sources.landing import LandingZone
 from operators.core.sources.listing import (
     LISTING_NAME,
@@ -26,7 +26,7 @@ from operators.core.sources.spec import SourceSpec
 from operators.core.storage import Result, Store
 from operators.core.validation.spec import ValidationSpec
 
-REVISION = 4
+REVISION = 5
 REPORT_NAME = "report.json"
 
 
@@ -72,16 +72,7 @@ def validate(
         )
         for file in files
     ]
-    results: list[Result] = []
-    refused: list[DataError] = []
-    for number, outcome in enumerate(each_result(store, work), start=1):
-        if isinstance(outcome, DataError):
-            refused.append(outcome)
-        else:
-            results.append(outcome)
-            if each_file is not None:
-                each_file(outcome)
-        progress(number, len(files), "files")
+    results, refused = do_each(store, work, progress, each_file)
     refused += [_breach(result.manifest) for result in results if result.manifest.facts["broken"]]
     if refused:
         raise all_of(refused)
