@@ -19,7 +19,7 @@ unexport PYTHONDONTWRITEBYTECODE
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 export NIGHTSHIFT_HOME NIGHTSHIFT_PORT_BASE
 
-.PHONY: help setup run status stop clean backfill test lint test-faults test-ceph test-e2e bench lock
+.PHONY: help setup run status stop clean backfill test lint test-faults test-ceph test-gpu test-e2e bench lock
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,7 +45,7 @@ backfill: $(STAMP) ## Run the days FROM= to TO=, both inclusive (RECIPE=mail_tri
 	@$(BIN)/python -m operators.local.backfill --from "$(FROM)" --to "$(TO)" $(if $(RECIPE),--recipe "$(RECIPE)") $(PARAMS:%=--param "%")
 
 test: $(STAMP) ## What CI runs: default and integration tests, a fixed share of faults and e2e
-	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not e2e and not slow"
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not e2e and not slow and not gpu"
 	$(BIN)/python -m pytest -q -m "e2e and not slow"
 
 lint: $(STAMP) ## Style, types and the direction of imports
@@ -59,6 +59,9 @@ test-faults: $(STAMP) ## Every fault test
 
 test-ceph: $(STAMP) ## The store against Ceph's object gateway, where Debian's packages of it are installed
 	@$(BIN)/python -m pytest -m ceph
+
+test-gpu: $(STAMP) ## Fine-tuning on one GPU, with what it measured; skipped, with the reason, where there is none
+	@$(BIN)/python -m pytest -m gpu
 
 test-e2e: $(STAMP) ## Every test of the whole platform
 	@$(BIN)/python -m pytest -m e2e

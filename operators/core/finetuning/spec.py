@@ -53,7 +53,8 @@ class TrainingSpec:
     precision: Precision | Literal["auto"] = "auto"
     """`auto` is bf16 where the device multiplies it in hardware, else fp32."""
     checkpoint_steps: int = 40
-    """Optimiser steps between checkpoints; the end of an epoch always has one. Changes no number, so no run key."""
+    """Optimiser steps between checkpoints, and one an epoch; one that is being written puts the next off. Changes no
+    number, so no run key."""
     seed: int = 0
 
     def __post_init__(self) -> None:

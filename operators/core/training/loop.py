@@ -6,6 +6,7 @@ import logging
 import math
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -16,10 +17,11 @@ from torch.nn.parallel import DistributedDataParallel
 from operators.core.errors import LossDiverged
 from operators.core.models.batching import pad
 from operators.core.models.encoder import MeanPoolClassifier
-from operators.core.training.checkpoints import Checkpoints, read_position, read_tensors
+from operators.core.training.checkpoints import read_position, read_tensors
 from operators.core.training.job import TrainingJob
 from operators.core.training.loader import Ints, TokenTable, epoch_batches, rank_share
 from operators.core.training.optimisation import make_optimiser, rate_factor, set_rates
+from operators.core.training.saving import Saver
 from operators.core.training.state import Position, gather_generators, give_state, set_generator, take_state
 
 Report = Callable[[int, int, float, float], None]
@@ -43,6 +45,7 @@ class Loop:
         self.steps_per_epoch = len(self._batches(0))
         self.total_steps = self.steps_per_epoch * self.spec.epochs
         self.position = Position()
+        self._saved = 0
         self.examples = 0
         self.seconds = 0.0
         torch.manual_seed(self.spec.seed * 100_003 + dist.get_rank())
@@ -53,16 +56,19 @@ class Loop:
         give_state(self.model, self.optimiser, tensors)
         set_generator(generators[dist.get_rank()], self.device)
         self.position = read_position(folder)
+        self._saved = self.position.step
 
-    def run(self, checkpoints: Checkpoints | None, report: Report) -> None:
+    def run(self, saver: Saver | None, report: Report) -> None:
         """Train to the end of the last epoch.
 
         Args:
-            checkpoints: Where rank 0 publishes; None at the other ranks.
+            saver: Writes the checkpoints of rank 0, which decides when; None at the other ranks.
             report: Called by each rank after each step.
 
         Raises:
             LossDiverged: The loss or the gradient is no longer finite; at all ranks in the same step.
+            Superseded: Another trainer has taken the job over.
+            StorageError: Checkpoints could not be written several times in a row.
         """
         batches: list[Ints] = []
         started = time.perf_counter()
@@ -70,20 +76,30 @@ class Loop:
             epoch, index = divmod(self.position.step, self.steps_per_epoch)
             if index == 0 or not batches:
                 batches = self._batches(epoch)
-            loss = self._step(batches[index])
+            loss, is_due = self._step(batches[index], saver is not None and self._is_due() and saver.is_free())
             self.position.losses.append(loss)
             self.position.step += 1
             self.examples += len(batches[index])
             self.seconds = time.perf_counter() - started
             report(self.position.step, self.total_steps, loss, self.examples / self.seconds)
-            if index + 1 == self.steps_per_epoch or self.position.step % self.job.checkpoint_steps == 0:
-                self._publish(checkpoints)
+            if is_due:
+                self._save(saver)
+        if saver is not None:
+            saver.finish()
 
     def _batches(self, epoch: int) -> list[Ints]:
         return epoch_batches(self.table.lengths, self.spec.batch_size, self.spec.seed, epoch)
 
-    def _step(self, batch: Ints) -> float:
-        """Take one optimiser step and return the batch's mean loss over all ranks."""
+    def _is_due(self) -> bool:
+        """Return whether the state after this step is to be saved: often enough, and once an epoch.
+
+        While the last one is still being written, it is put off from step to step.
+        """
+        done = self.position.step + 1
+        return any(done // steps > self._saved // steps for steps in (self.job.checkpoint_steps, self.steps_per_epoch))
+
+    def _step(self, batch: Ints, is_due: bool) -> tuple[float, bool]:
+        """Take one optimiser step; return the batch's mean loss over all ranks, and whether a save is called for."""
         rows = rank_share(batch, dist.get_rank(), dist.get_world_size())
         ids, mask = (
             torch.from_numpy(array).to(self.device) for array in pad([self.table.row(i).tolist() for i in rows])
@@ -97,17 +113,21 @@ class Loop:
         loss = cross_entropy(logits.float(), labels, reduction="sum") * (dist.get_world_size() / len(batch))
         loss.backward()  # type: ignore[no-untyped-call]
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.spec.clip_norm)
-        mean = loss.detach() / dist.get_world_size()
-        dist.all_reduce(mean)
-        if not (math.isfinite(mean.item()) and math.isfinite(norm.item())):
+        # What all ranks must know of each other, in one message; the host waits for the device here alone.
+        told = torch.stack([loss.detach() / dist.get_world_size(), loss.new_tensor(float(is_due))])
+        dist.all_reduce(told)
+        (mean, due), length = told.tolist(), norm.item()
+        if not (math.isfinite(mean) and math.isfinite(length)):
             raise LossDiverged(
-                f"step {self.position.step}: loss {mean.item()}, gradient norm {norm.item()}; lower the learning rates"
+                f"step {self.position.step}: loss {mean}, gradient norm {length}; lower the learning rates"
             )
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=False)
-        return float(mean.item())
+        return mean, due > 0
 
-    def _publish(self, checkpoints: Checkpoints | None) -> None:
+    def _save(self, saver: Saver | None) -> None:
+        self._saved = self.position.step
         generators = gather_generators(self.device)
-        if checkpoints is not None and generators is not None:
-            checkpoints.publish(self.position, take_state(self.model, self.optimiser), generators)
+        if saver is not None and generators is not None:
+            position = replace(self.position, losses=list(self.position.losses))
+            saver.save(position, take_state(self.model, self.optimiser), generators)

@@ -27,13 +27,13 @@ class Position:
 
 
 def take_state(model: nn.Module, optimiser: torch.optim.Optimizer) -> Tensors:
-    """Return the trained parameters and the optimiser's moments, by name, on the CPU."""
+    """Return a copy of the trained parameters and the optimiser's moments, by name, on the CPU."""
     tensors: Tensors = {}
     for name, parameter in _trained(model):
         tensors[f"parameter.{name}"] = parameter.detach()
         for moment, value in optimiser.state[parameter].items():
             tensors[f"{moment}.{name}"] = value
-    return {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
+    return {name: tensor.to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
 
 
 def give_state(model: nn.Module, optimiser: torch.optim.Optimizer, tensors: Tensors) -> None:

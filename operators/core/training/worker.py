@@ -45,18 +45,20 @@ def _train(folder: Path, job: TrainingJob) -> None:
     import torch.distributed as dist
 
     from operators.core.training.product import leave_product
+    from operators.core.training.saving import Saver
 
     device = _device(job)
     _join(folder, job)
     loop = _loop(folder, job, device)
     is_first = dist.get_rank() == 0
     checkpoints = _checkpoints(folder, job) if is_first else None
+    saver = Saver(checkpoints) if checkpoints is not None else None
     try:
         _resume(loop, checkpoints, folder / names.CHECKPOINT)
-        loop.run(checkpoints, _reporter(folder) if is_first else _silent)
+        loop.run(saver, _reporter(folder) if is_first else _silent)
     finally:
-        if checkpoints is not None:
-            checkpoints.close()
+        if saver is not None:
+            saver.close()
     if is_first:
         leave_product(folder, loop)
     dist.barrier()

@@ -22,6 +22,7 @@ from operators.core.storage import Result, Store, initialise, open_store
 from operators.core.training import job as names
 from operators.core.training.job import read_record
 from operators.core.training.launcher import is_running
+from operators.core.training.spec import Machine
 from tests.core.training.tiny import adopt_tiny, publish_tiny
 
 pytestmark = pytest.mark.integration
@@ -29,6 +30,8 @@ pytestmark = pytest.mark.integration
 SPEC = TrainingSpec(
     epochs=3, batch_size=4, max_length=32, encoder_rate=1e-3, ranks=2, precision="fp32", checkpoint_steps=25
 )
+CPU = Machine(cores=2, gpus=0, has_bf16=False)
+"""Also where there are GPUs: theirs are tests of their own."""
 
 
 class Place:
@@ -45,10 +48,19 @@ class Place:
         self.dataset = publish_tiny(self.store)
         self.base_model = adopt_tiny(self.store, folder / "base", poisoned=poisoned)
 
-    def fine_tune(self, progress: Progress = no_progress) -> Result:
+    def fine_tune(self, progress: Progress = no_progress, spec: TrainingSpec = SPEC, machine: Machine = CPU) -> Result:
         """Fine-tune as the task does."""
-        inputs = {"dataset": self.dataset, "base_model": self.base_model}
-        return fine_tune(self.store, self.settings, SPEC, **inputs, scratch=self.scratch, progress=progress, account={})
+        return fine_tune(
+            self.store,
+            self.settings,
+            spec,
+            dataset=self.dataset,
+            base_model=self.base_model,
+            scratch=self.scratch,
+            progress=progress,
+            account={},
+            machine=machine,
+        )
 
     def fine_tune_elsewhere(self, *wrapper: str) -> subprocess.Popen[bytes]:
         """Fine-tune in another process, as a task that can be killed, or below one that waits for it."""
