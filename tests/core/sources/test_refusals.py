@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import bz2
-import gzip
 import io
 import json
 import lzma
 import struct
-import zipfile
 import zlib
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -27,20 +23,16 @@ from operators.core.sources.reader import read_rows
 from operators.core.sources.spec import Format, ReadLimits, SourceSpec
 from tests.core.mails import SOURCE, mail, pack
 from tests.core.sources.files import MAIL_SPEC, PACK, ROWS, SPEC, csv_file, json_lines, parquet_file, zipped
+from tests.core.sources.hostile import ZEROS, footer_size, forged, growth, gzip_bomb, zip_of, zip_with_a_lie, zst
 
 NAME = "mail/dt=2002-09-26/mails.jsonl.zst"
 SECRET = "planted-value"
-ZEROS = bytes(100_000_000)
 
 
 def _read(data: bytes, ending: str = "jsonl.zst", spec: SourceSpec = SPEC, **limits: int) -> list[dict[str, Any]]:
     form = Format(ending.split(".")[0])
     spec = replace(spec, format=form, limits=ReadLimits(**limits))
     return read_rows(data, f"notes/dt=x/a.{ending}", spec).rows
-
-
-def _zst(data: bytes) -> bytes:
-    return zstandard.ZstdCompressor(write_checksum=True).compress(data)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9, 0.999])
@@ -108,7 +100,7 @@ def test_what_follows_the_end_is_refused(suffix: str, junk: bytes) -> None:
 def test_a_broken_line_is_named_and_not_quoted(line: bytes, words: str) -> None:
     """A line that is no JSON object in UTF-8 is refused with its number and none of its content."""
     with pytest.raises(DataError, match=words) as caught:
-        _read(_zst(json.dumps(mail(1)).encode() + b"\n" + line + b"\n"), spec=SOURCE)
+        _read(zst(json.dumps(mail(1)).encode() + b"\n" + line + b"\n"), spec=SOURCE)
 
     assert "99" not in str(caught.value)
 
@@ -148,29 +140,16 @@ def test_noise_is_refused(ending: str) -> None:
         _read(noise, ending, spec)
 
 
-def _gzip_bomb() -> bytes:
-    return gzip.compress(ZEROS)
-
-
-def _zip_with_a_lie() -> bytes:
-    """Return a zip whose directory declares one byte of many."""
-    data = bytearray(zipped(ZEROS))
-    size = struct.pack("<I", len(ZEROS))
-    while (at := data.find(size)) >= 0:
-        data[at : at + 4] = struct.pack("<I", 1)
-    return bytes(data)
-
-
 BOMBS: dict[str, tuple[Callable[[], bytes], str]] = {
-    "jsonl.zst": (lambda: _zst(ZEROS), "decompress to more than"),
-    "jsonl.gz": (_gzip_bomb, "decompress to more than"),
-    "csv.gz": (_gzip_bomb, "decompress to more than|longer than"),
+    "jsonl.zst": (lambda: zst(ZEROS), "decompress to more than"),
+    "jsonl.gz": (gzip_bomb, "decompress to more than"),
+    "csv.gz": (gzip_bomb, "decompress to more than|longer than"),
     "jsonl.bz2": (lambda: bz2.compress(ZEROS), "decompress to more than"),
     "jsonl.xz": (lambda: lzma.compress(ZEROS, preset=0), "decompress to more than"),
     "jsonl.zip": (lambda: zipped(ZEROS), "decompress to more than"),
-    "parquet.gz": (_gzip_bomb, "decompress to more than"),
-    "eml.gz": (_gzip_bomb, "decompress to more than|a mail of more"),
-    "csv.zip": (_zip_with_a_lie, "not a sound|cut off|no header"),
+    "parquet.gz": (gzip_bomb, "decompress to more than"),
+    "eml.gz": (gzip_bomb, "decompress to more than|a mail of more"),
+    "csv.zip": (zip_with_a_lie, "not a sound|cut off|no header"),
 }
 
 
@@ -179,69 +158,37 @@ def test_a_bomb_is_refused_before_it_is_unpacked(ending: str) -> None:
     """A small file that grows without measure is hostile; this process never holds what comes out."""
     make, words = BOMBS[ending]
     data = make()
-    Path("/proc/self/clear_refs").write_text("5")  # the highest memory is the present one
-    before = _memory()
+    grown = growth()
     with pytest.raises(DataError, match=words):
         _read(data, ending, MAIL_SPEC if ending.startswith("eml") else SPEC, max_line_bytes=10**9)
 
-    assert _memory() - before < 20_000
-
-
-def _memory() -> int:
-    """Return the most memory that this process has had, in KiB."""
-    status = Path("/proc/self/status").read_text()
-    return int(status.split("VmHWM:")[1].split()[0])
-
-
-def _archive(*names: str, flags: int = 0) -> bytes:
-    target = io.BytesIO()
-    with zipfile.ZipFile(target, "w") as archive:
-        for name in names:
-            archive.writestr(name, "{}")
-    data = bytearray(target.getvalue())
-    if flags:
-        data[data.index(b"PK\x01\x02") + 8] |= flags
-        data[6] |= flags
-    return bytes(data)
+    assert grown() < 20_000_000
 
 
 @pytest.mark.parametrize(
-    ("archive", "words"),
+    ("data", "words"),
     [
-        (_archive(), "a zip of 0 entries"),
-        (_archive("a", "b"), "a zip of 2 entries"),
-        (_archive("folder/"), "a zip of 1 entries"),
-        (_archive("../a"), "the name in the zip leads elsewhere"),
-        (_archive("..\\a"), "the name in the zip leads elsewhere"),
-        (_archive("/etc/passwd"), "the name in the zip leads elsewhere"),
-        (_archive("a", flags=1), "an encrypted zip"),
+        (zip_of(), "a zip of 0 entries"),
+        (zip_of("a", "b"), "a zip of 2 entries"),
+        (zip_of("folder/"), "a zip of 1 entries"),
+        (zip_of("../a"), "the name in the zip leads elsewhere"),
+        (zip_of("..\\a"), "the name in the zip leads elsewhere"),
+        (zip_of("/etc/passwd"), "the name in the zip leads elsewhere"),
+        (zip_of("a", flags=1), "an encrypted zip"),
         (zipped(zipped(b"{}")), "not UTF-8|not JSON"),
     ],
 )
-def test_a_zip_is_one_file_and_no_archive(archive: bytes, words: str) -> None:
+def test_a_zip_is_one_file_and_no_archive(data: bytes, words: str) -> None:
     """Nothing is walked, nothing named leads anywhere, a zip in a zip is no zip."""
     with pytest.raises(DataError, match=words):
-        _read(archive, "jsonl.zip")
-
-
-def _forged(change: Callable[[bytearray], None]) -> bytes:
-    data = bytearray(parquet_file(ROWS))
-    change(data)
-    return bytes(data)
-
-
-def _footer_size(size: int) -> Callable[[bytearray], None]:
-    def change(data: bytearray) -> None:
-        data[-8:-4] = struct.pack("<I", size)
-
-    return change
+        _read(data, "jsonl.zip")
 
 
 def test_a_forged_footer_is_refused() -> None:
     """A footer larger than its file, smaller than itself, or with a byte changed anywhere."""
     for size, words in ((10**6, "a forged footer"), (2**32 - 1, "a forged footer"), (7, "not a sound Parquet file")):
         with pytest.raises(DataError, match=words):
-            _read(_forged(_footer_size(size)), "parquet")
+            _read(forged(footer_size(size)), "parquet")
 
 
 def test_no_byte_of_a_footer_can_do_harm() -> None:
