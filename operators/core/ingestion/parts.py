@@ -75,6 +75,18 @@ class Window:
         for batch in self.parts[part].batches():
             yield conform(batch, self.schema)
 
+    def row_id(self, place: int) -> str:
+        """Return the id of the row at a place."""
+        part = 0
+        while place >= self.rows[part]:
+            place -= self.rows[part]
+            part += 1
+        for batch in self.parts[part].batches(["id"]):
+            if place < batch.num_rows:
+                return str(batch.column("id")[place].as_py())
+            place -= batch.num_rows
+        raise IndexError("the window has no such row")
+
 
 def fetch_window(store: Store, inputs: Sequence[Input], folder: Path, pool: ThreadPoolExecutor) -> Window:
     """Return the window whose parts are the given results of `ingest_file`, fetched into a folder."""

@@ -1,7 +1,7 @@
 """Stage `publish_dataset`: the parts of a window without duplicates, split, as one version of a data set.
 
 The parts are read twice, in pieces: once for what decides about a row, once for the rows that are kept. So memory is
-bounded: a byte a row, and about 300 MiB beside it, whatever the size of the window.
+bounded: a byte a row, 30 where near-duplicates are looked for, and about 500 MiB beside it, whatever the window's size.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from operators.core.anonymisation.pseudonyms import key_id
 from operators.core.errors import DataError
 from operators.core.ingestion.choice import SIDES, Choice, choose, write_digests
 from operators.core.ingestion.ingest import sum_facts
+from operators.core.ingestion.near_duplicates import check_apart, drop_near_duplicates
 from operators.core.ingestion.parts import Window, fetch_window
 from operators.core.ingestion.shards import ShardWriter
 from operators.core.ingestion.spec import DatasetSpec
@@ -30,7 +31,7 @@ from operators.core.progress import Progress
 from operators.core.scratch import scratch_folder
 from operators.core.storage import Result, Store
 
-REVISION = 7
+REVISION = 8
 WORKERS = 2
 """Parts that are read at once, and shards that are stored while the next one is written. Changes no byte."""
 
@@ -49,7 +50,8 @@ def publish_dataset(
     """Have the window's data set committed, and be the newest of its stream if it is new.
 
     Files are `train/00000.parquet`, ... and `test/00000.parquet`, ..., their rows in the order of days; facts `rows`
-    {in, kept, duplicates, quarantined: {reason: n}}, `splits` {train, test}, `labels` (sorted), `recipe` and `day`.
+    {in, kept, duplicates, near_duplicates, quarantined: {reason: n}}, where the duplicates count the near ones too,
+    `splits` {train, test}, `labels` (sorted), `recipe` and `day`.
 
     Args:
         store: Where parts are and the data set goes.
@@ -62,8 +64,8 @@ def publish_dataset(
         workers: Threads; any number makes the same bytes.
 
     Raises:
-        DataError: Columns of two days do not fit together, a row was lost or made up on the way, or a split would be
-            empty.
+        DataError: Columns of two days do not fit together, a row was lost or made up on the way, a split would be
+            empty, or a near-copy of a test row is in train.
     """
     files = {item.identity: item for digest in parts for item in store.manifest(digest).inputs_of("file")}
     inputs = tuple(
@@ -98,8 +100,13 @@ def _make(
         window = fetch_window(store, inputs, folder, pool)
         write_digests(window, key, folder / "digests", pool, done)
         choice = choose(folder / "digests", spec.test_share)
+        near = 0
+        if spec.near_duplicates is not None:
+            near = drop_near_duplicates(window, choice, spec.near_duplicates, folder, pool)
+            # Halfway to equal: so close no copy escapes the first look, and a flaw in it shows.
+            check_apart(window, choice, (1 + spec.near_duplicates) / 2, folder, pool)
         splits = {name: int(np.count_nonzero(choice == side)) for name, side in SIDES.items()}
-        rows = _count(total, sum(window.rows), splits)
+        rows = _count(total, sum(window.rows), splits) | {"near_duplicates": near}
         files, labels = _write(store, window, choice, spec, folder, pool, done)
     placed = {name: sum(file.rows or 0 for file in files if file.name.startswith(f"{name}/")) for name in splits}
     if placed != splits:
