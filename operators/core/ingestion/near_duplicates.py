@@ -2,7 +2,7 @@
 
 A text's shingles are the windows of eight bytes of it, in lower case, runs of white space as one space; the similarity
 of two texts is the Jaccard index of their shingles. Of 125 minima in 25 bands of 5 one band agrees, so that two texts
-are compared at all, with probability 0.99995 at a similarity of 0.8, 0.99 at 0.7 and 0.06 at 0.3. Memory: about 30 bytes
+are compared at all, with probability 0.99995 at a similarity of 0.8, 0.99 at 0.7, 0.06 at 0.3. Memory: about 30 bytes
 a row, and what rows that are compared take: 24 bytes each and 128 texts' shingles.
 """
 

@@ -18,7 +18,7 @@ from operators.core.models.batching import pad
 from operators.core.models.encoder import MeanPoolClassifier
 from operators.core.training.checkpoints import Checkpoints, read_position, read_tensors
 from operators.core.training.job import TrainingJob
-from operators.core.training.loader import Ints, TokenTable, epoch_batches, rank_share
+from operators.core.training.loader import Batch, Loader
 from operators.core.training.optimisation import make_optimiser, rate_factor, set_rates
 from operators.core.training.state import Position, gather_generators, give_state, set_generator, take_state
 
@@ -31,8 +31,8 @@ log = logging.getLogger(__name__)
 class Loop:
     """One rank's view of a training job; `examples` and `seconds` count what this process itself has trained."""
 
-    def __init__(self, job: TrainingJob, model: MeanPoolClassifier, table: TokenTable, device: torch.device) -> None:
-        self.job, self.spec, self.table, self.device = job, job.loop, table, device
+    def __init__(self, job: TrainingJob, model: MeanPoolClassifier, loader: Loader, device: torch.device) -> None:
+        self.job, self.spec, self.loader, self.device = job, job.loop, loader, device
         self.model = model.to(device).train()
         if device.type == "cuda":
             model.encoder.set_attn_implementation("sdpa")  # type: ignore[operator]
@@ -40,7 +40,7 @@ class Loop:
         # With unused parameters looked for, DDP never rebuilds its buckets after the first step. A resumed run would
         # rebuild them at another step, and with more than two ranks add gradients in another order: other bits.
         self.parallel = DistributedDataParallel(self.model, find_unused_parameters=True, gradient_as_bucket_view=True)
-        self.steps_per_epoch = len(self._batches(0))
+        self.steps_per_epoch = loader.steps_per_epoch
         self.total_steps = self.steps_per_epoch * self.spec.epochs
         self.position = Position()
         self.examples = 0
@@ -64,37 +64,28 @@ class Loop:
         Raises:
             LossDiverged: The loss or the gradient is no longer finite; at all ranks in the same step.
         """
-        batches: list[Ints] = []
         started = time.perf_counter()
         while self.position.step < self.total_steps:
-            epoch, index = divmod(self.position.step, self.steps_per_epoch)
-            if index == 0 or not batches:
-                batches = self._batches(epoch)
-            loss = self._step(batches[index])
+            batch = self.loader.batch(self.position.step)
+            loss = self._step(batch)
             self.position.losses.append(loss)
             self.position.step += 1
-            self.examples += len(batches[index])
+            self.examples += batch.size
             self.seconds = time.perf_counter() - started
             report(self.position.step, self.total_steps, loss, self.examples / self.seconds)
-            if index + 1 == self.steps_per_epoch or self.position.step % self.job.checkpoint_steps == 0:
+            if not (self.position.step % self.steps_per_epoch and self.position.step % self.job.checkpoint_steps):
                 self._publish(checkpoints)
 
-    def _batches(self, epoch: int) -> list[Ints]:
-        return epoch_batches(self.table.lengths, self.spec.batch_size, self.spec.seed, epoch)
-
-    def _step(self, batch: Ints) -> float:
+    def _step(self, batch: Batch) -> float:
         """Take one optimiser step and return the batch's mean loss over all ranks."""
-        rows = rank_share(batch, dist.get_rank(), dist.get_world_size())
-        ids, mask = (
-            torch.from_numpy(array).to(self.device) for array in pad([self.table.row(i).tolist() for i in rows])
-        )
-        labels = torch.from_numpy(self.table.labels[rows]).to(self.device)
+        ids, mask = (torch.from_numpy(array).to(self.device) for array in pad([row.tolist() for row in batch.tokens]))
+        labels = torch.from_numpy(batch.labels).to(self.device)
         set_rates(self.optimiser, rate_factor(self.position.step, self.total_steps, self.spec.warm_up))
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.spec.precision == "bf16"):
             logits = self.parallel(input_ids=ids, attention_mask=mask)
         # DDP averages over ranks; ranks may hold one row more or less, so each scales its sum to the mean over all
         # rows.
-        loss = cross_entropy(logits.float(), labels, reduction="sum") * (dist.get_world_size() / len(batch))
+        loss = cross_entropy(logits.float(), labels, reduction="sum") * (dist.get_world_size() / batch.size)
         loss.backward()  # type: ignore[no-untyped-call]
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.spec.clip_norm)
         mean = loss.detach() / dist.get_world_size()
