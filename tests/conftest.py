@@ -8,12 +8,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 from operators.core.settings import EndpointSettings, StorageSettings
 from operators.core.storage import Store, initialise, open_store
 
 if TYPE_CHECKING:
     from tests.seaweed import Seaweed
+
+# On a shared machine the clock tells nothing about the code.
+settings.register_profile("nightshift", deadline=None)
+settings.load_profile("nightshift")
 
 NAMES = ("site_a", "site_b", "site_c")
 """The three sites of a store in tests."""

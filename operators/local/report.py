@@ -38,7 +38,8 @@ def _rows(summary: Summary) -> list[str]:
     reasons = rows["quarantined"]
     listed = ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items())) or "none"
     quarantined = f"{sum(reasons.values())} quarantined ({listed})"
-    return [f"{rows['in']} in = {rows['kept']} kept + {rows['duplicates']} duplicate + {quarantined}"]
+    duplicates = f"{rows['duplicates']} duplicate ({rows['near_duplicates']} nearly)"
+    return [f"{rows['in']} in = {rows['kept']} kept + {duplicates} + {quarantined}"]
 
 
 def _dataset(summary: Summary) -> list[str]:

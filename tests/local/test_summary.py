@@ -12,7 +12,7 @@ from operators.core.storage import Store
 from operators.local.report import report
 from operators.local.summary import RunFacts, summarise
 
-ROWS = {"in": 10, "kept": 7, "duplicates": 2, "quarantined": {"empty_text": 1}}
+ROWS = {"in": 10, "kept": 7, "duplicates": 2, "near_duplicates": 1, "quarantined": {"empty_text": 1}}
 CANDIDATE = {
     "name": "int8",
     "bytes": 22_000_000,
@@ -94,6 +94,6 @@ def test_rows_of_the_printed_summary_add_up(store: Store):
     whole = {**summary, "predictions": [prediction], "ui": {"url": "http://ui", "user": "admin"}}
     report(Console(file=out, width=200), whole, "secret")
 
-    assert "10 in = 7 kept + 2 duplicate + 1 quarantined (1 empty_text)" in out.getvalue()
+    assert "10 in = 7 kept + 2 duplicate (1 nearly) + 1 quarantined (1 empty_text)" in out.getvalue()
     assert "accuracy 0.9800, macro F1 0.9700; baseline (probe on frozen embeddings, same rows) 0.9500" in out.getvalue()
     assert "http://ui  user admin  password secret" in out.getvalue()

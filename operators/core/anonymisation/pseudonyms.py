@@ -37,9 +37,3 @@ def pseudonym(kind: str, value: str, key: bytes) -> str:
 def key_id(key: bytes) -> str:
     """Return a name for a key that tells nothing about it: part of run keys, so that a new key makes new data."""
     return hmac.digest(key, b"nightshift pseudonym key", hashlib.sha256).hex()[:16]
-
-
-def share_of(text: str, key: bytes) -> float:
-    """Return a number in [0, 1) that follows from a text and a key alone: equal texts fall on one side of any split."""
-    digest = hmac.digest(key, b"split\0" + text.encode(), hashlib.sha256)
-    return int.from_bytes(digest[:8], "big") / 2**64

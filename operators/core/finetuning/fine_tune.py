@@ -11,19 +11,17 @@ from typing import Any
 from operators.core.errors import DataError, StorageError
 from operators.core.finetuning.spec import TrainingSpec
 from operators.core.manifest import Made, Manifest, StageCall, sha256_of_file, spec_json
-from operators.core.models.tokenising import encode, load_tokenizer
 from operators.core.progress import Progress
 from operators.core.settings import StorageSettings
 from operators.core.storage import Result, Store
 from operators.core.training import job as names
 from operators.core.training import launcher
 from operators.core.training.job import TrainingJob, read_record
-from operators.core.training.loader import TokenTable
 from operators.core.training.machine import this_machine
-from operators.core.training.rows import read_rows
+from operators.core.training.rows import shards_of
 from operators.core.training.spec import Machine
 
-REVISION = 3
+REVISION = 4
 DISK_FACTOR = 8
 """Free local space needed, in sizes of the base model: it, one checkpoint, the product, and a margin."""
 
@@ -113,18 +111,16 @@ def _train(
 
 
 def _prepare(store: Store, job: TrainingJob, folder: Path) -> None:
-    """Lay out the job: the base model's files, the tokenised training rows, the job itself last."""
+    """Lay out the job: the base model's files, the job itself last. The ranks read the data set themselves."""
     dataset, base_model = (_manifest(store, job, role) for role in ("dataset", "base_model"))
+    rows = sum(entry.rows or 0 for entry in shards_of(dataset, "train"))
+    if rows < 2 * job.loop.ranks:
+        raise DataError(f"{rows} training rows for {job.loop.ranks} ranks: each needs two; widen the window")
     folder.mkdir(parents=True, exist_ok=True)
     needed = DISK_FACTOR * sum(entry.bytes for entry in base_model.files)
     if (free := shutil.disk_usage(folder).free) < needed:
         raise StorageError(f"{free} bytes are free below {folder}, training needs {needed}: make room")
     store.fetch_all(base_model, folder / names.BASE_MODEL)
-    rows = read_rows(store, dataset, "train")
-    if len(rows.texts) < 2 * job.loop.ranks:
-        raise DataError(f"{len(rows.texts)} training rows for {job.loop.ranks} ranks: each needs two; widen the window")
-    tokens = encode(load_tokenizer(folder / names.BASE_MODEL), rows.texts, job.loop.max_length)
-    TokenTable.of(tokens, rows.labels).save(folder / names.TOKENS)
     job.save(folder)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Literal
 
-from operators.core.training.spec import Device, LoopSpec, Machine, Precision
+from operators.core.training.spec import BatchBy, Device, LoopSpec, Machine, Precision, least_batch
 
 RANGES: dict[str, tuple[float, float]] = {
     "epochs": (1, 100),
@@ -32,6 +32,9 @@ class TrainingSpec:
     """Passes over the training rows."""
     batch_size: int = 32
     """Rows of one optimiser step, over all ranks together."""
+    batch_by: BatchBy = "rows"
+    """`rows`: as many in every batch. `tokens`: as many tokens, `batch_size` rows on average: where lengths differ much
+    and a batch of long texts would take a device's memory, or leave it idle with short ones."""
     max_length: int = 128
     """Tokens kept of a text, special ones included."""
     encoder_rate: float = 1.5e-4
@@ -64,11 +67,14 @@ class TrainingSpec:
                 raise ValueError(f"{name}={value!r}: choose {lowest} to {highest}")
         if self.ranks != "auto" and not (type(self.ranks) is int and 1 <= self.ranks <= 1024):
             raise ValueError(f"ranks={self.ranks!r}: choose 1 to 1024, or 'auto'")
+        if self.batch_by not in ("rows", "tokens"):
+            raise ValueError(f"batch_by={self.batch_by!r}: choose 'rows' or 'tokens'")
         if self.precision not in ("auto", "bf16", "fp32"):
             raise ValueError(f"precision={self.precision!r}: choose 'auto', 'bf16' or 'fp32'")
-        if self.ranks != "auto" and self.batch_size < 2 * self.ranks:
+        if self.ranks != "auto" and self.batch_size < least_batch(self.batch_by, self.ranks):
             raise ValueError(
-                f"batch_size={self.batch_size} is less than two rows for each of {self.ranks} ranks: raise it"
+                f"batch_size={self.batch_size} by {self.batch_by} is less than {self.ranks} ranks need: raise it to "
+                f"{least_batch(self.batch_by, self.ranks)}"
             )
 
     def resolve(self, machine: Machine) -> LoopSpec:

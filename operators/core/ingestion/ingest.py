@@ -30,7 +30,7 @@ from operators.core.storage import Result, Store
 if TYPE_CHECKING:
     from operators.core.anonymisation.anonymiser import Anonymiser
 
-REVISION = 6
+REVISION = 8
 PART_NAME = "part.parquet"
 EMPTY = "empty_after_cut"
 """Why a row is quarantined here and not by validation: nothing of its text is left."""

@@ -1,20 +1,39 @@
-"""Stage `publish_dataset`: the parts of a window without duplicates, split, as one version of a data set."""
+"""Stage `publish_dataset`: the parts of a window without duplicates, split, as one version of a data set.
+
+The parts are read twice, in pieces: once for what decides about a row, once for the rows that are kept. So memory is
+bounded: a byte a row, 30 where near-duplicates are looked for, and about 500 MiB beside it, whatever the window's size.
+"""
 
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import count
+from pathlib import Path
 from typing import Any
 
-from operators.core.anonymisation.pseudonyms import key_id, share_of
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from operators.core.anonymisation.pseudonyms import key_id
 from operators.core.errors import DataError
-from operators.core.ingestion.ingest import PART_NAME, sum_facts
+from operators.core.ingestion.choice import SIDES, Choice, choose, write_digests
+from operators.core.ingestion.ingest import sum_facts
+from operators.core.ingestion.near_duplicates import check_apart, drop_near_duplicates
+from operators.core.ingestion.parts import Window, fetch_window
+from operators.core.ingestion.shards import ShardWriter
 from operators.core.ingestion.spec import DatasetSpec
-from operators.core.manifest import FileEntry, Input, Made, Manifest, StageCall, spec_json
+from operators.core.manifest import FileEntry, Input, Made, StageCall, spec_json
 from operators.core.progress import Progress
+from operators.core.scratch import scratch_folder
 from operators.core.storage import Result, Store
 
-REVISION = 6
+REVISION = 8
+WORKERS = 2
+"""Parts that are read at once, and shards that are stored while the next one is written. Changes no byte."""
 
 
 def publish_dataset(
@@ -26,11 +45,13 @@ def publish_dataset(
     spec: DatasetSpec,
     key: bytes,
     progress: Progress,
+    workers: int = WORKERS,
 ) -> Result:
     """Have the window's data set committed, and be the newest of its stream if it is new.
 
-    Files are `train/00000.parquet`, ... and `test/00000.parquet`, ...; facts `rows` {in, kept, duplicates,
-    quarantined: {reason: n}}, `splits` {train, test}, `labels` (sorted), `recipe` and `day`.
+    Files are `train/00000.parquet`, ... and `test/00000.parquet`, ..., their rows in the order of days; facts `rows`
+    {in, kept, duplicates, near_duplicates, quarantined: {reason: n}}, where the duplicates count the near ones too,
+    `splits` {train, test}, `labels` (sorted), `recipe` and `day`.
 
     Args:
         store: Where parts are and the data set goes.
@@ -39,10 +60,12 @@ def publish_dataset(
         day: The last day of the window.
         spec: How to split and shard.
         key: The key of the pseudonyms; it keys the split too.
-        progress: Told after each part.
+        progress: Told after each part that was read, and after each that was written.
+        workers: Threads; any number makes the same bytes.
 
     Raises:
-        DataError: A row was lost or made up on the way, or a split would be empty.
+        DataError: Columns of two days do not fit together, a row was lost or made up on the way, a split would be
+            empty, or a near-copy of a test row is in train.
     """
     files = {item.identity: item for digest in parts for item in store.manifest(digest).inputs_of("file")}
     inputs = tuple(
@@ -54,79 +77,95 @@ def publish_dataset(
         inputs=inputs,
         spec={"dataset": spec_json(spec), "key": key_id(key), "recipe": recipe, "day": day.isoformat()},
     )
-    result = store.once(call, lambda: _make(store, inputs, recipe, day, spec, key, progress))
+
+    def make() -> Made:
+        made = _make(store, inputs, spec, key, progress, workers)
+        return Made(files=made.files, facts={**made.facts, "recipe": recipe, "day": day.isoformat()})
+
+    result = store.once(call, make)
     _announce(store, f"dataset-{recipe}", result.digest)
     return result
 
 
 def _make(
-    store: Store,
-    inputs: tuple[Input, ...],
-    recipe: str,
-    day: datetime.date,
-    spec: DatasetSpec,
-    key: bytes,
-    progress: Progress,
+    store: Store, inputs: tuple[Input, ...], spec: DatasetSpec, key: bytes, progress: Progress, workers: int
 ) -> Made:
-    from operators.core.ingestion.parquet import decode_rows
+    total = sum_facts([store.manifest(item.manifest).facts for item in inputs if item.manifest is not None])
+    steps = count(1)
 
-    manifests: list[Manifest] = []
-    rows: list[dict[str, Any]] = []
-    for number, item in enumerate(inputs, start=1):
-        assert item.manifest is not None
-        manifests.append(store.manifest(item.manifest))
-        rows += decode_rows(store.read(manifests[-1].file(PART_NAME)))
-        progress(number, len(inputs), "parts")
-    kept = drop_duplicates(rows)
-    splits = split(kept, spec.test_share, key)
-    total = sum_facts([manifest.facts for manifest in manifests])
-    held = sum(total["quarantined"].values())
-    if total["rows_in"] != len(kept) + (len(rows) - len(kept)) + held or len(rows) != total["rows_out"]:
-        raise DataError(f"{total['rows_in']} rows in, {len(rows)} in parts, {held} quarantined: rows were lost")
-    empty = [name for name, part in splits.items() if not part]
-    if empty:
-        raise DataError(f"{len(kept)} distinct texts leave {' and '.join(empty)} empty: widen the window")
-    facts = {
-        "rows": {
-            "in": total["rows_in"],
-            "kept": len(kept),
-            "duplicates": len(rows) - len(kept),
-            "quarantined": total["quarantined"],
-        },
-        "splits": {name: len(part) for name, part in splits.items()},
-        "labels": sorted({row["label"] for row in kept}),
-        "recipe": recipe,
-        "day": day.isoformat(),
-    }
-    entries = [entry for name, part in splits.items() for entry in _shards(store, name, part, spec.rows_per_shard)]
-    return Made(files=tuple(entries), facts=facts)
+    def done(note: str) -> None:
+        progress(next(steps), 2 * len(inputs), note)
+
+    with scratch_folder() as folder, ThreadPoolExecutor(workers, thread_name_prefix="publish") as pool:
+        window = fetch_window(store, inputs, folder, pool)
+        write_digests(window, key, folder / "digests", pool, done)
+        choice = choose(folder / "digests", spec.test_share)
+        near = 0
+        if spec.near_duplicates is not None:
+            near = drop_near_duplicates(window, choice, spec.near_duplicates, folder, pool)
+            # Halfway to equal: so close no copy escapes the first look, and a flaw in it shows.
+            check_apart(window, choice, (1 + spec.near_duplicates) / 2, folder, pool)
+        splits = {name: int(np.count_nonzero(choice == side)) for name, side in SIDES.items()}
+        rows = _count(total, sum(window.rows), splits) | {"near_duplicates": near}
+        files, labels = _write(store, window, choice, spec, folder, pool, done)
+    placed = {name: sum(file.rows or 0 for file in files if file.name.startswith(f"{name}/")) for name in splits}
+    if placed != splits:
+        raise DataError(f"rows chosen {splits}, rows in shards {placed}: rows were lost")
+    return Made(files=files, facts={"rows": rows, "splits": splits, "labels": labels})
 
 
-def drop_duplicates(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return one row for each distinct text: the earliest, by day and id."""
-    first: dict[str, dict[str, Any]] = {}
-    for row in sorted(rows, key=lambda row: (row["day"], row["id"])):
-        first.setdefault(row["text"], row)
-    return list(first.values())
+def _count(total: Mapping[str, Any], rows: int, splits: Mapping[str, int]) -> dict[str, Any]:
+    """Return what became of every row.
+
+    Raises:
+        DataError: The parts hold other rows than their manifests say, or a split is empty.
+    """
+    kept, held = sum(splits.values()), sum(total["quarantined"].values())
+    if rows != total["rows_out"] or total["rows_in"] != rows + held:
+        raise DataError(f"{total['rows_in']} rows in, {rows} in parts, {held} quarantined: rows were lost")
+    if empty := [name for name, number in splits.items() if not number]:
+        raise DataError(f"{kept} distinct texts leave {' and '.join(empty)} empty: widen the window")
+    return {"in": total["rows_in"], "kept": kept, "duplicates": rows - kept, "quarantined": total["quarantined"]}
 
 
-def split(rows: list[dict[str, Any]], test_share: float, key: bytes) -> Mapping[str, list[dict[str, Any]]]:
-    """Deal rows to train and test by a keyed hash of their text: a text stays on its side from night to night."""
-    sides: dict[str, list[dict[str, Any]]] = {"train": [], "test": []}
-    for row in rows:
-        sides["test" if share_of(row["text"], key) < test_share else "train"].append(row)
-    return sides
+def _write(
+    store: Store,
+    window: Window,
+    choice: Choice,
+    spec: DatasetSpec,
+    folder: Path,
+    pool: ThreadPoolExecutor,
+    done: Callable[[str], None],
+) -> tuple[tuple[FileEntry, ...], list[str]]:
+    """Have the chosen rows in the store, as shards; return these and the sorted labels."""
+    stored: deque[Future[FileEntry]] = deque()
+    files: list[FileEntry] = []
 
+    def put(name: str, path: Path, rows: int) -> FileEntry:
+        entry = store.put_file(name, path, rows)
+        path.unlink()
+        return entry
 
-def _shards(store: Store, name: str, rows: list[dict[str, Any]], rows_per_shard: int) -> list[FileEntry]:
-    from operators.core.ingestion.parquet import encode_rows
+    def seal(name: str, path: Path, rows: int) -> None:
+        if len(stored) > WORKERS:  # else a slow store would fill the local disk
+            files.append(stored.popleft().result())
+        stored.append(pool.submit(put, name, path, rows))
 
-    ordered = sorted(rows, key=lambda row: (row["id"], row["day"]))
-    pieces = [ordered[start : start + rows_per_shard] for start in range(0, len(ordered), rows_per_shard)]
-    return [
-        store.put_bytes(f"{name}/{number:05d}.parquet", encode_rows(piece), rows=len(piece))
-        for number, piece in enumerate(pieces)
-    ]
+    writers = {side: ShardWriter(name, window.schema, folder, spec.target_bytes, seal) for name, side in SIDES.items()}
+    labels: set[str] = set()
+    place = 0
+    for number, rows in enumerate(window.rows):
+        for batch in window.batches(number):
+            sides = choice[place : place + batch.num_rows]
+            place += batch.num_rows
+            for side, writer in writers.items():
+                kept = batch.filter(pa.array(sides == side))
+                labels.update(pc.unique(kept["label"]).to_pylist())
+                writer.write(kept)
+        done(f"{rows} rows written")
+    for writer in writers.values():
+        writer.close()
+    return (*files, *(future.result() for future in stored)), sorted(labels)
 
 
 def _announce(store: Store, stream_name: str, digest: str) -> None:

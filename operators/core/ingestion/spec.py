@@ -23,11 +23,16 @@ class DatasetSpec:
 
     test_share: float = 0.2
     """Part of the distinct texts held out, chosen by a keyed hash of the text."""
-    rows_per_shard: int = 50_000
-    """Most rows in one Parquet file."""
+    near_duplicates: float | None = None
+    """Rows whose text is at least so similar to an earlier row's are dropped: Jaccard index of windows of eight bytes.
+    None keeps them, and then nothing keeps near-copies of test rows out of train: right where a word decides."""
+    target_bytes: int = 128 * 1024**2
+    """Size of a Parquet file: a shard is closed by the row group, of at most 16 MiB of values, that reaches it."""
 
     def __post_init__(self) -> None:
         if not 0 < self.test_share < 1:
             raise ValueError(f"test_share={self.test_share}: above 0 and below 1")
-        if not 1 <= self.rows_per_shard <= 10_000_000:
-            raise ValueError(f"rows_per_shard={self.rows_per_shard}: 1 to 10000000")
+        if self.near_duplicates is not None and not 0.7 <= self.near_duplicates <= 1:
+            raise ValueError(f"near_duplicates={self.near_duplicates}: from 0.7 to 1, or None")
+        if not 1024 <= self.target_bytes <= 4 * 1024**3:
+            raise ValueError(f"target_bytes={self.target_bytes}: 1024 to {4 * 1024**3}")

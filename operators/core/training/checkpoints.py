@@ -16,7 +16,7 @@ from operators.core.storage import Entry, Store
 from operators.core.training.job import TrainingJob
 from operators.core.training.state import Position, Tensors
 
-REVISION = 4
+REVISION = 5
 MISSES_ALLOWED = 2
 """Checkpoints in a row that a failing store may cost: one lost save is no reason to lose the run."""
 
@@ -71,10 +71,6 @@ class Checkpoints:
             log.warning("no checkpoint at step %d, going on: %s", position.step, error)
             return
         self._misses = 0
-
-    def close(self) -> None:
-        """Let the store go: the collector need not wait for this trainer any more."""
-        self._store.close()
 
     def _append(self, digest: str) -> None:
         self._written.add(digest)

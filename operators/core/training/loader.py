@@ -1,104 +1,103 @@
-"""Which rows make which step: a keyed permutation, so any step of any epoch is found without replaying the others."""
+"""The loader: from shards in the store to the rows of any step, at once, by as many ranks as there are."""
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
-from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from operators.core.errors import DataError
-
-WINDOW_BATCHES = 50
-"""Batches whose rows are sorted by length together: long enough for 3 % padding, short enough to stay well mixed."""
-
-Ints = npt.NDArray[np.int64]
+from operators.core.training.order import EpochOrder, Windows, cut_window
+from operators.core.training.permutation import Ints
+from operators.core.training.spec import BatchBy
+from operators.core.training.tokens import TokenTables
 
 
-def keyed_order(count: int, key: str) -> Ints:
-    """Return a permutation of 0..count-1 that follows from the key alone, on every machine and library version.
+class Batch(NamedTuple):
+    """One rank's share of a step's rows."""
 
-    Each index is mixed with the key by SplitMix64 (Steele, Lea and Flood, OOPSLA 2014), then all are sorted by the
-    result.
-    """
-    start = np.frombuffer(hashlib.sha256(key.encode()).digest()[:8], dtype="<u8")[0]
-    state = start + np.arange(1, count + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
-    state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return np.argsort(state ^ (state >> np.uint64(31)), kind="stable")
+    tokens: list[npt.NDArray[np.int32]]
+    """Token numbers of each row."""
+    labels: Ints
+    """Label numbers, shape (rows,)."""
+    size: int
+    """Rows of the whole batch, over all ranks."""
 
 
-def epoch_batches(lengths: Ints, batch_size: int, seed: int, epoch: int) -> list[Ints]:
-    """Return an epoch's batches of row indices: every row in exactly one, rows of like length together.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """What decides which rows make which step: the same for every rank, and for any number of them."""
+
+    shard_rows: tuple[int, ...]
+    batch_size: int
+    batch_by: BatchBy
+    seed: int
+
+
+class Loader:
+    """The rows of every step. Where a run stands is the step's number and nothing else, so any step may come next.
 
     Args:
-        lengths: Tokens of each row, shape (rows,).
-        batch_size: Most rows of a batch, over all ranks; sizes differ by at most one within a window.
-        seed: Key of the order, with the epoch.
-        epoch: From 0.
+        plan: Which rows make which step.
+        tables: The shards' rows.
+        rank: Which share of a batch to give: every `ranks`-th row, so that lengths are shared out evenly too.
+        ranks: How many share a batch.
     """
-    order = keyed_order(len(lengths), f"rows:{seed}:{epoch}")
-    batches: list[Ints] = []
-    windows = np.array_split(order, max(1, -(-len(order) // (batch_size * WINDOW_BATCHES))))
-    for window in windows:
-        by_length = window[np.argsort(lengths[window], kind="stable")]
-        batches += np.array_split(by_length, -(-len(by_length) // batch_size))
-    return [batches[index] for index in keyed_order(len(batches), f"batches:{seed}:{epoch}")]
 
-
-def rank_share(batch: Ints, rank: int, ranks: int) -> Ints:
-    """Return the rows of a batch that one rank takes: every `ranks`-th, so that lengths are shared out evenly too."""
-    return batch[rank::ranks]
-
-
-@dataclass(frozen=True, slots=True)
-class TokenTable:
-    """The tokenised training rows, one after the other, mapped from files so that ranks share one copy."""
-
-    tokens: npt.NDArray[np.int32]
-    """All rows' token numbers, shape (tokens,)."""
-    offsets: Ints
-    """Where each row starts, and the end of the last, shape (rows + 1,)."""
-    labels: Ints
-    """Label number of each row, shape (rows,)."""
-
-    @classmethod
-    def of(cls, rows: list[list[int]], labels: list[int]) -> TokenTable:
-        """Lay out rows of token numbers."""
-        offsets = np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int64)
-        tokens = np.fromiter((token for row in rows for token in row), dtype=np.int32, count=int(offsets[-1]))
-        return cls(tokens, offsets, np.asarray(labels, dtype=np.int64))
+    def __init__(self, plan: Plan, tables: TokenTables, rank: int = 0, ranks: int = 1) -> None:
+        self._plan, self._tables, self._rank, self._ranks = plan, tables, rank, ranks
+        self._windows = Windows(sum(plan.shard_rows), plan.batch_size)
+        self._starts = np.concatenate([[0], np.cumsum(plan.shard_rows)]).astype(np.int64)
+        self._order: tuple[int, EpochOrder] | None = None
+        self._window: tuple[tuple[int, int], list[Ints]] | None = None
 
     @property
-    def lengths(self) -> Ints:
-        """Tokens of each row, shape (rows,)."""
-        return np.diff(self.offsets)
+    def steps_per_epoch(self) -> int:
+        """Batches of every epoch."""
+        return self._windows.steps
 
-    def row(self, index: int) -> npt.NDArray[np.int32]:
-        """Return one row's token numbers."""
-        return self.tokens[self.offsets[index] : self.offsets[index + 1]]
+    def close(self) -> None:
+        """Read no further ahead."""
+        self._tables.close()
 
-    def save(self, folder: Path) -> None:
-        """Write the table into a folder."""
-        folder.mkdir(parents=True, exist_ok=True)
-        for name in ("tokens", "offsets", "labels"):
-            np.save(folder / f"{name}.npy", getattr(self, name), allow_pickle=False)
+    def batch(self, step: int) -> Batch:
+        """Return this rank's rows of a step, counted over all epochs; waits only for shards that hold some of them."""
+        rows = self.rows(step)
+        own = rows[self._rank :: self._ranks]
+        shards, places = self._locate(own)
+        tables = [self._tables.table(shard) for shard in shards.tolist()]
+        tokens = [table.row(place) for table, place in zip(tables, places.tolist(), strict=True)]
+        labels = np.array([table.labels[place] for table, place in zip(tables, places, strict=True)], dtype=np.int64)
+        return Batch(tokens, labels, len(rows))
 
-    @classmethod
-    def load(cls, folder: Path) -> TokenTable:
-        """Map the table that `save` wrote.
+    def rows(self, step: int) -> Ints:
+        """Return the numbers of a step's rows, of all ranks; rows are counted through all shards."""
+        epoch, index = divmod(step, self.steps_per_epoch)
+        window, number = self._windows.find(index)
+        if self._window is None or self._window[0] != (epoch, window):
+            self._window = (epoch, window), self._cut(epoch, window)
+        return self._window[1][number]
 
-        Raises:
-            DataError: There are fewer than two rows of it.
-        """
-        table = cls(
-            *(
-                np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
-                for name in ("tokens", "offsets", "labels")
-            )
-        )
-        if len(table.labels) < 2:
-            raise DataError(f"{len(table.labels)} training rows are too few to train on")
-        return table
+    def _cut(self, epoch: int, window: int) -> list[Ints]:
+        rows = self._epoch(epoch).rows_at(self._windows.positions(window))
+        shards, places = self._locate(rows)
+        lengths = np.empty_like(rows)
+        for shard in np.unique(shards).tolist():
+            own, table = shards == shard, self._tables.table(shard)
+            lengths[own] = table.offsets[places[own] + 1] - table.offsets[places[own]]
+        key = f"batches:{self._plan.seed}:{epoch}:{window}"
+        return cut_window(rows, lengths, self._windows.batches(window), self._plan.batch_by, key)
+
+    def _epoch(self, epoch: int) -> EpochOrder:
+        if self._order is None or self._order[0] != epoch:
+            is_first = self._order is None
+            self._order = epoch, EpochOrder(self._plan.shard_rows, self._plan.seed, epoch)
+            if is_first:
+                self._tables.prefetch(self._order[1].shards)
+        return self._order[1]
+
+    def _locate(self, rows: Ints) -> tuple[Ints, Ints]:
+        """Return the shard of each row, and its place there."""
+        shards = np.searchsorted(self._starts, rows, side="right") - 1
+        return shards, rows - self._starts[shards]

@@ -19,7 +19,7 @@ from operators.core.models.batching import pad
 from operators.core.models.encoder import MeanPoolClassifier
 from operators.core.training.checkpoints import read_position, read_tensors
 from operators.core.training.job import TrainingJob
-from operators.core.training.loader import Ints, TokenTable, epoch_batches, rank_share
+from operators.core.training.loader import Batch, Loader
 from operators.core.training.optimisation import make_optimiser, rate_factor, set_rates
 from operators.core.training.saving import Saver
 from operators.core.training.state import Position, gather_generators, give_state, set_generator, take_state
@@ -33,8 +33,8 @@ log = logging.getLogger(__name__)
 class Loop:
     """One rank's view of a training job; `examples` and `seconds` count what this process itself has trained."""
 
-    def __init__(self, job: TrainingJob, model: MeanPoolClassifier, table: TokenTable, device: torch.device) -> None:
-        self.job, self.spec, self.table, self.device = job, job.loop, table, device
+    def __init__(self, job: TrainingJob, model: MeanPoolClassifier, loader: Loader, device: torch.device) -> None:
+        self.job, self.spec, self.loader, self.device = job, job.loop, loader, device
         self.model = model.to(device).train()
         if device.type == "cuda":
             model.encoder.set_attn_implementation("sdpa")  # type: ignore[operator]
@@ -42,7 +42,7 @@ class Loop:
         # With unused parameters looked for, DDP never rebuilds its buckets after the first step. A resumed run would
         # rebuild them at another step, and with more than two ranks add gradients in another order: other bits.
         self.parallel = DistributedDataParallel(self.model, find_unused_parameters=True, gradient_as_bucket_view=True)
-        self.steps_per_epoch = len(self._batches(0))
+        self.steps_per_epoch = loader.steps_per_epoch
         self.total_steps = self.steps_per_epoch * self.spec.epochs
         self.position = Position()
         self._saved = 0
@@ -70,25 +70,19 @@ class Loop:
             Superseded: Another trainer has taken the job over.
             StorageError: Checkpoints could not be written several times in a row.
         """
-        batches: list[Ints] = []
         started = time.perf_counter()
         while self.position.step < self.total_steps:
-            epoch, index = divmod(self.position.step, self.steps_per_epoch)
-            if index == 0 or not batches:
-                batches = self._batches(epoch)
-            loss, is_due = self._step(batches[index], saver is not None and self._is_due() and saver.is_free())
+            batch = self.loader.batch(self.position.step)
+            loss, is_due = self._step(batch, saver is not None and self._is_due() and saver.is_free())
             self.position.losses.append(loss)
             self.position.step += 1
-            self.examples += len(batches[index])
+            self.examples += batch.size
             self.seconds = time.perf_counter() - started
             report(self.position.step, self.total_steps, loss, self.examples / self.seconds)
             if is_due:
                 self._save(saver)
         if saver is not None:
             saver.finish()
-
-    def _batches(self, epoch: int) -> list[Ints]:
-        return epoch_batches(self.table.lengths, self.spec.batch_size, self.spec.seed, epoch)
 
     def _is_due(self) -> bool:
         """Return whether the state after this step is to be saved: often enough, and once an epoch.
@@ -98,19 +92,16 @@ class Loop:
         done = self.position.step + 1
         return any(done // steps > self._saved // steps for steps in (self.job.checkpoint_steps, self.steps_per_epoch))
 
-    def _step(self, batch: Ints, is_due: bool) -> tuple[float, bool]:
+    def _step(self, batch: Batch, is_due: bool) -> tuple[float, bool]:
         """Take one optimiser step; return the batch's mean loss over all ranks, and whether a save is called for."""
-        rows = rank_share(batch, dist.get_rank(), dist.get_world_size())
-        ids, mask = (
-            torch.from_numpy(array).to(self.device) for array in pad([self.table.row(i).tolist() for i in rows])
-        )
-        labels = torch.from_numpy(self.table.labels[rows]).to(self.device)
+        ids, mask = (torch.from_numpy(array).to(self.device) for array in pad([row.tolist() for row in batch.tokens]))
+        labels = torch.from_numpy(batch.labels).to(self.device)
         set_rates(self.optimiser, rate_factor(self.position.step, self.total_steps, self.spec.warm_up))
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.spec.precision == "bf16"):
             logits = self.parallel(input_ids=ids, attention_mask=mask)
         # DDP averages over ranks; ranks may hold one row more or less, so each scales its sum to the mean over all
         # rows.
-        loss = cross_entropy(logits.float(), labels, reduction="sum") * (dist.get_world_size() / len(batch))
+        loss = cross_entropy(logits.float(), labels, reduction="sum") * (dist.get_world_size() / batch.size)
         loss.backward()  # type: ignore[no-untyped-call]
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.spec.clip_norm)
         # What all ranks must know of each other, in one message; the host waits for the device here alone.

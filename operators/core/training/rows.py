@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from operators.core.errors import DataError
-from operators.core.manifest import Manifest
+from operators.core.manifest import FileEntry, Manifest
 from operators.core.storage import Store
+from operators.core.training.permutation import Ints
+
+Split = Literal["train", "test"]
+BATCH_ROWS = 4096
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,26 +32,56 @@ class LabelledRows:
     label_names: tuple[str, ...]
 
 
-def read_rows(store: Store, dataset: Manifest, split: Literal["train", "test"]) -> LabelledRows:
+def shards_of(dataset: Manifest, split: Split) -> tuple[FileEntry, ...]:
+    """Return the shards of one split, in their order.
+
+    Raises:
+        DataError: The split is empty.
+    """
+    entries = tuple(entry for entry in dataset.files if entry.name.startswith(f"{split}/"))
+    if not sum(entry.rows or 0 for entry in entries):
+        raise DataError(f"the data set has no rows in its {split} split: widen the window of days")
+    return entries
+
+
+def read_shard(store: Store, entry: FileEntry, label_names: tuple[str, ...]) -> Iterator[tuple[list[str], Ints]]:
+    """Yield the texts and label numbers of a shard, some thousand rows at once.
+
+    Raises:
+        DataError: A label is none of the data set's.
+    """
+    with pq.ParquetFile(io.BytesIO(store.read(entry))) as shard:
+        for batch in shard.iter_batches(BATCH_ROWS, columns=["text", "label"]):
+            yield batch.column("text").to_pylist(), number_labels(batch.column("label"), label_names)
+
+
+def number_labels(labels: pa.StringArray, label_names: tuple[str, ...]) -> Ints:
+    """Return the position of each label among the names.
+
+    Raises:
+        DataError: A label is none of them.
+    """
+    numbers = pc.index_in(labels.cast(pa.string()), pa.array(label_names, pa.string()))
+    if numbers.null_count:
+        unknown = sorted(map(str, pc.unique(labels.filter(pc.is_null(numbers))).to_pylist()))
+        raise DataError(f"labels {unknown} of the data set are none of {list(label_names)}")
+    found: Ints = numbers.to_numpy(zero_copy_only=False).astype(np.int64)
+    return found
+
+
+def read_rows(store: Store, dataset: Manifest, split: Split) -> LabelledRows:
     """Return one split of a data set.
 
     Raises:
         DataError: The split is empty, or a label is none of the data set's.
     """
     names = tuple(dataset.facts["labels"])
-    entries = [entry for entry in dataset.files if entry.name.startswith(f"{split}/")]
     columns = ["id", "text", "label"]
-    tables = [pq.read_table(io.BytesIO(store.read(entry)), columns=columns) for entry in entries]
-    if not sum(table.num_rows for table in tables):
-        raise DataError(f"the data set has no rows in its {split} split: widen the window of days")
-    table = pa.concat_tables(tables)
-    numbers = {name: number for number, name in enumerate(names)}
-    found = table.column("label").to_pylist()
-    if unknown := sorted({str(label) for label in found if label not in numbers}):
-        raise DataError(f"labels {unknown} of the data set are none of {list(names)}")
+    entries = shards_of(dataset, split)
+    table = pa.concat_tables([pq.read_table(io.BytesIO(store.read(entry)), columns=columns) for entry in entries])
     return LabelledRows(
         ids=table.column("id").to_pylist(),
         texts=table.column("text").to_pylist(),
-        labels=[numbers[label] for label in found],
+        labels=number_labels(table.column("label").combine_chunks(), names).tolist(),
         label_names=names,
     )

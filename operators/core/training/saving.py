@@ -44,6 +44,5 @@ class Saver:
             written.result()
 
     def close(self) -> None:
-        """Wait for the write at work, whatever becomes of it, and let the store go."""
+        """Wait for the write at work, whatever becomes of it."""
         self._thread.shutdown(wait=True)
-        self._checkpoints.close()

@@ -7,6 +7,13 @@ from typing import Literal
 
 Precision = Literal["bf16", "fp32"]
 Device = Literal["cpu", "cuda"]
+BatchBy = Literal["rows", "tokens"]
+
+
+def least_batch(batch_by: BatchBy, ranks: int) -> int:
+    """Return the least batch size with which no rank is ever left without a row."""
+    # A window's batches have half the batch size at least; by tokens one may have half of that.
+    return (4 if batch_by == "tokens" else 2) * ranks
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -17,6 +24,8 @@ class LoopSpec:
     """Passes over the training rows."""
     batch_size: int
     """Rows of one optimiser step, over all ranks together."""
+    batch_by: BatchBy
+    """`rows`: as many in every batch. `tokens`: as many tokens, `batch_size` rows on average."""
     max_length: int
     """Tokens kept of a text, special ones included."""
     encoder_rate: float
@@ -42,9 +51,9 @@ class LoopSpec:
     seed: int
 
     def __post_init__(self) -> None:
-        if self.batch_size < 2 * self.ranks:
+        if self.batch_size < (least := least_batch(self.batch_by, self.ranks)):
             raise ValueError(
-                f"batch_size={self.batch_size} for {self.ranks} ranks: each needs two rows; raise it or lower ranks"
+                f"batch_size={self.batch_size} for {self.ranks} ranks: raise it to {least}, or lower ranks"
             )
 
 

@@ -5,6 +5,7 @@ torchrun ... -m operators.core.training.worker FOLDER
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import sys
@@ -20,6 +21,7 @@ from operators.core.training.processes import die_with_parent
 if TYPE_CHECKING:
     import torch
 
+    from operators.core.storage import Store
     from operators.core.training.checkpoints import Checkpoints
     from operators.core.training.loop import Loop, Report
 
@@ -44,24 +46,35 @@ def main(folder: Path) -> None:
 def _train(folder: Path, job: TrainingJob) -> None:
     import torch.distributed as dist
 
+    from operators.core.settings import StorageSettings
+    from operators.core.storage import open_store
+    from operators.core.training.checkpoints import Checkpoints
     from operators.core.training.product import leave_product
     from operators.core.training.saving import Saver
 
     device = _device(job)
     _join(folder, job)
-    loop = _loop(folder, job, device)
+    store = open_store(StorageSettings.from_environment(os.environ))
+    loop = _loop(store, folder, job, device)
     is_first = dist.get_rank() == 0
-    checkpoints = _checkpoints(folder, job) if is_first else None
-    saver = Saver(checkpoints) if checkpoints is not None else None
+    checkpoints = Checkpoints(store, job, folder / names.CHECKPOINT) if is_first else None
+    saver = None if checkpoints is None else Saver(checkpoints)
     try:
         _resume(loop, checkpoints, folder / names.CHECKPOINT)
         loop.run(saver, _reporter(folder) if is_first else _silent)
     finally:
         if saver is not None:
             saver.close()
+        loop.loader.close()
+        # The collector need not wait for this trainer any more.
+        store.close()
     if is_first:
         leave_product(folder, loop)
     dist.barrier()
+    # DDP must not be the last to hold the group: its end would wait for the group's threads without letting go of the
+    # interpreter's lock, which one of them may be waiting for. Cycles keep it until they are collected.
+    del loop
+    gc.collect()
     dist.destroy_process_group()
 
 
@@ -94,23 +107,17 @@ def _join(folder: Path, job: TrainingJob) -> None:
     )
 
 
-def _loop(folder: Path, job: TrainingJob, device: torch.device) -> Loop:
+def _loop(store: Store, folder: Path, job: TrainingJob, device: torch.device) -> Loop:
+    import torch.distributed as dist
+
     from operators.core.models.encoder import load_base
-    from operators.core.training.loader import TokenTable
     from operators.core.training.loop import Loop
+    from operators.core.training.reading import open_loader
 
     base = folder / names.BASE_MODEL
     model = load_base(base, len(job.labels), dropout=job.loop.dropout, seed=job.loop.seed)
-    return Loop(job, model, TokenTable.load(folder / names.TOKENS), device)
-
-
-def _checkpoints(folder: Path, job: TrainingJob) -> Checkpoints:
-    from operators.core.settings import StorageSettings
-    from operators.core.storage import open_store
-    from operators.core.training.checkpoints import Checkpoints
-
-    store = open_store(StorageSettings.from_environment(os.environ))
-    return Checkpoints(store, job, folder / names.CHECKPOINT)
+    loader = open_loader(store, job, folder, rank=dist.get_rank(), ranks=dist.get_world_size())
+    return Loop(job, model, loader, device)
 
 
 def _resume(loop: Loop, checkpoints: Checkpoints | None, folder: Path) -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from operators.core.anonymisation.addresses import ADDRESS_PATTERN
 from operators.core.anonymisation.anonymiser import Anonymiser, check_clean
-from operators.core.anonymisation.pseudonyms import PSEUDONYM_PATTERN, key_id, pseudonym, share_of
+from operators.core.anonymisation.pseudonyms import PSEUDONYM_PATTERN, key_id, pseudonym
 from operators.core.anonymisation.spec import AnonymisationSpec, Recogniser
 from operators.core.errors import DataError, PrivacyRiskTooHigh
 from tests.core.mails import KEY, POLICY
@@ -129,10 +129,9 @@ def test_a_short_key_is_refused() -> None:
         pseudonym("name", "bob", b"short")
 
 
-def test_key_id_and_split_follow_from_the_key() -> None:
-    """Two keys have two names and two splits; one key one of each."""
+def test_key_id_follows_from_the_key() -> None:
+    """Two keys have two names, one key one."""
     assert key_id(KEY) == key_id(KEY) != key_id(b"another key of more than 16 bytes")
-    assert 0 <= share_of("text", KEY) == share_of("text", KEY) < 1
 
 
 def test_identifiers_and_categories_keep_only_what_the_policy_lists() -> None:

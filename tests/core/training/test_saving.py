@@ -10,8 +10,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from operators.core.errors import Superseded  # noqa: E402
-from operators.core.settings import StorageSettings  # noqa: E402
-from operators.core.storage import Store, open_store  # noqa: E402
+from operators.core.storage import Store  # noqa: E402
 from operators.core.training.checkpoints import Checkpoints  # noqa: E402
 from operators.core.training.saving import Saver  # noqa: E402
 from operators.core.training.state import Position, Tensors  # noqa: E402
@@ -62,7 +61,7 @@ def test_a_trainer_that_was_overtaken_learns_it_before_its_next_save(store: Stor
     saver.close()
 
 
-def test_closing_waits_for_the_write_at_work(store: Store, storage_settings: StorageSettings, tmp_path: Path) -> None:
+def test_closing_waits_for_the_write_at_work(store: Store, tmp_path: Path) -> None:
     """A training that ends in an error still leaves the checkpoint that it had begun."""
     checkpoints = SlowCheckpoints(store, tmp_path / "slow")
     saver = Saver(checkpoints)
@@ -70,4 +69,4 @@ def test_closing_waits_for_the_write_at_work(store: Store, storage_settings: Sto
     threading.Timer(0.2, checkpoints.may_end.set).start()
     saver.close()
 
-    assert len(open_store(storage_settings).stream(JOB.stream).entries()) == 1
+    assert len(store.stream(JOB.stream).entries()) == 1

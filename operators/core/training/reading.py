@@ -1,0 +1,41 @@
+"""A training job's loader: its data set's training shards from the store, tokenised as they are needed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from operators.core.manifest import Manifest
+from operators.core.models.tokenising import encode, load_tokenizer
+from operators.core.storage import Store
+from operators.core.training import job as names
+from operators.core.training.job import TrainingJob
+from operators.core.training.loader import Loader, Plan
+from operators.core.training.rows import read_shard, shards_of
+from operators.core.training.tokens import TokenTable, TokenTables
+
+
+def open_loader(store: Store, job: TrainingJob, folder: Path, *, rank: int, ranks: int) -> Loader:
+    """Return one rank's loader; tables lie in the job's folder, where the other ranks find them."""
+    shards = shards_of(_dataset(store, job), "train")
+    tokenizer = load_tokenizer(folder / names.BASE_MODEL)
+
+    def make(number: int) -> TokenTable:
+        pieces = read_shard(store, shards[number], job.labels)
+        # A few thousand rows at once: texts are many times larger than their tokens.
+        return TokenTable.join(
+            TokenTable.of(encode(tokenizer, texts, job.loop.max_length), labels) for texts, labels in pieces
+        )
+
+    plan = Plan(
+        shard_rows=tuple(entry.rows or 0 for entry in shards),
+        batch_size=job.loop.batch_size,
+        batch_by=job.loop.batch_by,
+        seed=job.loop.seed,
+    )
+    return Loader(plan, TokenTables(folder / names.TOKENS, make), rank, ranks)
+
+
+def _dataset(store: Store, job: TrainingJob) -> Manifest:
+    (digest,) = [item.manifest for item in job.inputs if item.role == "dataset"]
+    assert digest is not None, "both inputs lie in the store"
+    return store.manifest(digest)
