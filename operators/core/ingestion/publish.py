@@ -14,7 +14,7 @@ from operators.core.manifest import FileEntry, Input, Made, Manifest, StageCall,
 from operators.core.progress import Progress
 from operators.core.storage import Result, Store
 
-REVISION = 6
+REVISION = 7
 
 
 def publish_dataset(
