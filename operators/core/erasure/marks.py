@@ -71,8 +71,8 @@ def _name_pattern(name: str) -> str:
 def _value_pattern(value: str) -> str:
     if _NO_LETTERS.fullmatch(value):
         # A telephone or card number: however its digits are grouped.
-        return _bounded(r"[\s().\-/]*".join(re.findall(r"\d", value)))
-    return _bounded(re.escape(value).replace("@", "(?:@|%40)"))
+        return r"(?<!\d)" + r"[\s().\-/]*".join(re.findall(r"\d", value)) + r"(?!\d)"
+    return _bounded(re.escape(value).replace("@", "(?:@|%40)").replace(r"\ ", r"\s+"))
 
 
 def _bounded(pattern: str) -> str:

@@ -55,9 +55,12 @@ def backups_holding(backup: Store, objects: Iterable[str]) -> list[HoldingBackup
 
 def _written_at(backup: Store, digest: str) -> float:
     """Return when a manifest was first written, by the oldest of its copies."""
+    key = object_key("man", digest)
+    folder = key.removesuffix(digest)
 
     def modified(endpoint: Endpoint, line: Member) -> list[float]:
-        return [found.modified for found in endpoint.list(f"{line.incarnation}/{object_key('man', digest)}")]
+        listed = endpoint.list(f"{line.incarnation}/{folder}")
+        return [found.modified for found in listed if found.key == f"{line.incarnation}/{key}"]
 
     answers = backup.membership.ask_counted(backup.record, modified).values()
     return min(moment for moments in answers for moment in moments)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import shutil
 from pathlib import Path
 
 from operators.core.deployment.releases import ReleaseLine, Wanted, make_release
@@ -15,16 +16,31 @@ from operators.core.ingestion.publish import publish_dataset
 from operators.core.ingestion.spec import DatasetSpec, IngestionSpec
 from operators.core.manifest import Made, Manifest, StageCall
 from operators.core.progress import no_progress
+from operators.core.settings import EndpointSettings, StorageSettings
 from operators.core.sources.discover import discover
 from operators.core.sources.landing import LandingZone
 from operators.core.storage import Result, Store
 from operators.core.validation.validate import validate
+from tests.conftest import NAMES
 from tests.core.mails import DAY, KEY, POLICY, SOURCE, SUITE, at, land, mail
 
 RECIPE = "tiny"
 NUMBER = 13
 """Of the mail that is erased in most tests."""
 ADDRESS = f"kre{NUMBER}@munnari.oz.au"
+
+
+def settings_of(folder: Path) -> StorageSettings:
+    """Return the settings of a store of three directories below a folder."""
+    endpoints = tuple(EndpointSettings(name=name, url=f"file://{folder / name}") for name in NAMES)
+    return StorageSettings(endpoints=endpoints, acknowledge=2)
+
+
+def copy_of(first_night: Path, folder: Path) -> StorageSettings:
+    """Return the settings of a copy of a store after its first night."""
+    for name in NAMES:
+        shutil.copytree(first_night / name, folder / name)
+    return settings_of(folder)
 
 
 def place(landing: Path) -> Place:

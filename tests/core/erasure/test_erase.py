@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,22 +11,16 @@ import pytest
 from operators.core.anonymisation.pseudonyms import key_id, pseudonym
 from operators.core.deployment.releases import ReleaseLine, Wanted
 from operators.core.erasure.erase import (
-    Found,
-    forget_files,
     look_again,
-    look_for,
     look_for_recorded,
-    put_rows_on_record,
 )
 from operators.core.erasure.holders import State
-from operators.core.erasure.subject import Subject
 from operators.core.errors import DataError, StorageError
 from operators.core.manifest import Manifest
 from operators.core.progress import no_progress
 from operators.core.settings import StorageSettings
 from operators.core.storage import Store, open_store
 from operators.core.storage.audit import trail
-from operators.core.storage.collect import Collector, CollectSpec
 from operators.core.storage.erasures import ErasedRow, Erasure, erased_rows, erasures, put_on_record
 from operators.core.storage.graph import closure
 from operators.core.storage.holds import Hold, lift_hold, place_hold
@@ -41,52 +34,13 @@ from tests.core.erasure.nights import (
     place,
     rows_of,
 )
+from tests.core.erasure.steps import collect, forget, look, record, traces_in
 from tests.core.mails import DAY, KEY, land, mail
 from tests.core.storage.flaky import cut_off
-from tests.core.storage.test_collect import aged
-from tests.leaks import objects_of, texts_of
+from tests.leaks import objects_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:module 'sre_:DeprecationWarning")
 ROW = f"ham/{NUMBER:05d}"
-PSEUDONYM = pseudonym("address", ADDRESS, KEY)
-TRACES = (PSEUDONYM, f"New Sequences Window {NUMBER}\n", ADDRESS)
-"""What would show that something still holds the row: its pseudonym, its text, its address."""
-SPEC = CollectSpec(grace_seconds=0.2, skew_seconds=0.0, max_share=0.99)
-
-
-def look(store: Store, landing: Path, *words: str, row: str | None = None, day: str | None = None) -> Found:
-    """Return where a subject is."""
-    subject = Subject.parse(list(words), [row] if row else [], day)
-    return look_for(store, [place(landing)], subject, KEY, no_progress)
-
-
-def record(store: Store, backup: Store, found: Found) -> None:
-    """Have what was found on record."""
-    put_rows_on_record(store, backup, found, reason="request 7", by="tester")
-
-
-def forget(store: Store, found: Found) -> int:
-    """Forget what was made of what was found, as it stands now."""
-    return forget_files(store, look_again(store, found), reason="request 7", by="tester")
-
-
-def collect(settings: StorageSettings) -> None:
-    """Collect everything that nothing keeps, as if its grace were over."""
-    aged(settings)
-    store = open_store(settings)
-    Collector(store, SPEC).mark()
-    time.sleep(SPEC.grace_seconds + 0.1)
-    Collector(store, SPEC).sweep()
-    store.close()
-
-
-def traces_in(store: Store) -> set[str]:
-    """Return the objects of any endpoint that, decoded, hold a trace of the row."""
-    return {
-        place
-        for place, data in objects_of(store.membership)
-        if any(trace in text for text in texts_of(data) for trace in TRACES)
-    }
 
 
 def part_of(store: Store, dataset: Manifest, day: datetime.date) -> Manifest:
