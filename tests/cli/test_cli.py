@@ -215,7 +215,8 @@ def test_secrets_are_not_repeated_by_errors(tmp_path: Path, capsys: pytest.Captu
 
 
 @pytest.mark.parametrize(
-    "command", ["init", "status", "ls", "show", "get", "verify", "lineage", "restore", "rollback", "rotate-master-key"]
+    "command",
+    ["init", "status", "ls", "show", "get", "verify", "lineage", "restore", "rollback", "rotate-master-key", "forget"],
 )
 def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     """`nightshift COMMAND --help` explains it and offers `--json`."""

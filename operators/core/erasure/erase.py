@@ -12,13 +12,11 @@ from operators.core.erasure.holders import Lineage, State, trace
 from operators.core.erasure.marks import Marks
 from operators.core.erasure.search import IsWantedThere, LandingFile, Place, StoredFile, search_store
 from operators.core.erasure.subject import Subject
-from operators.core.manifest import Manifest
 from operators.core.progress import Progress
 from operators.core.sources.spec import SourceSpec
 from operators.core.storage import Store
 from operators.core.storage.audit import Change, note, trail
 from operators.core.storage.erasures import ErasedRow, Erasure, erased_rows, erasures, forgotten, put_on_record
-from operators.core.storage.graph import closure
 from operators.core.storage.listing import keys_below, manifest_digests
 
 
@@ -53,7 +51,9 @@ class _Graph:
     """The store's manifests, and the objects that are there."""
 
     def __init__(self, store: Store) -> None:
-        self.manifests: dict[str, Manifest] = closure(store, manifest_digests(store))
+        # As they are listed: what nothing reaches may name inputs that were collected before it.
+        digests = manifest_digests(store)
+        self.manifests = dict(zip(digests, store.membership.round.map(store.manifest, digests), strict=True))
         listed = keys_below(store.membership, store.record, "obj/")
         self.present = frozenset(key.rsplit("/", 1)[1] for key in listed)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 from operators.core.anonymisation.pseudonyms import pseudonym
@@ -49,10 +50,10 @@ def collect(settings: StorageSettings) -> None:
     store.close()
 
 
-def traces_in(store: Store) -> set[str]:
+def traces_in(store: Store, traces: Iterable[str] = TRACES) -> set[str]:
     """Return the objects of any endpoint that, decoded, hold a trace of the row."""
     return {
         place
         for place, data in objects_of(store.membership)
-        if any(trace in text for text in texts_of(data) for trace in TRACES)
+        if any(trace in text for text in texts_of(data) for trace in traces)
     }

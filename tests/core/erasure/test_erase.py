@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import datetime
+import shutil
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from operators.core.anonymisation.pseudonyms import key_id, pseudonym
 from operators.core.deployment.releases import ReleaseLine, Wanted
@@ -21,7 +25,7 @@ from operators.core.progress import no_progress
 from operators.core.settings import StorageSettings
 from operators.core.storage import Store, open_store
 from operators.core.storage.audit import trail
-from operators.core.storage.erasures import ErasedRow, Erasure, erased_rows, erasures, put_on_record
+from operators.core.storage.erasures import ErasedRow, Erasure, erased_rows, erasures, made_live, put_on_record
 from operators.core.storage.graph import closure
 from operators.core.storage.holds import Hold, lift_hold, place_hold
 from tests.core.erasure.nights import (
@@ -29,6 +33,7 @@ from tests.core.erasure.nights import (
     NUMBER,
     RECIPE,
     SOURCE,
+    copy_of,
     make_dataset,
     night,
     place,
@@ -36,11 +41,14 @@ from tests.core.erasure.nights import (
 )
 from tests.core.erasure.steps import collect, forget, look, record, traces_in
 from tests.core.mails import DAY, KEY, land, mail
+from tests.core.recovery.conftest import new_store
 from tests.core.storage.flaky import cut_off
 from tests.leaks import objects_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:module 'sre_:DeprecationWarning")
 ROW = f"ham/{NUMBER:05d}"
+ALL = frozenset(10 * day + number for day in range(4) for number in range(8))
+"""Numbers of the mails that landed."""
 
 
 def part_of(store: Store, dataset: Manifest, day: datetime.date) -> Manifest:
@@ -92,6 +100,29 @@ def test_after_forgetting_a_run_and_a_collection_nothing_holds_the_row(
     ]
     assert len(rows_of(store, live[0])) == 31
     assert look_for_recorded(store, [place(landing)], KEY, no_progress).is_held_by_nothing
+
+
+@pytest.mark.integration
+@settings(max_examples=3, deadline=None)
+@given(numbers=st.sets(st.sampled_from(sorted(ALL)), min_size=1, max_size=8))
+def test_whoever_is_forgotten_nothing_holds_their_rows(first_night: Path, numbers: set[int]) -> None:
+    """For any set of people: their pseudonyms are in no object, and every other row is in the data set."""
+    people = [f"kre{number}@munnari.oz.au" for number in sorted(numbers)]
+    with tempfile.TemporaryDirectory() as name:
+        folder, storage = Path(name), copy_of(first_night, Path(name))
+        landing = Path(shutil.copytree(first_night / "landing", folder / "landing"))
+        store, backup = open_store(storage), new_store(folder / "backup", 1, 1)
+        for person in people:
+            record(store, backup, look(store, landing, person))
+        night(store, landing)
+        forget(store, look_for_recorded(store, [place(landing)], KEY, no_progress))
+        store.close()
+        collect(storage)
+        store = open_store(storage)
+        (dataset,) = [one for one in made_live(store).values() if one.stage == "publish_dataset"]
+
+        assert traces_in(store, [pseudonym("address", person, KEY) for person in people]) == set()
+        assert {row["id"] for row in rows_of(store, dataset)} == {f"ham/{number:05d}" for number in ALL - numbers}
 
 
 def test_only_the_part_that_held_the_row_is_made_anew(store: Store, backup: Store, landing: Path) -> None:
