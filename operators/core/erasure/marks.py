@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from operators.core.anonymisation.anonymiser import Anonymiser
@@ -24,17 +24,10 @@ class Marks:
     """
 
     def __init__(self, subject: Subject, anonymiser: Anonymiser) -> None:
-        self._subject, self._anonymiser = subject, anonymiser
+        self._subject = subject
         self._typed = _one_of([*map(_value_pattern, subject.values), *map(_name_pattern, _orders(subject.names))])
-        self._left = _one_of(self._patterns_left())
-        stored = (anonymiser.identifier("id", value) for value in subject.row_ids)
-        self._stored_ids = frozenset({*subject.row_ids, *stored})
-
-    def _patterns_left(self) -> list[str]:
-        values = [value.replace("@", at) for value in self._subject.values for at in ("@", "%40")]
-        left = [self._anonymiser.text(value, addresses=[value] if "@" in value else []) for value in values]
-        left += [self._anonymiser.text(name, names=[name]) for name in _orders(self._subject.names)]
-        return [_bounded(re.escape(text)) for text in left]
+        self._left = _one_of(_bounded(re.escape(text)) for text in _left_by(anonymiser, subject))
+        self._stored_ids = frozenset({*subject.row_ids, *(stored_id(anonymiser, value) for value in subject.row_ids)})
 
     def in_stored(self, day: str, row_id: str, text: str) -> bool:
         """Say whether a stored row is the subject's: by its id, or by what its texts hold."""
@@ -51,6 +44,21 @@ class Marks:
         texts = [value for value in row.values() if isinstance(value, str)]
         texts += [str(value) for value in row.values() if isinstance(value, int | float)]
         return any(self._typed.search(text) for text in (*texts, content.text, *content.names, *content.addresses))
+
+
+def stored_id(anonymiser: Anonymiser, value: object) -> str:
+    """Return the id of a row as it is stored, given as the source has it."""
+    return anonymiser.identifier("id", str(value))
+
+
+def _left_by(anonymiser: Anonymiser, subject: Subject) -> Iterator[str]:
+    """Yield what a policy leaves of a subject, in texts and in ids."""
+    for value in subject.values:
+        yield stored_id(anonymiser, value)
+        for form in {value, value.replace("@", "%40")}:
+            yield anonymiser.text(form, addresses=[form] if "@" in form else [])
+    for name in _orders(subject.names):
+        yield anonymiser.text(name, names=[name])
 
 
 def _one_of(patterns: Iterable[str]) -> re.Pattern[str] | None:

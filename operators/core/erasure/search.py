@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from operators.core.anonymisation.anonymiser import Anonymiser
 from operators.core.anonymisation.pseudonyms import key_id
 from operators.core.anonymisation.spec import AnonymisationSpec
+from operators.core.erasure.marks import stored_id
 from operators.core.errors import DataError
 from operators.core.manifest import FileEntry, Manifest
 from operators.core.progress import Progress
@@ -174,7 +175,7 @@ class Place:
         rows = read_rows(self._zone.read(path, limit, sha256), path, self.source).rows
         for number, row in enumerate(rows, start=1):
             value = row.get(self.source.id_column)
-            row_id = None if value is None else self.anonymiser.identifier("id", str(value))
+            row_id = None if value is None else stored_id(self.anonymiser, value)
             if is_wanted(day, row_id, row):
                 found[number] = row_id
         return found

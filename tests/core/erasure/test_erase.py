@@ -25,8 +25,16 @@ from operators.core.progress import no_progress
 from operators.core.settings import StorageSettings
 from operators.core.storage import Store, open_store
 from operators.core.storage.audit import trail
-from operators.core.storage.erasures import ErasedRow, Erasure, erased_rows, erasures, made_live, put_on_record
-from operators.core.storage.graph import closure
+from operators.core.storage.erasures import (
+    ErasedRow,
+    Erasure,
+    erased_rows,
+    erasures,
+    live_releases,
+    made_live,
+    put_on_record,
+)
+from operators.core.storage.graph import closure, objects, sources
 from operators.core.storage.holds import Hold, lift_hold, place_hold
 from tests.core.erasure.nights import (
     ADDRESS,
@@ -93,12 +101,11 @@ def test_after_forgetting_a_run_and_a_collection_nothing_holds_the_row(
     store = open_store(storage_settings)
 
     assert traces_in(store) == set()
-    made = closure(store, [release]).values()
-    live = [one for one in made if one.stage == "publish_dataset" and one.facts["rows"]["quarantined"]]
-    assert [one.facts["rows"] for one in live] == [
-        {"in": 32, "kept": 31, "duplicates": 0, "quarantined": {"erased": 1}}
-    ]
-    assert len(rows_of(store, live[0])) == 31
+    (dataset,) = [one for one in made_live(store).values() if one.stage == "publish_dataset"]
+    rows = dataset.facts["rows"]
+    assert (rows["in"], rows["kept"], rows["duplicates"], rows["quarantined"]) == (32, 31, 0, {"erased": 1})
+    assert len(rows_of(store, dataset)) == 31
+    assert live_releases(store) == {RECIPE: release}
     assert look_for_recorded(store, [place(landing)], KEY, no_progress).is_held_by_nothing
 
 
@@ -334,3 +341,16 @@ def test_the_record_holds_ids_and_no_trace_of_the_person(store: Store, backup: S
     assert traces_in(backup) == set()
     (record_on_file,) = erasures(backup).values()
     assert [row.id for row in record_on_file.rows] == [ROW]
+
+
+def test_the_collector_never_takes_what_is_live(store: Store, storage_settings: StorageSettings, landing: Path) -> None:
+    """Whatever is on record as forgotten: the live release reads as before."""
+    release = night(store, landing)
+    made = closure(store, [release], follow=sources)
+    before = {entry.stored_sha256: store.read(entry) for entry in objects(made).values()}
+    put_on_record(store, Erasure(reason="a mistake", by="tester", forgotten=tuple(made)))
+    store.close()
+    collect(storage_settings)
+    store = open_store(storage_settings)
+
+    assert {entry.stored_sha256: store.read(entry) for entry in objects(made).values()} == before

@@ -66,6 +66,13 @@ def test_a_name_is_found_in_what_the_policy_left_of_a_text() -> None:
         assert marks(PERSON).in_stored("2002-09-26", "ham/00001", stored)
 
 
+def test_a_row_whose_id_names_the_person_is_found() -> None:
+    """An address as the id of a row is stored as its pseudonym."""
+    row_id = ANONYMISER.identifier("id", "wilma@bedrock.example")
+
+    assert marks(PERSON).in_stored("2002-09-26", row_id, f"{row_id}\nham\nno name here")
+
+
 def test_what_the_policy_leaves_is_found_as_it_is() -> None:
     """A customer's number is no recogniser's, and stays in the text."""
     assert marks("K-88-12345x").in_stored("2002-09-26", "ham/00001", "about k-88-12345x again")
