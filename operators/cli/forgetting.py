@@ -6,6 +6,7 @@ import argparse
 import datetime
 import getpass
 import sys
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from operators.cli.answer import Answer, WrongUse
@@ -72,7 +73,7 @@ def forget(options: argparse.Namespace) -> Answer:
         shown_progress("forget", "stored files") as progress,
     ):
         found = _look(store, places, subject, key, progress)
-        if found.is_nothing:
+        if subject is not None and found.is_nothing:
             raise WrongUse("nobody of that description is in the store or the landing zone: nothing was done")
         forgot = 0
         if options.yes:
@@ -141,6 +142,6 @@ def _go_on(store: Store, backup: Store, found: Found, options: argparse.Namespac
 
 def _check_clear(found: Found, options: argparse.Namespace) -> None:
     """Refuse ids that mean rows of several days: a source may number each day's rows anew."""
-    days = {(row.source, row.day) for row in found.rows}
-    if options.row and not options.day and len(days) > 1:
-        raise WrongUse(f"the id is that of rows of {len(days)} days: say with --day which is meant; nothing was done")
+    days = Counter((row.source, row.id) for row in found.rows)
+    if options.row and not options.day and max(days.values(), default=0) > 1:
+        raise WrongUse("an id is that of rows of several days: say with --day which is meant; nothing was done")

@@ -18,7 +18,7 @@ from operators.core.storage.erasures import erasures
 from operators.core.storage.holds import Hold, place_hold
 from tests.cli.test_cli import one_folder
 from tests.core.erasure.nights import ADDRESS, RECIPE, copy_of, night
-from tests.core.mails import DAY, KEY
+from tests.core.mails import DAY, KEY, land, mail
 
 pytestmark = pytest.mark.filterwarnings("ignore:module 'sre_:DeprecationWarning")
 Run = Callable[..., tuple[int, Any]]
@@ -109,6 +109,21 @@ def test_an_unknown_person_is_wrong_use_and_changes_nothing(run: Run, storage_se
 
     assert (status, document["error"]) == (2, "WrongUse")
     assert erasures(open_store(storage_settings)) == {}
+
+
+def test_nothing_on_record_is_nothing_pending(run: Run) -> None:
+    """Status 0: nobody was erased yet."""
+    assert run("--pending")[0] == 0
+
+
+def test_an_id_of_two_days_must_be_told_apart(run: Run, storage_settings: StorageSettings, tmp_path: Path) -> None:
+    """Each day may number its rows anew: status 2 until the day is named."""
+    land(tmp_path / "landing", DAY, [mail(13, body="somebody else's")], name="again")
+    assert run("--row", "ham/00013", *DONE)[0] == 2
+    assert erasures(open_store(storage_settings)) == {}
+
+    status, document = run("--row", "ham/00013", "--day", str(DAY), *DONE)
+    assert (status, [row["day"] for row in document["rows"]]) == (0, [str(DAY)])
 
 
 def test_a_person_is_read_from_standard_input(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

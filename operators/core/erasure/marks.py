@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from operators.core.anonymisation.anonymiser import Anonymiser
+from operators.core.anonymisation.pseudonyms import PSEUDONYM_PATTERN
 from operators.core.erasure.subject import Subject
 from operators.core.sources.contents import read_content
 from operators.core.sources.spec import SourceSpec
@@ -26,7 +27,7 @@ class Marks:
     def __init__(self, subject: Subject, anonymiser: Anonymiser) -> None:
         self._subject = subject
         self._typed = _one_of([*map(_value_pattern, subject.values), *map(_name_pattern, _orders(subject.names))])
-        self._left = _one_of(_bounded(re.escape(text)) for text in _left_by(anonymiser, subject))
+        self._left = _one_of(map(_left_pattern, _left_by(anonymiser, subject)))
         self._stored_ids = frozenset({*subject.row_ids, *(stored_id(anonymiser, value) for value in subject.row_ids)})
 
     def in_stored(self, day: str, row_id: str, text: str) -> bool:
@@ -81,6 +82,13 @@ def _value_pattern(value: str) -> str:
         # A telephone or card number: however its digits are grouped.
         return r"(?<!\d)" + r"[\s().\-/]*".join(re.findall(r"\d", value)) + r"(?!\d)"
     return _bounded(re.escape(value).replace("@", "(?:@|%40)").replace(r"\ ", r"\s+"))
+
+
+def _left_pattern(text: str) -> str:
+    if len(words := PSEUDONYM_PATTERN.findall(text)) == 1:
+        # Whatever touches it in a text: the value's own brackets and signs may have stayed.
+        return f"(?<![A-Za-z]){words[0]}(?![a-z])"
+    return _bounded(re.escape(text))
 
 
 def _bounded(pattern: str) -> str:

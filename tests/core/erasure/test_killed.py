@@ -17,7 +17,7 @@ from operators.core.storage.erasures import ErasedRow, erased_rows, erasures, fo
 from tests.core.recovery.conftest import new_store
 from tests.core.storage.flaky import Fault, make_flaky
 
-CALLS = 140
+CALLS = 260
 """Of one endpoint that a whole erasure makes, and some more: a kill that comes too late is none."""
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from operators.core.anonymisation.anonymiser import Anonymiser
@@ -48,6 +48,7 @@ def test_somebody_else_is_not_found(text: str) -> None:
     assert not marks(PERSON).in_stored("2002-09-26", "ham/00001", stored)
 
 
+@settings(max_examples=40, deadline=None)
 @given(name=st.from_regex(r"\A[a-z]{3,12}[0-9]{0,3}\Z"), domain=st.from_regex(r"\A[a-z]{2,10}\.(org|example)\Z"))
 def test_an_address_is_found_in_what_the_policy_left_of_a_text(name: str, domain: str) -> None:
     """For any address: the stored text holds its pseudonym, which the address alone leads to."""
@@ -64,6 +65,14 @@ def test_a_name_is_found_in_what_the_policy_left_of_a_text() -> None:
         stored = ANONYMISER.text(f"says {name} on Monday", names=[name])
 
         assert marks(PERSON).in_stored("2002-09-26", "ham/00001", stored)
+
+
+def test_a_number_is_found_in_what_the_policy_left_of_a_text() -> None:
+    """Whatever of its own signs stayed beside the pseudonym."""
+    stored = ANONYMISER.text("call (+1 415-555-0132) or +1 415 555 0132.")
+
+    assert "555" not in stored
+    assert marks("+1 (415) 555-0132").in_stored("2002-09-26", "ham/00001", stored)
 
 
 def test_a_row_whose_id_names_the_person_is_found() -> None:

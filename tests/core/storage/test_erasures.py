@@ -39,6 +39,7 @@ RECORDS = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(erasure=RECORDS)
 def test_what_was_written_is_read(erasure: Erasure) -> None:
     """Any erasure, any id."""
