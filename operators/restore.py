@@ -64,6 +64,12 @@ class RestoreOperator(BaseOperator):
             "release %s is back from backup %s: %d manifests and %d objects, %d bytes, verified; %d pieces were new",
             done.release, done.backup, done.manifests, done.objects, done.size_bytes, done.written,
         )  # fmt: skip
+        if done.erased_rows:
+            self.log.warning(
+                "%d rows are on record as erased; `nightshift forget --pending` says whether this backup, if it is "
+                "older than that, brought some back, and which run leaves them out",
+                done.erased_rows,
+            )
         return done.release
 
     def _restore(self, context: Context, database: Path | None) -> Restored:

@@ -49,6 +49,22 @@ def store(storage_settings: StorageSettings) -> Store:
 
 
 @pytest.fixture(scope="session")
+def first_night(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a landing zone of four days, and in three directories the store that a night made of it."""
+    from tests.core.erasure.nights import land_week, night, settings_of  # and with it Arrow
+
+    folder = tmp_path_factory.mktemp("first_night")
+    for name in NAMES:
+        (folder / name).mkdir()
+    initialise(settings_of(folder), rounds=0)
+    land_week(folder / "landing")
+    store = open_store(settings_of(folder))
+    night(store, folder / "landing")
+    store.close()
+    return folder
+
+
+@pytest.fixture(scope="session")
 def seaweed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Seaweed]]:
     """Three independent SeaweedFS servers on loopback."""
     from tests.seaweed import Seaweed  # and with it an S3 client, which most tests do without

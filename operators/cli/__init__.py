@@ -1,7 +1,7 @@
 """`nightshift`: the command line for people.
 
 Exit status: 0 all is well; 1 a check failed (damaged pieces, a service that is down, a deployment that failed);
-2 wrong use (unknown digest, missing settings or keys); 3 the store is away, try again.
+2 wrong use (unknown digest, missing settings or keys); 3 the store or the landing zone is away, try again.
 """
 
 from __future__ import annotations
@@ -13,9 +13,16 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from operators.cli import auditing, keys, looking, moving, probing, tracing, upkeep
+from operators.cli import auditing, forgetting, keys, looking, moving, probing, tracing, upkeep
 from operators.cli.answer import Answer, WrongUse
-from operators.core.errors import AllCopiesDamaged, DataError, KeyMissing, NightshiftError, StorageError
+from operators.core.errors import (
+    AllCopiesDamaged,
+    DataError,
+    KeyMissing,
+    NightshiftError,
+    SourceUnavailable,
+    StorageError,
+)
 
 OK, FAILED, WRONG_USE, STORE_AWAY = 0, 1, 2, 3
 
@@ -58,12 +65,15 @@ def make_parser() -> argparse.ArgumentParser:
     probing.add_commands(commands, shared)
     upkeep.add_commands(commands, shared)
     auditing.add_commands(commands, shared)
+    forgetting.add_commands(commands, shared)
     return parser
 
 
 def _status_of(error: NightshiftError) -> int:
     if isinstance(error, DataError | WrongUse | KeyMissing):
         return WRONG_USE
+    if isinstance(error, SourceUnavailable):
+        return STORE_AWAY
     return STORE_AWAY if isinstance(error, StorageError) and not isinstance(error, AllCopiesDamaged) else FAILED
 
 

@@ -80,7 +80,11 @@ def restore(options: argparse.Namespace) -> Answer:
         f"release {done.release[:12]} is back: {done.manifests} manifests and {done.objects} objects, "
         f"{done.size_bytes:,} bytes, all verified; {done.written} pieces were new here"
     )
-    return Answer(document=asdict(done), lines=(line,))
+    erased = (
+        f"{done.erased_rows} rows are on record as erased; `nightshift forget --pending` says whether this backup, if "
+        "it is older than that, brought some back, and which run leaves them out"
+    )
+    return Answer(document=asdict(done), lines=(line, erased) if done.erased_rows else (line,))
 
 
 def rollback(options: argparse.Namespace) -> Answer:

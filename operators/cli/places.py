@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
@@ -14,8 +16,13 @@ from rich.progress import Progress as Bar
 
 from operators.cli.answer import WrongUse
 from operators.core.progress import Progress
-from operators.core.settings import STORAGE_VARIABLE, ServingSettings, StorageSettings
+from operators.core.recipe import Recipe
+from operators.core.settings import STORAGE_VARIABLE, LandingSettings, ServingSettings, StorageSettings
 from operators.core.storage import Store, open_store
+from operators.recipes import load_recipes
+
+if TYPE_CHECKING:
+    from operators.local.layout import Layout
 
 
 def store_settings(options: argparse.Namespace) -> StorageSettings:
@@ -43,10 +50,54 @@ def serving_settings() -> ServingSettings:
     return _platform()[2]
 
 
-def _platform() -> tuple[StorageSettings, StorageSettings, ServingSettings]:
-    """Return the store, the backup store and the servers of this machine's platform; never makes one."""
-    from operators.local import airflow, ports, seaweedfs
+def landing_settings(path: str | None) -> LandingSettings:
+    """Return where source files arrive: as a file's JSON says, or on the platform.
+
+    Raises:
+        WrongUse: The file holds no such settings; the message holds no value of it.
+    """
+    if path is None:
+        return LandingSettings(url=_layout().landing.as_uri())
+    try:
+        return LandingSettings(**json.loads(Path(path).read_text()))
+    except TypeError:
+        raise WrongUse(f"{path}: JSON with the fields of the connection nightshift_landing is expected") from None
+
+
+def pseudonym_key(path: str | None) -> bytes:
+    """Return the key of the pseudonyms: a file's hexadecimal digits, or the platform's.
+
+    Raises:
+        WrongUse: The file holds no such key; the message does not repeat it.
+    """
     from operators.local.credentials import load_credentials
+
+    digits = load_credentials(_layout()).pseudonym_key if path is None else Path(path).read_text()
+    try:
+        key = bytes.fromhex(digits)
+    except ValueError:
+        key = b""
+    if len(key) < 32:
+        raise WrongUse(f"{path}: the pseudonym key, at least 64 hexadecimal digits, is expected")
+    return key
+
+
+def recipes(folder: str | None) -> list[Recipe]:
+    """Return the recipes of a folder, or those of the DAGs that the platform serves."""
+    from operators.local import airflow
+
+    if folder is None:
+        variables = airflow.read_environment(_layout().airflow_environment)
+        return load_recipes(Path(variables["AIRFLOW__CORE__DAGS_FOLDER"]) / "recipes")
+    return load_recipes(Path(folder))
+
+
+def _layout() -> Layout:
+    """Return where this machine's platform lies.
+
+    Raises:
+        WrongUse: There is none.
+    """
     from operators.local.layout import Layout
 
     layout = Layout.from_environment(os.environ)
@@ -55,6 +106,15 @@ def _platform() -> tuple[StorageSettings, StorageSettings, ServingSettings]:
             f"no platform in {layout.home}: start it with `make run`, set NIGHTSHIFT_HOME to its folder, or name the "
             f"store with --storage-file or {STORAGE_VARIABLE}"
         )
+    return layout
+
+
+def _platform() -> tuple[StorageSettings, StorageSettings, ServingSettings]:
+    """Return the store, the backup store and the servers of this machine's platform; never makes one."""
+    from operators.local import airflow, ports, seaweedfs
+    from operators.local.credentials import load_credentials
+
+    layout = _layout()
     placed, credentials = ports.load(layout), load_credentials(layout)
     serving = ServingSettings(
         servers=tuple(f"http://127.0.0.1:{placed[name]}" for name in ports.SERVERS),

@@ -15,6 +15,7 @@ from operators.cli.places import opened, shown_progress, store_settings
 from operators.core.errors import AllCopiesDamaged
 from operators.core.manifest import Input, Manifest
 from operators.core.storage import Store
+from operators.core.storage.erasures import gone, still_kept
 from operators.core.storage.graph import closure
 
 MANY = 4
@@ -86,8 +87,8 @@ def verify(options: argparse.Namespace) -> Answer:
 
     with opened(store_settings(options)) as store, shown_progress("verify") as progress:
         root = resolve(store, options.name)
-        manifests = _reached(store, root, is_named=options.backup_store or bool(options.storage_file))
-        pieces = object_pieces(manifests)
+        manifests, emptied = _reached(store, root, is_named=options.backup_store or bool(options.storage_file))
+        pieces = object_pieces(still_kept(manifests, emptied))
         damaged = verify_all(store, pieces, progress)
     document = {
         "root": root,
@@ -95,25 +96,31 @@ def verify(options: argparse.Namespace) -> Answer:
         "objects": len(pieces),
         "bytes": sum(pieces.values()),
         "damaged": damaged,
+        "forgotten": len(emptied),
     }
     lines = tuple(Text(f"no good copy of {piece}", style="red") for piece in damaged)
     summary = f"{len(manifests)} manifests and {len(pieces)} objects, {document['bytes']:,} bytes, read and hashed"
+    if emptied:
+        summary += f"; the files of {len(emptied)} were erased"
     return Answer(document=document, lines=(*lines, f"{summary}; {len(damaged)} damaged"), is_good=not damaged)
 
 
-def _reached(store: Store, root: str, is_named: bool) -> dict[str, Manifest]:
-    """Return what a manifest reaches; a backup reaches all that its inventory lists, which lies beside it."""
+def _reached(store: Store, root: str, is_named: bool) -> tuple[dict[str, Manifest], frozenset[str]]:
+    """Return what a manifest reaches, and whose files of it an erasure forgot.
+
+    A backup reaches all that its inventory lists, which lies beside it.
+    """
     from operators.core.recovery.inventory import INVENTORY_FILE, Inventory
 
     manifests = closure(store, [root])
     if manifests[root].stage != "back_up":
-        return manifests
+        return manifests, gone(store) & set(manifests)
     try:
-        listed = Inventory.decode(store.read(manifests[root].file(INVENTORY_FILE))).manifests
+        inventory = Inventory.decode(store.read(manifests[root].file(INVENTORY_FILE)))
     except AllCopiesDamaged as error:
         if is_named:
             raise
         raise WrongUse(
             f"{root[:12]} is a backup, and what it holds lies on the backup store: add --backup-store"
         ) from error
-    return closure(store, [root, *listed])
+    return closure(store, [root, *inventory.manifests]), frozenset(inventory.forgotten)

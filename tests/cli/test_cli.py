@@ -90,7 +90,7 @@ def test_verify_reads_everything_that_is_reached(run: Run, release: str) -> None
     """All is well: status 0, and the figures say how much was read."""
     assert run("verify", release) == (
         0,
-        {"root": release, "manifests": 5, "objects": 4, "bytes": 34, "damaged": []},
+        {"root": release, "manifests": 5, "objects": 4, "bytes": 34, "damaged": [], "forgotten": 0},
     )
 
 
@@ -215,7 +215,8 @@ def test_secrets_are_not_repeated_by_errors(tmp_path: Path, capsys: pytest.Captu
 
 
 @pytest.mark.parametrize(
-    "command", ["init", "status", "ls", "show", "get", "verify", "lineage", "restore", "rollback", "rotate-master-key"]
+    "command",
+    ["init", "status", "ls", "show", "get", "verify", "lineage", "restore", "rollback", "rotate-master-key", "forget"],
 )
 def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     """`nightshift COMMAND --help` explains it and offers `--json`."""

@@ -11,9 +11,10 @@ from operators.core.deployment.client import Serving
 from operators.core.errors import DataError, DeploymentError, GateFailed
 from operators.core.manifest import Made, Manifest, StageCall
 from operators.core.storage import Entry, Store
+from operators.core.storage.erasures import forgotten
 
 RELEASE_REVISION = 1
-STEP_REVISION = 1
+STEP_REVISION = 2
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,6 +67,7 @@ class Wanted:
 
         Raises:
             GateFailed: It does not let a model of this recipe go live.
+            DataError: An erasure forgot the model.
         """
         judged = store.manifest(verdict)
         if judged.stage != "gate" or judged.facts.get("verdict") != "passed":
@@ -79,6 +81,11 @@ class Wanted:
                 "deploy each recipe's own"
             )
         digest = str(judged.facts["model"])
+        if digest in forgotten(store):
+            raise DataError(
+                f"the model {digest[:12]} learnt from rows that were erased since, and its files are forgotten: "
+                "run the day anew, it trains without them"
+            )
         identity = store.manifest(digest).identity
         return cls(recipe=recipe, verdict=verdict, digest=digest, model=identity, day=str(judged.facts["day"]))
 
@@ -102,6 +109,7 @@ class ReleaseLine:
         """Read the stream."""
         self._store, self._stream = store, store.stream(f"release-{recipe}")
         self._entries = self._stream.entries()
+        self._forgotten = forgotten(store)
 
     @property
     def live(self) -> Release | None:
@@ -110,9 +118,9 @@ class ReleaseLine:
 
     @property
     def former(self) -> Release | None:
-        """The release that was live before this one: what a rollback goes to."""
+        """The release that was live before this one, but for those an erasure forgot: what a rollback goes to."""
         for entry in reversed(self._entries):
-            if entry.manifest != self._entries[-1].manifest:
+            if entry.manifest not in (self._entries[-1].manifest, *self._forgotten):
                 return Release.read(self._store, entry.manifest)
         return None
 

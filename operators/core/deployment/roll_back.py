@@ -50,7 +50,10 @@ def _former(line: ReleaseLine, recipe: str) -> tuple[Release, str]:
     """Return the release to go back to and the identity of the model that is left."""
     live, former = line.live, line.former
     if live is None or former is None:
-        raise DataError(f"{recipe} has no former release to go back to: {'one' if live else 'none'} was ever live")
+        raise DataError(
+            f"{recipe} has no former release to go back to: {'none but this one' if live else 'none'} was ever live, "
+            "or an erasure forgot what was"
+        )
     return former, live.model
 
 

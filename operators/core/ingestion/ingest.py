@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from operators.core.anonymisation.pseudonyms import key_id
 from operators.core.anonymisation.spec import AnonymisationSpec, Recogniser
 from operators.core.errors import DataError, SourceChanged, all_of
+from operators.core.ingestion.erased import ERASED, ErasedRows
 from operators.core.ingestion.spec import IngestionSpec
 from operators.core.manifest import Input, Made, StageCall, spec_json
 from operators.core.progress import Progress
@@ -30,7 +31,7 @@ from operators.core.storage import Result, Store
 if TYPE_CHECKING:
     from operators.core.anonymisation.anonymiser import Anonymiser
 
-REVISION = 8
+REVISION = 9
 PART_NAME = "part.parquet"
 EMPTY = "empty_after_cut"
 """Why a row is quarantined here and not by validation: nothing of its text is left."""
@@ -62,17 +63,19 @@ def ingest(
     group = store.manifest(validation)
     files = decode_listing(store.read(store.manifest(_digest(group.input("listing"))).file(LISTING_NAME)))
     stage = _FileStage(store, landing, source, anonymisation, spec, key)
+    erased, unread = ErasedRows(store, LandingZone(landing), source, anonymisation, key).of_all(files)
     work = [
         FileWork(
             path=file.path,
-            call=stage.call(file, validated),
-            make=functools.partial(stage.make, file, _digest(validated)),
+            call=stage.call(file, validated, erased[file]),
+            make=functools.partial(stage.make, file, _digest(validated), erased[file]),
         )
         for file, validated in zip(files, group.inputs_of("file"), strict=True)
+        if file in erased
     ]
     results, refused = do_each(store, work, progress)
-    if refused:
-        raise all_of(refused)
+    if unread or refused:
+        raise all_of([*unread, *refused])
     inputs = tuple(Input(role="file", identity=r.manifest.identity, manifest=r.digest) for r in results)
     call = StageCall(stage="ingest", revision=REVISION, inputs=(store.as_input("validation", validation), *inputs))
     facts = sum_facts([result.manifest.facts for result in results])
@@ -105,8 +108,8 @@ class _FileStage:
 
         return Anonymiser(self._anonymisation, self._key)
 
-    def call(self, file: SourceFile, validated: Input) -> StageCall:
-        """Return what decides the result for one file."""
+    def call(self, file: SourceFile, validated: Input, erased: tuple[int, ...]) -> StageCall:
+        """Return what decides the result for one file, of whose rows some may be erased."""
         return StageCall(
             stage="ingest_file",
             revision=REVISION,
@@ -120,22 +123,24 @@ class _FileStage:
                 "ingestion": spec_json(self._spec),
                 "key": key_id(self._key),
                 "day": file.day.isoformat(),
+                **({"erased": erased} if erased else {}),
             },
         )
 
-    def make(self, file: SourceFile, validated: str) -> Made:
+    def make(self, file: SourceFile, validated: str, erased: tuple[int, ...]) -> Made:
         """Return one file's rows, anonymised and put into the store.
 
         Args:
             file: The file.
             validated: Digest of its validation.
+            erased: Numbers of its rows that are left out, from 0.
         """
         selection = Selection.decode(self._store.read(self._store.manifest(validated).file(SELECTION_NAME)))
         data = self._landing.read(file.path, self._source.limits.max_file_bytes, file.sha256)
         rows = read_rows(data, file.path, self._source).rows
         if len(rows) != selection.rows:
             raise SourceChanged(f"{file.path}: {len(rows)} rows, {selection.rows} were validated")
-        kept, quarantined = [], dict(selection.quarantined)
+        kept, quarantined = [], {**selection.quarantined, **dict.fromkeys(erased, ERASED)}
         for number, row in enumerate(rows):
             if number in quarantined:
                 continue

@@ -9,16 +9,17 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from operators.core.errors import DataError
-from operators.core.manifest import FileEntry, Input, Made, Manifest, StageCall, sha256_hex
+from operators.core.manifest import FileEntry, Input, Made, Manifest, StageCall, canonical, sha256_hex
 from operators.core.progress import Progress, no_progress
 from operators.core.recovery.copying import Piece, copy_all, object_pieces
 from operators.core.recovery.database import copy_database
 from operators.core.recovery.inventory import DATABASE_FILE, INVENTORY_FILE, Inventory, StreamEntry
 from operators.core.recovery.spec import BackUpSpec
 from operators.core.storage import Entry, Result, Store
+from operators.core.storage.erasures import copy_rows, gone, still_kept
 from operators.core.storage.graph import closure, objects
 
-REVISION = 6
+REVISION = 7
 
 
 def back_up(
@@ -54,12 +55,14 @@ def back_up(
     roots = [release, *(entry.manifest for history in entries.values() for entry in history)]
     manifests = closure(store, roots, progress)
     before = _newest(backup, spec)
+    emptied = gone(store) & set(manifests)
     inventory = _inventory(
-        store, release, manifests, entries, known=before.results if before else {}, progress=progress
+        store, release, manifests, entries, emptied, known=before.results if before else {}, progress=progress
     )
+    copy_rows(store, backup)
     copied = copy_all(store, backup, pieces_of(inventory, manifests), progress)
 
-    call = _call(store, release, spec, entries, copy)
+    call = _call(store, release, spec, entries, copy, emptied)
     facts = {
         "recipe": spec.recipe,
         "day": released.facts.get("day"),
@@ -80,7 +83,7 @@ def back_up(
 def pieces_of(inventory: Inventory, manifests: Mapping[str, Manifest]) -> dict[Piece, int]:
     """Return everything an inventory lists, with its size in bytes; objects first."""
     listed = {Piece("man", digest): len(manifests[digest].encode()) for digest in inventory.manifests}
-    return object_pieces(manifests) | listed
+    return object_pieces(still_kept(manifests, frozenset(inventory.forgotten))) | listed
 
 
 def _read_release(store: Store, digest: str, spec: BackUpSpec) -> Manifest:
@@ -94,15 +97,23 @@ def _read_release(store: Store, digest: str, spec: BackUpSpec) -> Manifest:
 
 
 def _call(
-    store: Store, release: str, spec: BackUpSpec, entries: Mapping[str, list[Entry]], copy: bytes | None
+    store: Store,
+    release: str,
+    spec: BackUpSpec,
+    entries: Mapping[str, list[Entry]],
+    copy: bytes | None,
+    emptied: frozenset[str],
 ) -> StageCall:
-    """Return what decides a backup: the release, how far the streams were, and the database."""
+    """Return what decides a backup: the release, how far the streams were, the database, and what was forgotten."""
     heads = {name: history[-1].sha256 if history else None for name, history in entries.items()}
     inputs = [store.as_input("release", release)]
     if copy is not None:
         inputs.append(Input(role="airflow_database", identity=sha256_hex(copy)))
     return StageCall(
-        stage="back_up", revision=REVISION, inputs=tuple(inputs), spec={"recipe": spec.recipe, "streams": heads}
+        stage="back_up",
+        revision=REVISION,
+        inputs=tuple(inputs),
+        spec={"recipe": spec.recipe, "streams": heads, "forgotten": sha256_hex(canonical(sorted(emptied)))},
     )
 
 
@@ -128,6 +139,7 @@ def _inventory(
     release: str,
     manifests: Mapping[str, Manifest],
     entries: Mapping[str, list[Entry]],
+    emptied: frozenset[str],
     known: Mapping[str, str],
     progress: Progress,
 ) -> Inventory:
@@ -141,13 +153,14 @@ def _inventory(
     return Inventory(
         release=release,
         manifests=tuple(manifests),
-        objects={digest: entry.stored_bytes for digest, entry in objects(manifests).items()},
+        objects={digest: entry.stored_bytes for digest, entry in objects(still_kept(manifests, emptied)).items()},
         # Of two manifests with one run key the other is nobody's result.
         results={key: digest for key, digest in sorted(results.items()) if digest in manifests},
         streams={
             name: tuple(StreamEntry(manifest=entry.manifest, previous=entry.previous) for entry in history)
             for name, history in entries.items()
         },
+        forgotten=tuple(sorted(emptied)),
     )
 
 

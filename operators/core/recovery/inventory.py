@@ -38,6 +38,8 @@ class Inventory:
     """Run key to the digest of its result."""
     streams: Mapping[str, tuple[StreamEntry, ...]]
     """Entries by stream, oldest first; the streams in the order in which a restore writes them."""
+    forgotten: tuple[str, ...] = ()
+    """Those of the manifests whose files are left out: an erasure forgot them. Backups of before have none."""
 
     def encode(self) -> bytes:
         """Return the document; equal inventories give equal bytes."""
@@ -60,6 +62,7 @@ class Inventory:
                 name: tuple(StreamEntry(**entry) for entry in entries) for name, entries in document["streams"]
             }
             document["manifests"] = tuple(check_digest(digest) for digest in document["manifests"])
+            document["forgotten"] = tuple(check_digest(digest) for digest in document.get("forgotten", ()))
             return cls(**document)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise DataError(f"not the inventory of a backup: {error}") from error

@@ -1,6 +1,7 @@
 """The restore controller: brings a backup into an empty place, under that place's own terms.
 
-Everything is checked before anything is written: a damaged backup changes nothing.
+Everything is checked before anything is written: a damaged backup changes nothing. Erasures that are younger than the
+backup are on record in the place afterwards: what it brought back is left out by the next run, and told of here.
 """
 
 from __future__ import annotations
@@ -18,8 +19,12 @@ from operators.core.recovery.database import restore_database
 from operators.core.recovery.inventory import DATABASE_FILE, INVENTORY_FILE, Inventory
 from operators.core.recovery.spec import BackUpSpec
 from operators.core.storage import Store
+from operators.core.storage.erasures import Erasure, copy_rows, erased_rows, put_on_record, still_kept
 from operators.core.storage.graph import closure, objects
 from operators.core.storage.slots import put_once
+
+RESTORE = "restore"
+"""Who forgot, in the record of a place that was restored: whoever did so in the place before."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,6 +38,8 @@ class Restored:
     size_bytes: int
     written: int
     """Objects and manifests that were not there before."""
+    erased_rows: int = 0
+    """Rows that may not come back; this backup may hold some of them, if it is older than their erasure."""
 
 
 def latest_backup(backup: Store, recipe: str) -> str:
@@ -80,6 +87,11 @@ def restore_release(
     for name, history in inventory.streams.items():
         for generation, entry in enumerate(history):
             _settle(target, f"log/{name}/{generation:020d}", entry.encode())
+    copy_rows(backup, target)
+    if inventory.forgotten:
+        put_on_record(
+            target, Erasure(reason=f"restored from backup {digest}", by=RESTORE, forgotten=inventory.forgotten)
+        )
     if database is not None:
         restore_database(saved, database)
     return Restored(
@@ -89,13 +101,15 @@ def restore_release(
         objects=len(inventory.objects),
         size_bytes=copied.size_bytes,
         written=copied.new_pieces,
+        erased_rows=len(erased_rows(target)),
     )
 
 
 def _check_whole(backup: Store, inventory: Inventory, progress: Progress) -> Mapping[str, Manifest]:
     """Return the backup's manifests once each piece was read and hashed, and all that they name is listed."""
     manifests = closure(backup, inventory.manifests)
-    if set(manifests) != set(inventory.manifests) or set(objects(manifests)) != set(inventory.objects):
+    kept = objects(still_kept(manifests, frozenset(inventory.forgotten)))
+    if set(manifests) != set(inventory.manifests) or set(kept) != set(inventory.objects):
         raise DataError("the backup's inventory does not list what its manifests name: use another backup")
     damaged = verify_all(backup, pieces_of(inventory, manifests), progress)
     if damaged:

@@ -1,7 +1,8 @@
 """The collector: the only one that deletes from the store, in two steps with days between.
 
 What it may take are files and manifests that nothing reaches: no result of a run key, no entry of a stream, no hold.
-Checkpoints of a run key that has its result count as unreached. Slots are never deleted.
+Checkpoints of a run key that has its result count as unreached, and so do the files of manifests that an erasure
+forgot. Slots are never deleted.
 
 1. `mark` writes one list of what it means to delete (a tomb), after it refused whatever looks wrong.
 2. `sweep`, when the grace is over and every writer that could not see the list has ended, looks again at what is
@@ -22,6 +23,7 @@ from operators.core.manifest import canonical
 from operators.core.progress import Progress, no_progress
 from operators.core.storage.documents import put_small, read_all
 from operators.core.storage.endpoint import Endpoint
+from operators.core.storage.erasures import gone, still_kept
 from operators.core.storage.graph import closure, objects
 from operators.core.storage.holds import held
 from operators.core.storage.listing import run_keys, stream_names
@@ -240,12 +242,13 @@ class Collector:
         try:
             roots = self._roots(record)
             manifests = closure(self._store, roots, self._progress)
+            emptied = gone(self._store)
         except StorageError as error:
             raise CollectionRefused(f"what is reached cannot be told: {error}") from error
         if not roots:
             raise CollectionRefused("the store has no result and no stream: an empty listing is never believed")
         keys = {object_key("man", digest) for digest in manifests}
-        stored = list(objects(manifests))
+        stored = list(objects(still_kept(manifests, emptied)))
         keys |= {object_key("obj", digest) for digest in stored}
         return keys | _wrapped_keys(listed, set(stored))
 

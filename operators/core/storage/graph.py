@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
 
 from operators.core.manifest import FileEntry, Manifest
 from operators.core.progress import Progress, no_progress
 from operators.core.storage.store import Store
+
+COMPARED = frozenset({"live_evaluation", "live_model", "accepted"})
+"""Roles of inputs that something is only held against: nothing of them is in what was made."""
 
 
 def parents(manifest: Manifest) -> tuple[str, ...]:
@@ -14,10 +18,27 @@ def parents(manifest: Manifest) -> tuple[str, ...]:
     return tuple(dict.fromkeys(item.manifest for item in manifest.inputs if item.manifest is not None))
 
 
-def closure(store: Store, roots: Iterable[str], progress: Progress = no_progress) -> dict[str, Manifest]:
+def sources(manifest: Manifest) -> tuple[str, ...]:
+    """Return the parents that something of is in a manifest's files: all but those it was only compared with."""
+    made_of = (item.manifest for item in manifest.inputs if item.role not in COMPARED and item.manifest is not None)
+    return tuple(dict.fromkeys(made_of))
+
+
+def closure(
+    store: Store,
+    roots: Iterable[str],
+    progress: Progress = no_progress,
+    follow: Callable[[Manifest], Iterable[str]] = parents,
+) -> dict[str, Manifest]:
     """Return every manifest that the roots reach, themselves included, by digest, in the order of digests.
 
     Cost: one read a manifest, several at a time.
+
+    Args:
+        store: Where they are.
+        roots: Digests to begin with.
+        progress: Told of the manifests read.
+        follow: Which inputs lead on: `parents` all of them, `sources` those that something was made of.
 
     Raises:
         AllCopiesDamaged, QuorumLost: A manifest cannot be read.
@@ -28,9 +49,23 @@ def closure(store: Store, roots: Iterable[str], progress: Progress = no_progress
         for digest, manifest in zip(wanted, store.membership.round.map(store.manifest, wanted), strict=True):
             found[digest] = manifest
             progress(len(found), len(found) + len(wanted), "manifests")
-        reached = (parent for digest in wanted for parent in parents(found[digest]))
+        reached = (parent for digest in wanted for parent in follow(found[digest]))
         wanted = [digest for digest in dict.fromkeys(reached) if digest not in found]
     return dict(sorted(found.items()))
+
+
+def descendants(manifests: Mapping[str, Manifest], roots: Iterable[str]) -> set[str]:
+    """Return the digests, among these manifests, of what was made of the roots, themselves included."""
+    children: dict[str, list[str]] = defaultdict(list)
+    for digest, manifest in manifests.items():
+        for parent in sources(manifest):
+            children[parent].append(digest)
+    found: set[str] = set()
+    wanted = [digest for digest in roots if digest in manifests]
+    while wanted:
+        found.update(wanted)
+        wanted = list({child for digest in wanted for child in children[digest]} - found)
+    return found
 
 
 def find_ancestor(store: Store, root: str, stage: str) -> Manifest | None:

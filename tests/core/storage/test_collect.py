@@ -11,14 +11,16 @@ import pytest
 
 from operators.core.errors import CollectionRefused, QuorumLost, StorageError
 from operators.core.manifest import FileEntry, Made, Manifest, StageCall
-from operators.core.settings import StorageSettings
+from operators.core.settings import EncryptionSettings, StorageSettings
 from operators.core.storage import Store, initialise, open_store
 from operators.core.storage.collect import Collector, CollectSpec
+from operators.core.storage.erasures import Erasure, put_on_record
 from operators.core.storage.objects import object_key
 from operators.core.storage.pins import read_pins, read_tombs
 from operators.core.storage.sums import with_sum
 from tests.core.storage.flaky import Fault, cut_off, make_flaky
 from tests.core.storage.test_resync import folder_of
+from tests.encryption import ENCRYPTION
 
 SPEC = CollectSpec(grace_seconds=0.2, skew_seconds=0.0, max_share=0.9)
 DAYS = 10 * 24 * 3600
@@ -287,3 +289,28 @@ def test_a_writer_at_work_renews_its_lease(storage_settings: StorageSettings) ->
     assert len({pin.started for pin in pins}) == 1
     store.close()
     assert read_pins(open_store(storage_settings).membership, store.record) == []
+
+
+@pytest.mark.parametrize("encryption", [None, ENCRYPTION], ids=["plain", "encrypted"])
+def test_the_files_of_a_forgotten_manifest_go_and_it_stays(
+    storage_settings: StorageSettings, encryption: EncryptionSettings | None
+) -> None:
+    """Objects and wrapped keys leave every endpoint; the result is still found; what another names too stays."""
+    settings = replace(storage_settings, encryption=encryption)
+    initialise(settings, rounds=0)
+    store = open_store(settings)
+    own, shared = store.put_bytes("own.bin", b"own" * 100), store.put_bytes("shared.bin", b"shared" * 100)
+    doomed, other = StageCall(stage="doomed", revision=1), StageCall(stage="other", revision=1)
+    made = store.commit(Manifest.of(doomed, Made(files=(own, shared))))
+    store.commit(Manifest.of(other, Made(files=(shared,))))
+    put_on_record(store, Erasure(reason="request 7", by="tester", forgotten=(made.digest,)))
+    store.close()
+    aged(settings)
+    keys = collected(open_store(settings))
+    store = open_store(settings)
+
+    assert object_key("obj", own.stored_sha256) in keys
+    assert {key.split("/")[0] for key in keys} == ({"obj", "key"} if encryption else {"obj"})
+    assert copies(settings, own) == []
+    assert store.read(shared) == b"shared" * 100
+    assert store.find(doomed.run_key) is not None
