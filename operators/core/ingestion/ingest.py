@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from operators.core.anonymisation.pseudonyms import key_id
-from operators.core.anonymisation.spec import AnonymisationSpec, Recogniser
+from operators.core.anonymisation.spec import AnonymisationSpec
 from operators.core.errors import DataError, SourceChanged, all_of
-from operators.core.ingestion.spec import IngestionSpec
+from operators.core.ingestion.spec import IngestionSpec, output_columns
 from operators.core.manifest import Input, Made, StageCall, spec_json
 from operators.core.progress import Progress
 from operators.core.settings import LandingSettings
@@ -28,9 +28,9 @@ from operators.core.sources.spec import SourceSpec
 from operators.core.storage import Result, Store
 
 if TYPE_CHECKING:
-    from operators.core.anonymisation.anonymiser import Anonymiser
+    from operators.core.ingestion.rows import RowAnonymiser
 
-REVISION = 6
+REVISION = 7
 PART_NAME = "part.parquet"
 EMPTY = "empty_after_cut"
 """Why a row is quarantined here and not by validation: nothing of its text is left."""
@@ -99,11 +99,11 @@ class _FileStage:
         self._key = key
 
     @functools.cached_property
-    def _anonymiser(self) -> Anonymiser:
+    def _rows(self) -> RowAnonymiser:
         # Not before a file needs it: Presidio takes seconds to import, and most nights most files are found.
-        from operators.core.anonymisation.anonymiser import Anonymiser
+        from operators.core.ingestion.rows import RowAnonymiser
 
-        return Anonymiser(self._anonymisation, self._key)
+        return RowAnonymiser(self._source, self._anonymisation, self._spec, self._key)
 
     def call(self, file: SourceFile, validated: Input) -> StageCall:
         """Return what decides the result for one file."""
@@ -139,7 +139,7 @@ class _FileStage:
         for number, row in enumerate(rows):
             if number in quarantined:
                 continue
-            ready = self._anonymised(row, file)
+            ready = self._rows.row(row, file.day)
             if ready is None:
                 quarantined[number] = EMPTY
             else:
@@ -147,53 +147,18 @@ class _FileStage:
         return self._written(kept, Selection(rows=len(rows), quarantined=quarantined))
 
     def _written(self, kept: list[dict[str, Any]], selection: Selection) -> Made:
-        from operators.core.ingestion.parquet import encode_rows
+        from operators.core.ingestion.parquet import encode_rows, schema_with
         from operators.core.profiling.profile import PROFILE_NAME, Profile
 
         if len(kept) + len(selection.quarantined) != selection.rows:
             raise DataError(f"{selection.rows} rows in, {len(kept)} kept, {len(selection.quarantined)} quarantined")
+        schema = schema_with(output_columns(self._source, self._anonymisation))
         entries = (
-            self._store.put_bytes(PART_NAME, encode_rows(kept), rows=len(kept)),
+            self._store.put_bytes(PART_NAME, encode_rows(kept, schema), rows=len(kept)),
             self._store.put_bytes(PROFILE_NAME, Profile.of(kept).encode()),
         )
         facts = {"rows_in": selection.rows, "rows_out": len(kept), "quarantined": selection.counts}
         return Made(files=entries, facts=facts)
-
-    def _anonymised(self, row: Mapping[str, Any], file: SourceFile) -> dict[str, Any] | None:
-        from operators.core.anonymisation.anonymiser import check_clean
-        from operators.core.sources.contents import read_content
-
-        content = read_content(row, self._source)
-        raw = cut(content.text, self._spec.max_text_characters)
-        text = self._anonymiser.text(raw, names=content.names, addresses=content.addresses).strip()
-        if not text:
-            return None
-        done = {
-            "id": self._anonymiser.identifier("id", _word(row, self._source.id_column)),
-            "label": self._anonymiser.identifier("label", _word(row, self._source.label_column)),
-            "text": text,
-        }
-        if Recogniser.ADDRESS in self._anonymisation.recognisers:
-            for value in done.values():
-                check_clean(value)
-        return {**done, "day": file.day}
-
-
-def _word(row: Mapping[str, Any], column: str) -> str:
-    value = row.get(column)
-    if value is None:
-        raise DataError(f"column {column}: missing in a row that was validated; let the suite hold such rows back")
-    return str(value)
-
-
-def cut(text: str, max_characters: int) -> str:
-    """Return a text's beginning, ended at white space so that no half of an address escapes its recogniser."""
-    if len(text) <= max_characters:
-        return text
-    head = text[: max_characters + 1]
-    words = head.rsplit(None, 1)
-    # One word of that length is an encoded attachment; nothing of it is worth reading.
-    return words[0] if len(words) > 1 else ""
 
 
 def sum_facts(facts: list[Mapping[str, Any]]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from operators.core.anonymisation.pseudonyms import key_id, share_of
 from operators.core.errors import DataError
@@ -14,7 +14,10 @@ from operators.core.manifest import FileEntry, Input, Made, Manifest, StageCall,
 from operators.core.progress import Progress
 from operators.core.storage import Result, Store
 
-REVISION = 6
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+REVISION = 7
 
 
 def publish_dataset(
@@ -68,15 +71,20 @@ def _make(
     key: bytes,
     progress: Progress,
 ) -> Made:
-    from operators.core.ingestion.parquet import decode_rows
+    from operators.core.ingestion.parquet import decode_rows, schema_of
 
     manifests: list[Manifest] = []
     rows: list[dict[str, Any]] = []
+    schemas = set()
     for number, item in enumerate(inputs, start=1):
         assert item.manifest is not None
         manifests.append(store.manifest(item.manifest))
-        rows += decode_rows(store.read(manifests[-1].file(PART_NAME)))
+        data = store.read(manifests[-1].file(PART_NAME))
+        rows += decode_rows(data)
+        schemas.add(schema_of(data))
         progress(number, len(inputs), "parts")
+    if len(schemas) != 1:
+        raise DataError(f"the parts have {len(schemas)} different sets of columns: ingest the whole window anew")
     kept = drop_duplicates(rows)
     splits = split(kept, spec.test_share, key)
     total = sum_facts([manifest.facts for manifest in manifests])
@@ -98,7 +106,8 @@ def _make(
         "recipe": recipe,
         "day": day.isoformat(),
     }
-    entries = [entry for name, part in splits.items() for entry in _shards(store, name, part, spec.rows_per_shard)]
+    schema, size = schemas.pop(), spec.rows_per_shard
+    entries = [entry for name, part in splits.items() for entry in _shards(store, name, part, size, schema)]
     return Made(files=tuple(entries), facts=facts)
 
 
@@ -118,13 +127,15 @@ def split(rows: list[dict[str, Any]], test_share: float, key: bytes) -> Mapping[
     return sides
 
 
-def _shards(store: Store, name: str, rows: list[dict[str, Any]], rows_per_shard: int) -> list[FileEntry]:
+def _shards(
+    store: Store, name: str, rows: list[dict[str, Any]], rows_per_shard: int, schema: pa.Schema
+) -> list[FileEntry]:
     from operators.core.ingestion.parquet import encode_rows
 
     ordered = sorted(rows, key=lambda row: (row["id"], row["day"]))
     pieces = [ordered[start : start + rows_per_shard] for start in range(0, len(ordered), rows_per_shard)]
     return [
-        store.put_bytes(f"{name}/{number:05d}.parquet", encode_rows(piece), rows=len(piece))
+        store.put_bytes(f"{name}/{number:05d}.parquet", encode_rows(piece, schema), rows=len(piece))
         for number, piece in enumerate(pieces)
     ]
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from operators.core.anonymisation.spec import Action, AnonymisationSpec, ColumnPolicy
+from operators.core.sources.spec import ColumnType, SourceSpec
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class IngestionSpec:
@@ -31,3 +34,52 @@ class DatasetSpec:
             raise ValueError(f"test_share={self.test_share}: above 0 and below 1")
         if not 1 <= self.rows_per_shard <= 10_000_000:
             raise ValueError(f"rows_per_shard={self.rows_per_shard}: 1 to 10000000")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OutputColumn:
+    """A column that stands beside those that every data set has."""
+
+    policy: ColumnPolicy
+    type: ColumnType
+    """Of what leaves; a value may be missing."""
+
+
+_FITTING_TYPES = {
+    Action.MASK: {ColumnType.TEXT, ColumnType.INTEGER},
+    Action.PSEUDONYM: {ColumnType.TEXT, ColumnType.INTEGER},
+    Action.IDENTIFIER: {ColumnType.TEXT, ColumnType.INTEGER},
+    Action.CATEGORY: {ColumnType.TEXT, ColumnType.INTEGER},
+    Action.TEXT: {ColumnType.TEXT},
+}
+"""The types that an action fits; what stands for a value is text."""
+
+
+def output_columns(source: SourceSpec, policy: AnonymisationSpec) -> tuple[OutputColumn, ...]:
+    """Return what a data set holds beside id, day, text and label, in the policy's order.
+
+    Raises:
+        ValueError: The policy names a column that the source does not have, or an action does not fit a column's type.
+    """
+    types = {column.name: column.type for column in source.columns}
+    columns = []
+    for item in policy.further:
+        if item.column not in types:
+            raise ValueError(f"anonymisation: column {item.column!r} is none of the source's {list(types)}")
+        kind = types[item.column]
+        if kind not in _fitting(item):
+            raise ValueError(
+                f"anonymisation: {item.action.name} does not fit column {item.column!r} of type {kind.value}"
+            )
+        if item.action is not Action.DROP:
+            left = kind if item.action is Action.KEEP else ColumnType.TEXT
+            columns.append(OutputColumn(policy=item, type=left))
+    return tuple(columns)
+
+
+def _fitting(policy: ColumnPolicy) -> set[ColumnType]:
+    if policy.action is not Action.GENERALISE:
+        return _FITTING_TYPES.get(policy.action, set(ColumnType))
+    if policy.width is not None:
+        return {ColumnType.INTEGER, ColumnType.NUMBER}
+    return {ColumnType.TIMESTAMP} if policy.period is not None else {ColumnType.TEXT}

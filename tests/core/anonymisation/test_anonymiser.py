@@ -137,10 +137,12 @@ def test_key_id_and_split_follow_from_the_key() -> None:
 
 def test_identifiers_and_categories_keep_only_what_the_policy_lists() -> None:
     """An id with an address in it becomes a pseudonym; an unknown label stops the run, unquoted."""
-    assert ANONYMISER.identifier("id", "spam-1/00042") == "spam-1/00042"
-    assert ANONYMISER.identifier("id", "<42@bob.example>").startswith("id_")
+    of_id, of_label = POLICY.policy("id"), POLICY.policy("label")
+
+    assert ANONYMISER.value(of_id, "spam-1/00042") == "spam-1/00042"
+    assert ANONYMISER.value(of_id, "<42@bob.example>").startswith("id_")
     with pytest.raises(DataError, match="does not list") as caught:
-        ANONYMISER.identifier("label", "bob@example.com")
+        ANONYMISER.value(of_label, "bob@example.com")
 
     assert "bob" not in str(caught.value)
 
