@@ -110,13 +110,16 @@ def _pattern_finders(spec: AnonymisationSpec) -> list[Callable[[str], Iterator[S
     if all(policy.action is not Action.TEXT for policy in spec.columns):
         return []
     # Here, not at the top: Presidio takes seconds to import, and only free text needs it.
-    from operators.core.anonymisation import recognisers
+    from operators.core.anonymisation import numbers, recognisers
 
     finders: dict[Recogniser, Callable[[str], Iterator[Span]]] = {
         Recogniser.CARD: recognisers.find_cards,
         Recogniser.IP: recognisers.find_ips,
         Recogniser.HOST: recognisers.find_hosts,
         Recogniser.PHONE: recognisers.phone_finder(spec.phone_regions),
+        Recogniser.IBAN: numbers.find_ibans,
+        Recogniser.WALLET: numbers.find_wallets,
+        Recogniser.NATIONAL_ID: numbers.national_finder(spec.id_countries),
     }
     return [finders[kind] for kind in spec.recognisers if kind in finders]
 

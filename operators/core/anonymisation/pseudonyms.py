@@ -8,7 +8,7 @@ import re
 
 LETTERS = 10
 """Letters after the kind: 26^10 words, so two of a million values meet with probability 0.004."""
-KINDS = ("address", "name", "host", "phone", "ip", "card", "id")
+KINDS = ("address", "name", "host", "phone", "ip", "card", "iban", "wallet", "nationalid", "id")
 """What a value can be."""
 PSEUDONYM_PATTERN = re.compile(rf"(?<![A-Za-z])(?:{'|'.join(KINDS)})_[a-z]{{{LETTERS}}}(?![a-z])")
 """Every pseudonym that `pseudonym` makes. It holds no digit, dot or @, so no recogniser takes it for data again."""
@@ -42,6 +42,8 @@ def normal_form(kind: str, value: str) -> str:
     """Return a value as its pseudonym is made from it: numbers without marks, names word by word."""
     if kind in ("phone", "card"):
         return "".join(_DIGITS.findall(value)) or value
+    if kind in ("iban", "nationalid"):
+        return "".join(character for character in value if character.isalnum()) or value
     if kind == "name":
         return " ".join(word.casefold() for word in _WORDS.findall(value)) or value
     return value

@@ -18,7 +18,12 @@ class Span:
     """The value in its normal form, from which the pseudonym follows."""
 
 
-RANK = {"address": 6, "card": 5, "id": 4, "ip": 3, "host": 2, "phone": 1, "name": 0}
+RANK = {
+    kind: -place
+    for place, kind in enumerate(
+        ("address", "id", "iban", "card", "wallet", "ip", "host", "phone", "nationalid", "name")
+    )
+}
 """Which of two overlapping spans speaks: the host inside an address is not told from the address."""
 
 

@@ -9,6 +9,9 @@ from dataclasses import dataclass
 OWN_COLUMNS = ("id", "label", "text")
 """The columns that every data set has, whatever the source calls them."""
 
+ID_COUNTRIES = ("CA", "DE", "ES", "FI", "GB", "IN", "IT", "KR", "PL", "SE", "TH", "TR", "US", "ZA")
+"""Countries, by ISO 3166 code, whose identity numbers can be looked for."""
+
 
 class Action(enum.Enum):
     """What happens to a column."""
@@ -43,6 +46,12 @@ class Recogniser(enum.Enum):
     PHONE = "phone"
     IP = "ip"
     CARD = "card"
+    IBAN = "iban"
+    """Bank account numbers with right check digits."""
+    WALLET = "wallet"
+    """Bitcoin and Ethereum addresses."""
+    NATIONAL_ID = "nationalid"
+    """Identity, tax and insurance numbers of `id_countries`."""
 
 
 class Period(enum.Enum):
@@ -127,6 +136,8 @@ class AnonymisationSpec:
     """Empty turns recognition off: for the leak check's own test, never for a recipe."""
     phone_regions: tuple[str, ...] = ("US", "GB", "IE", "DE", "FR")
     """ISO 3166 codes whose national formats are recognised; international `+` formats always are."""
+    id_countries: tuple[str, ...] = ID_COUNTRIES
+    """Countries whose identity numbers are recognised."""
     min_name_characters: int = 3
     """Shorter names, parts of names and values of columns are left in the text: "Al" and "Jo" are everyday words."""
 
@@ -139,6 +150,8 @@ class AnonymisationSpec:
         bad = [region for region in self.phone_regions if not re.fullmatch(r"[A-Z]{2}", region)]
         if bad or not self.phone_regions:
             raise ValueError(f"phone_regions={self.phone_regions}: name ISO 3166 codes of two capitals, at least one")
+        if unknown := set(self.id_countries) - set(ID_COUNTRIES):
+            raise ValueError(f"id_countries={self.id_countries}: {sorted(unknown)} are none of {ID_COUNTRIES}")
         if not 2 <= self.min_name_characters <= 20:
             raise ValueError(f"min_name_characters={self.min_name_characters}: 2 to 20")
 
