@@ -127,6 +127,33 @@ class ColumnPolicy:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class RiskSpec:
+    """How many rows must be alike before a data set is published."""
+
+    quasi_identifiers: tuple[str, ...]
+    """Columns of the data set that together could single somebody out: age, postcode, day of birth."""
+    min_k: int = 5
+    """k-anonymity: rows that have the same quasi-identifiers, at least 2."""
+    sensitive: tuple[str, ...] = ("label",)
+    """Columns whose value must not follow from the quasi-identifiers."""
+    min_l: int = 1
+    """l-diversity: distinct values of each sensitive column among such rows; 1 asks for nothing."""
+
+    def __post_init__(self) -> None:
+        if not self.quasi_identifiers or len(set(self.columns)) != len(self.columns):
+            raise ValueError(
+                f"quasi_identifiers={self.quasi_identifiers}, sensitive={self.sensitive}: each column once"
+            )
+        if self.min_k < 2 or self.min_l < 1 or (self.min_l > 1 and not self.sensitive):
+            raise ValueError(f"min_k={self.min_k}, min_l={self.min_l}: from 2 and from 1; l needs a sensitive column")
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Every column that it looks at."""
+        return (*self.quasi_identifiers, *self.sensitive)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class AnonymisationSpec:
     """Typed column policies, default deny, and the recognisers for free text."""
 

@@ -33,7 +33,7 @@ def publish_dataset(
     """Have the window's data set committed, and be the newest of its stream if it is new.
 
     Files are `train/00000.parquet`, ... and `test/00000.parquet`, ...; facts `rows` {in, kept, duplicates,
-    quarantined: {reason: n}}, `splits` {train, test}, `labels` (sorted), `recipe` and `day`.
+    quarantined: {reason: n}}, `splits` {train, test}, `labels` (sorted), `recipe`, `day`; `risk` if it is asked for.
 
     Args:
         store: Where parts are and the data set goes.
@@ -46,6 +46,7 @@ def publish_dataset(
 
     Raises:
         DataError: A row was lost or made up on the way, or a split would be empty.
+        PrivacyRiskTooHigh: Fewer rows are alike than the spec asks for.
     """
     files = {item.identity: item for digest in parts for item in store.manifest(digest).inputs_of("file")}
     inputs = tuple(
@@ -71,6 +72,9 @@ def _make(
     key: bytes,
     progress: Progress,
 ) -> Made:
+    import pyarrow as pa
+
+    from operators.core.anonymisation.risk import accepted_risk
     from operators.core.ingestion.parquet import decode_rows, schema_of
 
     manifests: list[Manifest] = []
@@ -94,7 +98,7 @@ def _make(
     empty = [name for name, part in splits.items() if not part]
     if empty:
         raise DataError(f"{len(kept)} distinct texts leave {' and '.join(empty)} empty: widen the window")
-    facts = {
+    facts: dict[str, Any] = {
         "rows": {
             "in": total["rows_in"],
             "kept": len(kept),
@@ -107,6 +111,8 @@ def _make(
         "day": day.isoformat(),
     }
     schema, size = schemas.pop(), spec.rows_per_shard
+    if spec.risk is not None:
+        facts["risk"] = accepted_risk([pa.Table.from_pylist(kept, schema)], spec.risk)
     entries = [entry for name, part in splits.items() for entry in _shards(store, name, part, size, schema)]
     return Made(files=tuple(entries), facts=facts)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from operators.core.anonymisation.spec import Action, AnonymisationSpec, ColumnPolicy
+from operators.core.anonymisation.spec import Action, AnonymisationSpec, ColumnPolicy, RiskSpec
 from operators.core.sources.spec import ColumnType, SourceSpec
 
 
@@ -28,6 +28,8 @@ class DatasetSpec:
     """Part of the distinct texts held out, chosen by a keyed hash of the text."""
     rows_per_shard: int = 50_000
     """Most rows in one Parquet file."""
+    risk: RiskSpec | None = None
+    """How many rows must be alike; None asks for nothing."""
 
     def __post_init__(self) -> None:
         if not 0 < self.test_share < 1:
@@ -75,6 +77,18 @@ def output_columns(source: SourceSpec, policy: AnonymisationSpec) -> tuple[Outpu
             left = kind if item.action is Action.KEEP else ColumnType.TEXT
             columns.append(OutputColumn(policy=item, type=left))
     return tuple(columns)
+
+
+def check_risk(source: SourceSpec, policy: AnonymisationSpec, risk: RiskSpec) -> None:
+    """Return if all that a risk is measured on stands in the data set as what can be counted.
+
+    Raises:
+        ValueError: A column does not; the message names it.
+    """
+    there = {"label", *(column.policy.column for column in output_columns(source, policy))}
+    for name in risk.columns:
+        if name not in there or policy.policy(name).action is Action.TEXT:
+            raise ValueError(f"risk: column {name!r} is none that the data set has and that can be counted: {there}")
 
 
 def _fitting(policy: ColumnPolicy) -> set[ColumnType]:

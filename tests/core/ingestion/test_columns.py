@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from operators.core.anonymisation.pseudonyms import pseudonym
-from operators.core.anonymisation.spec import Action, AnonymisationSpec, ColumnPolicy, Period, Recogniser
+from operators.core.anonymisation.pseudonyms import PSEUDONYM_PATTERN, pseudonym
+from operators.core.anonymisation.spec import Action, AnonymisationSpec, ColumnPolicy, Period, Recogniser, RiskSpec
+from operators.core.errors import PrivacyRiskTooHigh
 from operators.core.ingestion.ingest import ingest
 from operators.core.ingestion.parquet import decode_rows, encode_rows, schema_of, schema_with
 from operators.core.ingestion.publish import publish_dataset
@@ -108,15 +109,15 @@ def land(folder: Path, rows: list[dict[str, Any]]) -> None:
     path.write_bytes(json_lines(rows))
 
 
-def published(store: Store, folder: Path, policy: AnonymisationSpec = POLICY, key: bytes = KEY) -> Manifest:
+def published(store: Store, folder: Path, *, dataset: DatasetSpec | None = None, key: bytes = KEY) -> Manifest:
     """Return the data set that the stages make of a landing zone."""
     landing, days = at(folder), {"first_day": DAY, "last_day": DAY}
     listing = discover(store, landing=landing, spec=SOURCE, progress=no_progress, groups=1, **days)[0].digest
     common = {"landing": landing, "source": SOURCE, "progress": no_progress}
     validation = validate(store, listing=listing, spec=SUITE, **common).digest
-    part = ingest(store, validation=validation, anonymisation=policy, spec=IngestionSpec(), key=key, **common).digest
+    part = ingest(store, validation=validation, anonymisation=POLICY, spec=IngestionSpec(), key=key, **common).digest
     return publish_dataset(
-        store, parts=[part], recipe="t", day=DAY, spec=DatasetSpec(), key=key, progress=no_progress
+        store, parts=[part], recipe="t", day=DAY, spec=dataset or DatasetSpec(), key=key, progress=no_progress
     ).manifest
 
 
@@ -213,3 +214,58 @@ def test_a_recipe_whose_policy_does_not_fit_its_source_is_refused(
 
     with pytest.raises(ValueError, match=why):
         replace(mail, source=SOURCE, anonymisation=replace(POLICY, columns=columns))
+
+
+@pytest.mark.parametrize(("min_k", "passes"), [(5, True), (21, False)])
+def test_a_data_set_is_published_only_if_enough_rows_are_alike(
+    store: Store, tmp_path: Path, min_k: int, passes: bool
+) -> None:
+    """Forty tickets in decades of ten: the gate closes above ten, with nothing committed; its facts are counts."""
+    land(tmp_path, [ticket(number, team=("sales", "care")[number % 3 == 0]) for number in range(40)])
+    spec = DatasetSpec(risk=RiskSpec(quasi_identifiers=("age",), min_k=min_k, min_l=2))
+    if not passes:
+        with pytest.raises(PrivacyRiskTooHigh, match="k=10"):
+            published(store, tmp_path, dataset=spec)
+        assert store.stream("dataset-t").head() is None
+        return
+
+    assert published(store, tmp_path, dataset=spec).facts["risk"] == {
+        "k": 10,
+        "l": 2,
+        "groups": 4,
+        "small": 0,
+        "uniform": 0,
+    }
+
+
+@pytest.mark.parametrize("column", ["note", "secret", "nowhere", "id"])
+def test_a_risk_on_what_does_not_leave_is_refused(column: str) -> None:
+    """When the recipe is made: free text cannot be counted, a dropped column cannot single anybody out."""
+    mail = load_recipe(Path("dags/recipes/mail_triage.py"))
+    dataset = DatasetSpec(risk=RiskSpec(quasi_identifiers=(column,)))
+
+    with pytest.raises(ValueError, match=f"risk: column '{column}'"):
+        replace(mail, source=SOURCE, anonymisation=POLICY, dataset=dataset)
+
+
+def test_a_new_key_makes_all_anew_and_leaves_the_old(store: Store, tmp_path: Path) -> None:
+    """Rotation: the same validation, another data set in the same stream, no pseudonym in both; the old one stays."""
+    land(tmp_path, [ticket(number) for number in range(40)])
+    before = published(store, tmp_path)
+    after = published(store, tmp_path, key=b"the next key of the pseudonyms...")
+    again = published(store, tmp_path)
+    words = [
+        {match for row in rows_of(store, manifest) for match in PSEUDONYM_PATTERN.findall(str(row))}
+        for manifest in (before, after)
+    ]
+    validations = [_root(store, manifest) for manifest in (before, after)]
+
+    assert words[0] and not words[0] & words[1]
+    assert validations[0] == validations[1]
+    assert again == before != after
+    assert [entry.manifest for entry in store.stream("dataset-t").entries()] == [before.digest, after.digest]
+
+
+def _root(store: Store, dataset: Manifest) -> set[str | None]:
+    parts = [store.manifest(item.manifest) for item in dataset.inputs_of("part") if item.manifest]
+    return {part.input("validation").manifest for part in parts}
