@@ -110,6 +110,11 @@ def test_names_without_spaces_between_words_are_found() -> None:
     assert "王小明" not in ANONYMISER.text("你好王小明再见", names=["王小明"])
 
 
+def test_a_name_touches_a_script_without_spaces() -> None:
+    """A Latin name inside a Chinese sentence is replaced."""
+    assert ANONYMISER.text("请找Robert谢谢", names=["Robert Elz"]) == f"请找{pseudonym('name', 'robert', KEY)}谢谢"
+
+
 def test_odd_header_addresses_are_found_as_they_stand() -> None:
     """An address that the pattern does not cover is replaced where a header names it."""
     assert ")@x" not in ANONYMISER.text("reply to a)@x please", addresses=["a)@x"])
