@@ -21,6 +21,7 @@ from operators.core.validation.docs import write_index, write_page
 from operators.core.validation.validate import validate
 from tests.canaries import Canary, CanarySearch, Planted
 from tests.core.mails import DAY, KEY, POLICY, SOURCE, SUITE, at, land
+from tests.core.vault import PUBLIC
 from tests.leaks import files_below, objects_of, plaintexts_of, search_all
 
 pytestmark = pytest.mark.filterwarnings("ignore:module 'sre_:DeprecationWarning")
@@ -30,6 +31,7 @@ WIDE = replace(
 )
 HIDING = replace(
     POLICY,
+    reversible=True,
     columns=(
         *POLICY.columns,
         ColumnPolicy(column="customer", action=Action.PSEUDONYM),
@@ -51,7 +53,10 @@ def _run(store: Store, folder: Path, docs: Path, policy: AnonymisationSpec = HID
         ).digest
     finally:
         write_index(docs)
-    part = ingest(store, validation=validation, anonymisation=policy, spec=IngestionSpec(), key=KEY, **common).digest
+    vault = {"vault_key": PUBLIC} if policy.reversible else {}
+    part = ingest(
+        store, validation=validation, anonymisation=policy, spec=IngestionSpec(), key=KEY, **vault, **common
+    ).digest
     publish_dataset(store, parts=[part], recipe="t", day=DAY, spec=DatasetSpec(), key=KEY, progress=no_progress)
 
 
@@ -79,7 +84,7 @@ def test_the_search_finds_what_is_left_when_nothing_is_looked_for(store: Store, 
 def test_nothing_planted_is_left_anywhere(
     store: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Every object of every endpoint, every file opened, every page, all that was logged or printed."""
+    """All objects, all files opened (of sealed originals too), all pages, all that was logged or printed."""
     planted = Planted(7)
     docs, logs = tmp_path / "docs", tmp_path / "logs"
     land(tmp_path / "landing", DAY, planted.rows)

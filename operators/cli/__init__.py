@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from operators.cli import auditing, keys, looking, moving, probing, tracing, upkeep
+from operators.cli import auditing, keys, looking, moving, probing, revealing, tracing, upkeep
 from operators.cli.answer import Answer, WrongUse
 from operators.core.errors import AllCopiesDamaged, DataError, KeyMissing, NightshiftError, StorageError
 
@@ -58,6 +58,7 @@ def make_parser() -> argparse.ArgumentParser:
     probing.add_commands(commands, shared)
     upkeep.add_commands(commands, shared)
     auditing.add_commands(commands, shared)
+    revealing.add_commands(commands, shared)
     return parser
 
 

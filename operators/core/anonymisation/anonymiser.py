@@ -32,6 +32,7 @@ class Anonymiser:
         self._spec = spec
         self._key = key
         self._finders = _pattern_finders(spec)
+        self._originals: dict[str, str] = {}
 
     def value(self, policy: ColumnPolicy, value: Any) -> Any:
         """Return what a policy other than TEXT makes of a value of the source's type; what is missing stays so.
@@ -103,7 +104,15 @@ class Anonymiser:
         return "".join([*pieces, text[end:]])
 
     def _word(self, kind: str, value: str) -> str:
-        return pseudonym(kind, value, self._key)
+        word = pseudonym(kind, value, self._key)
+        if self._spec.reversible:
+            self._originals[word] = value
+        return word
+
+    def take_originals(self) -> dict[str, str]:
+        """Return what each pseudonym stands for that was made since the last call; nothing unless reversible."""
+        taken, self._originals = self._originals, {}
+        return taken
 
 
 def _pattern_finders(spec: AnonymisationSpec) -> list[Callable[[str], Iterator[Span]]]:

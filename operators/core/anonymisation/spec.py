@@ -165,6 +165,8 @@ class AnonymisationSpec:
     """ISO 3166 codes whose national formats are recognised; international `+` formats always are."""
     id_countries: tuple[str, ...] = ID_COUNTRIES
     """Countries whose identity numbers are recognised."""
+    reversible: bool = False
+    """Whether originals of pseudonyms are kept, sealed for the vault, beside the parts; see docs/data.md."""
     min_name_characters: int = 3
     """Shorter names, parts of names and values of columns are left in the text: "Al" and "Jo" are everyday words."""
 

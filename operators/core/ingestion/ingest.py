@@ -6,6 +6,7 @@ import functools
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from operators.core.anonymisation.originals import ORIGINALS_NAME, public_key, seal_originals, vault_key_id
 from operators.core.anonymisation.pseudonyms import key_id
 from operators.core.anonymisation.spec import AnonymisationSpec
 from operators.core.errors import DataError, SourceChanged, all_of
@@ -28,6 +29,8 @@ from operators.core.sources.spec import SourceSpec
 from operators.core.storage import Result, Store
 
 if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
+
     from operators.core.ingestion.rows import RowAnonymiser
 
 REVISION = 7
@@ -46,13 +49,26 @@ def ingest(
     spec: IngestionSpec,
     key: bytes,
     progress: Progress,
+    vault_key: str | None = None,
 ) -> Result:
     """Have every file of a validated group ingested, and return the group's result.
 
     Its inputs are the validation and, with role `file`, one result per file; its facts `rows_in`, `rows_out` and
     `quarantined` by reason, with rows_in = rows_out + the sum of quarantined.
 
+    Args:
+        store: Where results go.
+        validation: Digest of a `validate` result.
+        landing: Where the landing zone is.
+        source: What the source looks like.
+        anonymisation: What may leave a row.
+        spec: What is kept of a text.
+        key: The key of the pseudonyms.
+        progress: Told after each file.
+        vault_key: Public key of the vault, in PEM; a reversible policy needs it, and only that takes it.
+
     Raises:
+        ValueError: The vault's key is missing, not one, or not asked for.
         SourceChanged: A file is not the one that was validated.
         DataError: Files cannot be read, or a label is not one that the policy lists. The message names every such
             file, and the others are ingested.
@@ -61,7 +77,8 @@ def ingest(
     """
     group = store.manifest(validation)
     files = decode_listing(store.read(store.manifest(_digest(group.input("listing"))).file(LISTING_NAME)))
-    stage = _FileStage(store, landing, source, anonymisation, spec, key)
+    vault = _vault(anonymisation, vault_key)
+    stage = _FileStage(store, landing, source, anonymisation, spec, key, vault)
     work = [
         FileWork(
             path=file.path,
@@ -79,6 +96,14 @@ def ingest(
     return store.once(call, lambda: Made(facts=facts))
 
 
+def _vault(policy: AnonymisationSpec, pem: str | None) -> X25519PublicKey | None:
+    if policy.reversible != (pem is not None):
+        raise ValueError(
+            "a reversible policy needs the vault's public key (connection nightshift_vault), no other does"
+        )
+    return None if pem is None else public_key(pem)
+
+
 class _FileStage:
     """Stage `ingest_file` with all that is the same for every file of a group."""
 
@@ -90,6 +115,7 @@ class _FileStage:
         anonymisation: AnonymisationSpec,
         spec: IngestionSpec,
         key: bytes,
+        vault: X25519PublicKey | None,
     ) -> None:
         self._store = store
         self._landing = LandingZone(landing)
@@ -97,6 +123,7 @@ class _FileStage:
         self._anonymisation = anonymisation
         self._spec = spec
         self._key = key
+        self._vault = vault
 
     @functools.cached_property
     def _rows(self) -> RowAnonymiser:
@@ -119,6 +146,7 @@ class _FileStage:
                 "anonymisation": spec_json(self._anonymisation),
                 "ingestion": spec_json(self._spec),
                 "key": key_id(self._key),
+                "vault": None if self._vault is None else vault_key_id(self._vault),
                 "day": file.day.isoformat(),
             },
         )
@@ -135,6 +163,7 @@ class _FileStage:
         rows = read_rows(data, file.path, self._source).rows
         if len(rows) != selection.rows:
             raise SourceChanged(f"{file.path}: {len(rows)} rows, {selection.rows} were validated")
+        self._rows.take_originals()  # of a file that was refused half-way
         kept, quarantined = [], dict(selection.quarantined)
         for number, row in enumerate(rows):
             if number in quarantined:
@@ -153,12 +182,15 @@ class _FileStage:
         if len(kept) + len(selection.quarantined) != selection.rows:
             raise DataError(f"{selection.rows} rows in, {len(kept)} kept, {len(selection.quarantined)} quarantined")
         schema = schema_with(output_columns(self._source, self._anonymisation))
-        entries = (
+        entries = [
             self._store.put_bytes(PART_NAME, encode_rows(kept, schema), rows=len(kept)),
             self._store.put_bytes(PROFILE_NAME, Profile.of(kept).encode()),
-        )
+        ]
+        if self._vault is not None:
+            originals = seal_originals(self._rows.take_originals(), self._vault)
+            entries.append(self._store.put_bytes(ORIGINALS_NAME, originals))
         facts = {"rows_in": selection.rows, "rows_out": len(kept), "quarantined": selection.counts}
-        return Made(files=entries, facts=facts)
+        return Made(files=tuple(entries), facts=facts)
 
 
 def sum_facts(facts: list[Mapping[str, Any]]) -> dict[str, Any]:

@@ -60,6 +60,10 @@ class RowAnonymiser:
                     check_clean(value)
         return done
 
+    def take_originals(self) -> dict[str, str]:
+        """Return what each pseudonym stands for that was made since the last call, where the policy is reversible."""
+        return self._anonymiser.take_originals()
+
     def _word(self, name: str, value: Any, column: str) -> str:
         if value is None:
             raise DataError(f"column {column}: missing in a row that was validated; let the suite hold such rows back")
