@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from operators.core.anonymisation.addresses import ADDRESS_PATTERN, find_addresses
 from operators.core.anonymisation.coarsening import beginning_of, mask, period_of, range_of
+from operators.core.anonymisation.lines import Finder, by_line
 from operators.core.anonymisation.names import find_names
 from operators.core.anonymisation.occurrences import Entity, find_entities
 from operators.core.anonymisation.pseudonyms import PSEUDONYM_PATTERN, normal_form, pseudonym
@@ -31,7 +32,7 @@ class Anonymiser:
     def __init__(self, spec: AnonymisationSpec, key: bytes) -> None:
         self._spec = spec
         self._key = key
-        self._finders = _pattern_finders(spec)
+        self._find_patterns = by_line(_pattern_finders(spec))
         self._originals: dict[str, str] = {}
 
     def value(self, policy: ColumnPolicy, value: Any) -> Any:
@@ -92,8 +93,7 @@ class Anonymiser:
             yield from find_names(text, names, self._spec.min_name_characters)
         if entities:
             yield from find_entities(text, entities, self._spec.min_name_characters)
-        for find in self._finders:
-            yield from find(text)
+        yield from self._find_patterns(text)
 
     def _replaced(self, text: str, spans: list[Span]) -> str:
         pieces: list[str] = []
@@ -115,13 +115,13 @@ class Anonymiser:
         return taken
 
 
-def _pattern_finders(spec: AnonymisationSpec) -> list[Callable[[str], Iterator[Span]]]:
+def _pattern_finders(spec: AnonymisationSpec) -> list[Finder]:
     if all(policy.action is not Action.TEXT for policy in spec.columns):
         return []
     # Here, not at the top: Presidio takes seconds to import, and only free text needs it.
     from operators.core.anonymisation import numbers, recognisers
 
-    finders: dict[Recogniser, Callable[[str], Iterator[Span]]] = {
+    finders: dict[Recogniser, Finder] = {
         Recogniser.CARD: recognisers.find_cards,
         Recogniser.IP: recognisers.find_ips,
         Recogniser.HOST: recognisers.find_hosts,
@@ -142,12 +142,14 @@ def _coarse(policy: ColumnPolicy, value: Any) -> str:
     return beginning_of(value, policy.prefix)
 
 
-def check_clean(text: str) -> None:
-    """Have made sure that a text holds no mail address.
+def check_clean(text: str, column: str) -> None:
+    """Have made sure that what leaves a column holds no mail address.
 
     Raises:
         PrivacyRiskTooHigh: It does; the message does not repeat it.
     """
     found = ADDRESS_PATTERN.search(text) if "@" in text or "%40" in text else None
     if found:
-        raise PrivacyRiskTooHigh(f"a mail address is left at character {found.start()} of an anonymised text")
+        raise PrivacyRiskTooHigh(
+            f"column {column}: a mail address is left at character {found.start()}; give the column another action"
+        )

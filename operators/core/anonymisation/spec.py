@@ -9,7 +9,7 @@ from dataclasses import dataclass
 OWN_COLUMNS = ("id", "label", "text")
 """The columns that every data set has, whatever the source calls them."""
 
-ID_COUNTRIES = ("CA", "DE", "ES", "FI", "GB", "IN", "IT", "KR", "PL", "SE", "TH", "TR", "US", "ZA")
+ID_COUNTRIES = ("CA", "DE", "ES", "FI", "GB", "IN", "IT", "KR", "PL", "SE", "TH", "TR", "US")
 """Countries, by ISO 3166 code, whose identity numbers can be looked for."""
 
 

@@ -55,9 +55,9 @@ class RowAnonymiser:
         for policy in (column.policy for column in self._further):
             done[policy.column] = self._leaving(policy, row.get(policy.column), known)
         if Recogniser.ADDRESS in self._policy.recognisers:
-            for value in done.values():
+            for name, value in done.items():
                 if isinstance(value, str):
-                    check_clean(value)
+                    check_clean(value, name)
         return done
 
     def take_originals(self) -> dict[str, str]:

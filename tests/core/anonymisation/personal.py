@@ -268,6 +268,5 @@ NATIONAL: dict[str, Callable[[Maker], str]] = {
     "TR TCKN": _tckn,
     "US SSN": lambda m: f"{m.chance.randrange(100, 600)}-{m.chance.randrange(10, 99)}-{m.digits(4)}",
     "US ITIN": lambda m: f"9{m.chance.randrange(10, 99)}-{m.chance.randrange(70, 89)}-{m.digits(4)}",
-    "ZA id": lambda m: luhn("".join(_date(m)) + m.digits(4) + "08"),
 }
 """A number of each kind, as it is usually written."""
