@@ -54,18 +54,8 @@ def ingest(
     """Have every file of a validated group ingested, and return the group's result.
 
     Its inputs are the validation and, with role `file`, one result per file; its facts `rows_in`, `rows_out` and
-    `quarantined` by reason, with rows_in = rows_out + the sum of quarantined.
-
-    Args:
-        store: Where results go.
-        validation: Digest of a `validate` result.
-        landing: Where the landing zone is.
-        source: What the source looks like.
-        anonymisation: What may leave a row.
-        spec: What is kept of a text.
-        key: The key of the pseudonyms.
-        progress: Told after each file.
-        vault_key: Public key of the vault, in PEM; a reversible policy needs it, and only that takes it.
+    `quarantined` by reason, with rows_in = rows_out + the sum of quarantined. A reversible policy, and no other, takes
+    the vault's public key, in PEM.
 
     Raises:
         ValueError: The vault's key is missing, not one, or not asked for.
