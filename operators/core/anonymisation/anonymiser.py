@@ -30,7 +30,7 @@ class Anonymiser:
     """
 
     def __init__(self, spec: AnonymisationSpec, key: bytes) -> None:
-        self._spec = spec
+        self.spec = spec
         self._key = key
         self._find_patterns = by_line(_pattern_finders(spec))
         self._originals: dict[str, str] = {}
@@ -87,12 +87,12 @@ class Anonymiser:
         raise PrivacyRiskTooHigh(f"a text still holds personal data after {MAX_ROUNDS} rounds of replacing it")
 
     def _find(self, text: str, names: list[str], addresses: list[str], entities: list[Entity]) -> Iterator[Span]:
-        if Recogniser.ADDRESS in self._spec.recognisers:
+        if Recogniser.ADDRESS in self.spec.recognisers:
             yield from find_addresses(text, addresses)
-        if Recogniser.NAME in self._spec.recognisers:
-            yield from find_names(text, names, self._spec.min_name_characters)
+        if Recogniser.NAME in self.spec.recognisers:
+            yield from find_names(text, names, self.spec.min_name_characters)
         if entities:
-            yield from find_entities(text, entities, self._spec.min_name_characters)
+            yield from find_entities(text, entities, self.spec.min_name_characters)
         yield from self._find_patterns(text)
 
     def _replaced(self, text: str, spans: list[Span]) -> str:
@@ -105,7 +105,7 @@ class Anonymiser:
 
     def _word(self, kind: str, value: str) -> str:
         word = pseudonym(kind, value, self._key)
-        if self._spec.reversible:
+        if self.spec.reversible:
             self._originals[word] = value
         return word
 

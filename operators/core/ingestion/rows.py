@@ -30,7 +30,6 @@ class RowAnonymiser:
 
     def __init__(self, source: SourceSpec, policy: AnonymisationSpec, spec: IngestionSpec, key: bytes) -> None:
         self._source = source
-        self._policy = policy
         self._spec = spec
         self._anonymiser = Anonymiser(policy, key)
         self._further = output_columns(source, policy)
@@ -46,7 +45,7 @@ class RowAnonymiser:
         """
         content = read_content(row, self._source)
         known = {"names": content.names, "addresses": content.addresses, "entities": tuple(self._entities(row))}
-        text = self._text(self._policy.policy("text"), content.text, known)
+        text = self._text(self._anonymiser.spec.policy("text"), content.text, known)
         if not text:
             return None
         done: dict[str, Any] = {"day": day, "text": text}
@@ -54,7 +53,7 @@ class RowAnonymiser:
             done[name] = self._word(name, row.get(column), column)
         for policy in (column.policy for column in self._further):
             done[policy.column] = self._leaving(policy, row.get(policy.column), known)
-        if Recogniser.ADDRESS in self._policy.recognisers:
+        if Recogniser.ADDRESS in self._anonymiser.spec.recognisers:
             for name, value in done.items():
                 if isinstance(value, str):
                     check_clean(value, name)
@@ -67,7 +66,7 @@ class RowAnonymiser:
     def _word(self, name: str, value: Any, column: str) -> str:
         if value is None:
             raise DataError(f"column {column}: missing in a row that was validated; let the suite hold such rows back")
-        return str(self._leaving(self._policy.policy(name), value, {}))
+        return str(self._anonymiser.value(self._anonymiser.spec.policy(name), value))
 
     def _leaving(self, policy: ColumnPolicy, value: Any, known: Mapping[str, Any]) -> Any:
         if isinstance(value, str) and policy.action not in (Action.KEEP, Action.CATEGORY):
