@@ -6,6 +6,7 @@
 | `nightshift_landing` | extra: the fields of `LandingSettings`, `url` first: where source files arrive |
 | `nightshift_models` | extra `folder`: base models, a folder each |
 | `nightshift_pseudonyms` | password: the key of the pseudonyms, hexadecimal |
+| `nightshift_vault` | extra `public_key`: what seals originals of pseudonyms, PEM; only reversible recipes need it |
 | `nightshift_serving` | extra `servers`, `balancer`; password: the servers' bearer token |
 | `nightshift_local` | extra `scratch`, `data_docs`, `metrics`, `airflow_database`: folders of this machine |
 
@@ -71,6 +72,11 @@ def pseudonym_key() -> bytes:
     if len(key) < 32:
         raise ValueError("connection nightshift_pseudonyms: its password must be at least 64 hexadecimal digits")
     return key
+
+
+def vault_public_key() -> str:
+    """Return what seals originals of pseudonyms, in PEM; the key that opens them is in no connection."""
+    return str(_extra("nightshift_vault", "public_key"))
 
 
 def serving_settings() -> ServingSettings:

@@ -44,5 +44,6 @@ class IngestOperator(StageOperator):
             anonymisation=recipe.anonymisation,
             spec=recipe.ingestion,
             key=connections.pseudonym_key(),
+            vault_key=connections.vault_public_key() if recipe.anonymisation.reversible else None,
             progress=progress,
         )

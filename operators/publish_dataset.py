@@ -24,7 +24,8 @@ class PublishDatasetOperator(StageOperator):
 
     template_fields: Sequence[str] = ("parts",)
     doc_md = """
-    **Triage.** Red with "leave test empty": the window holds too little data; widen it. Red otherwise: the
+    **Triage.** Red with "leave test empty": the window holds too little data; widen it. Red with
+    `PrivacyRiskTooHigh`: too few rows are alike; generalise a column further, or drop it. Red otherwise: the
     store; see its endpoints' logs, then clear the task. The version is committed whole or not at all.
     """
 

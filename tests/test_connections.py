@@ -10,7 +10,7 @@ from airflow._shared.secrets_masker import SecretsMasker
 from airflow._shared.secrets_masker.secrets_masker import DEFAULT_SENSITIVE_FIELDS
 from airflow.sdk import Connection
 
-from operators.connections import landing_settings
+from operators.connections import landing_settings, vault_public_key
 from operators.core.settings import EndpointSettings, LandingSettings, StorageSettings
 from tests.encryption import FIRST, ROTATED, SECOND
 
@@ -56,3 +56,13 @@ def test_airflow_hides_the_secrets_of_the_landing_zone() -> None:
     masker.add_mask({"url": "gs://landing", "secret_key": "secret-key-1", "options": {"token": "token-1"}})
 
     assert masker.redact("secret-key-1 token-1 gs://landing") == "*** *** gs://landing"
+
+
+def test_the_vault_s_public_key_comes_from_its_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the public one is there; where there is none, the error says which connection lacks it."""
+    monkeypatch.setattr(Connection, "get", lambda name: SimpleNamespace(extra_dejson={"public_key": f"PEM of {name}"}))
+    assert vault_public_key() == "PEM of nightshift_vault"
+    monkeypatch.setattr(Connection, "get", lambda name: SimpleNamespace(extra_dejson={}))
+
+    with pytest.raises(ValueError, match="nightshift_vault: its extra has no 'public_key'"):
+        vault_public_key()

@@ -12,7 +12,7 @@ from operators.core.compression.spec import CompressionSpec
 from operators.core.deployment.spec import DeploymentSpec
 from operators.core.evaluation.spec import EvaluationSpec, GateSpec
 from operators.core.finetuning.spec import TrainingSpec
-from operators.core.ingestion.spec import DatasetSpec, IngestionSpec
+from operators.core.ingestion.spec import DatasetSpec, IngestionSpec, check_risk, output_columns
 from operators.core.models.spec import BaseModelSpec
 from operators.core.sources.spec import SourceSpec
 from operators.core.validation.spec import ValidationSpec
@@ -49,6 +49,9 @@ class Recipe:
             raise ValueError(f"recipe name {self.name!r}: a lower-case letter, then up to 30 of a-z, 0-9 and '_'")
         if not 1 <= self.window_days <= LONGEST_WINDOW_DAYS:
             raise ValueError(f"window_days={self.window_days}: from 1 to {LONGEST_WINDOW_DAYS}")
+        output_columns(self.source, self.anonymisation)
+        if self.dataset.risk is not None:
+            check_risk(self.source, self.anonymisation, self.dataset.risk)
 
     def with_params(self, params: Mapping[str, Any]) -> Recipe:
         """Return the recipe with a run's parameters in place of its own values; those that are None stay.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
+from operators.core.anonymisation.occurrences import occurrences
 from operators.core.anonymisation.spans import Span
 
 ADDRESS_PATTERN = re.compile(
@@ -26,17 +27,7 @@ def find_addresses(text: str, known: Iterable[str] = ()) -> Iterator[Span]:
             # A URL's slashes and an opening quote touch the address, but are no part of the person's name.
             start = match.end() - len(value) if value[0] not in "@%" else match.start()
             yield Span(start=start, end=match.end(), kind="address", value=text[start : match.end()].rstrip("'"))
-    folded = text.casefold()
-    if len(folded) != len(text):
-        folded = text.lower() if len(text.lower()) == len(text) else text
     for address in known:
         if not ADDRESS_PATTERN.fullmatch(address) and len(address) > 2:
-            yield from _occurrences(folded, address)
-
-
-def _occurrences(folded: str, address: str) -> Iterator[Span]:
-    wanted = address.lower()
-    start = folded.find(wanted)
-    while start >= 0:
-        yield Span(start=start, end=start + len(wanted), kind="address", value=wanted)
-        start = folded.find(wanted, start + len(wanted))
+            for start in occurrences(text, address):
+                yield Span(start=start, end=start + len(address), kind="address", value=address)

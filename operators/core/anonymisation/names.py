@@ -30,7 +30,8 @@ def find_names(text: str, names: Iterable[str], min_characters: int) -> Iterator
     names = list(names)[:MAX_NAMES]
     wanted = _wanted(names, min_characters)
     if wanted:
-        yield from _in_words(text, wanted)
+        # In a script without spaces a Latin name would be part of the word around it.
+        yield from _in_words(text if text.isascii() else UNSPACED.sub(" ", text), wanted)
     for name in names:
         if UNSPACED.search(name) and len(name) > 1:
             for match in re.finditer(re.escape(name), text):

@@ -8,15 +8,19 @@ import re
 
 LETTERS = 10
 """Letters after the kind: 26^10 words, so two of a million values meet with probability 0.004."""
-PSEUDONYM_PATTERN = re.compile(r"(?<![A-Za-z])(?:address|name|host|phone|ip|card|id)_[a-z]{10}(?![a-z])")
+KINDS = ("address", "name", "host", "phone", "ip", "card", "iban", "wallet", "nationalid", "id")
+"""What a value can be."""
+PSEUDONYM_PATTERN = re.compile(rf"(?<![A-Za-z])(?:{'|'.join(KINDS)})_[a-z]{{{LETTERS}}}(?![a-z])")
 """Every pseudonym that `pseudonym` makes. It holds no digit, dot or @, so no recogniser takes it for data again."""
+_DIGITS = re.compile(r"\d")
+_WORDS = re.compile(r"\w+")
 
 
 def pseudonym(kind: str, value: str, key: bytes) -> str:
     """Return the word that stands for a value: `address_qhwkzlmvtb`, the same for the same value and key.
 
     Args:
-        kind: What the value is: address, name, host, phone, ip, card or id.
+        kind: What the value is, one of `KINDS`.
         value: The value in its normal form; case is ignored.
         key: At least 16 secret bytes.
 
@@ -32,6 +36,17 @@ def pseudonym(kind: str, value: str, key: bytes) -> str:
         number, letter = divmod(number, 26)
         letters.append(chr(ord("a") + letter))
     return f"{kind}_{''.join(letters)}"
+
+
+def normal_form(kind: str, value: str) -> str:
+    """Return a value as its pseudonym is made from it: numbers without marks, names word by word."""
+    if kind in ("phone", "card"):
+        return "".join(_DIGITS.findall(value)) or value
+    if kind in ("iban", "nationalid"):
+        return "".join(character for character in value if character.isalnum()) or value
+    if kind == "name":
+        return " ".join(word.casefold() for word in _WORDS.findall(value)) or value
+    return value
 
 
 def key_id(key: bytes) -> str:

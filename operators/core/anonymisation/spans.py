@@ -13,12 +13,17 @@ class Span:
     start: int
     end: int
     kind: str
-    """What its pseudonym is called after: address, name, host, phone, ip or card."""
+    """What its pseudonym is called after."""
     value: str
     """The value in its normal form, from which the pseudonym follows."""
 
 
-RANK = {"address": 5, "card": 4, "ip": 3, "host": 2, "phone": 1, "name": 0}
+RANK = {
+    kind: -place
+    for place, kind in enumerate(
+        ("address", "id", "iban", "card", "wallet", "ip", "host", "phone", "nationalid", "name")
+    )
+}
 """Which of two overlapping spans speaks: the host inside an address is not told from the address."""
 
 

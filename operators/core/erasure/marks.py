@@ -8,8 +8,9 @@ from typing import Any
 
 from operators.core.anonymisation.anonymiser import Anonymiser
 from operators.core.anonymisation.pseudonyms import PSEUDONYM_PATTERN
+from operators.core.anonymisation.spec import Action
 from operators.core.erasure.subject import Subject
-from operators.core.sources.contents import read_content
+from operators.core.sources.contents import normalise, read_content
 from operators.core.sources.spec import SourceSpec
 
 _GAP = r"\W{1,3}"
@@ -49,13 +50,15 @@ class Marks:
 
 def stored_id(anonymiser: Anonymiser, value: object) -> str:
     """Return the id of a row as it is stored, given as the source has it."""
-    return anonymiser.identifier("id", str(value))
+    return str(anonymiser.value(anonymiser.spec.policy("id"), str(value)))
 
 
 def _left_by(anonymiser: Anonymiser, subject: Subject) -> Iterator[str]:
-    """Yield what a policy leaves of a subject, in texts and in ids."""
+    """Yield what a policy leaves of a subject, in texts, in ids and in columns of pseudonyms."""
+    columns = [policy for policy in anonymiser.spec.columns if policy.action is Action.PSEUDONYM]
     for value in subject.values:
         yield stored_id(anonymiser, value)
+        yield from (str(anonymiser.value(policy, normalise(value))) for policy in columns)
         for form in {value, value.replace("@", "%40")}:
             yield anonymiser.text(form, addresses=[form] if "@" in form else [])
     for name in _orders(subject.names):

@@ -22,7 +22,7 @@ from operators.core.sources.spec import SourceSpec
 from operators.core.storage import Store
 from operators.core.storage.erasures import ErasedRow, erased_rows
 
-REVISION = 1
+REVISION = 2
 ERASED = "erased"
 """Why a row is quarantined that is on the record of erasures."""
 
@@ -90,7 +90,8 @@ class ErasedRows:
         anonymiser = Anonymiser(self._anonymisation, self._key)
         data = self._zone.read(file.path, self._source.limits.max_file_bytes, file.sha256)
         named = [row.get(self._source.id_column) for row in read_rows(data, file.path, self._source).rows]
-        stored = [None if value is None else anonymiser.identifier("id", str(value)) for value in named]
+        policy = self._anonymisation.policy("id")
+        stored = [None if value is None else str(anonymiser.value(policy, value)) for value in named]
         return Made(facts={"rows": [number for number, value in enumerate(stored) if value in ids]})
 
 

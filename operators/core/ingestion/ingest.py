@@ -6,11 +6,12 @@ import functools
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from operators.core.anonymisation.originals import ORIGINALS_NAME, public_key, seal_originals, vault_key_id
 from operators.core.anonymisation.pseudonyms import key_id
-from operators.core.anonymisation.spec import AnonymisationSpec, Recogniser
+from operators.core.anonymisation.spec import AnonymisationSpec
 from operators.core.errors import DataError, SourceChanged, all_of
 from operators.core.ingestion.erased import ERASED, ErasedRows
-from operators.core.ingestion.spec import IngestionSpec
+from operators.core.ingestion.spec import IngestionSpec, output_columns
 from operators.core.manifest import Input, Made, StageCall, spec_json
 from operators.core.progress import Progress
 from operators.core.settings import LandingSettings
@@ -29,9 +30,11 @@ from operators.core.sources.spec import SourceSpec
 from operators.core.storage import Result, Store
 
 if TYPE_CHECKING:
-    from operators.core.anonymisation.anonymiser import Anonymiser
+    from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 
-REVISION = 9
+    from operators.core.ingestion.rows import RowAnonymiser
+
+REVISION = 10
 PART_NAME = "part.parquet"
 EMPTY = "empty_after_cut"
 """Why a row is quarantined here and not by validation: nothing of its text is left."""
@@ -47,13 +50,16 @@ def ingest(
     spec: IngestionSpec,
     key: bytes,
     progress: Progress,
+    vault_key: str | None = None,
 ) -> Result:
     """Have every file of a validated group ingested, and return the group's result.
 
     Its inputs are the validation and, with role `file`, one result per file; its facts `rows_in`, `rows_out` and
-    `quarantined` by reason, with rows_in = rows_out + the sum of quarantined.
+    `quarantined` by reason, with rows_in = rows_out + the sum of quarantined. A reversible policy, and no other, takes
+    the vault's public key, in PEM.
 
     Raises:
+        ValueError: The vault's key is missing, not one, or not asked for.
         SourceChanged: A file is not the one that was validated.
         DataError: Files cannot be read, or a label is not one that the policy lists. The message names every such
             file, and the others are ingested.
@@ -62,7 +68,8 @@ def ingest(
     """
     group = store.manifest(validation)
     files = decode_listing(store.read(store.manifest(_digest(group.input("listing"))).file(LISTING_NAME)))
-    stage = _FileStage(store, landing, source, anonymisation, spec, key)
+    vault = _vault(anonymisation, vault_key)
+    stage = _FileStage(store, landing, source, anonymisation, spec, key, vault)
     erased, unread = ErasedRows(store, LandingZone(landing), source, anonymisation, key).of_all(files)
     work = [
         FileWork(
@@ -82,6 +89,14 @@ def ingest(
     return store.once(call, lambda: Made(facts=facts))
 
 
+def _vault(policy: AnonymisationSpec, pem: str | None) -> X25519PublicKey | None:
+    if policy.reversible != (pem is not None):
+        raise ValueError(
+            "a reversible policy needs the vault's public key (connection nightshift_vault), no other does"
+        )
+    return None if pem is None else public_key(pem)
+
+
 class _FileStage:
     """Stage `ingest_file` with all that is the same for every file of a group."""
 
@@ -93,6 +108,7 @@ class _FileStage:
         anonymisation: AnonymisationSpec,
         spec: IngestionSpec,
         key: bytes,
+        vault: X25519PublicKey | None,
     ) -> None:
         self._store = store
         self._landing = LandingZone(landing)
@@ -100,13 +116,14 @@ class _FileStage:
         self._anonymisation = anonymisation
         self._spec = spec
         self._key = key
+        self._vault = vault
 
     @functools.cached_property
-    def _anonymiser(self) -> Anonymiser:
+    def _rows(self) -> RowAnonymiser:
         # Not before a file needs it: Presidio takes seconds to import, and most nights most files are found.
-        from operators.core.anonymisation.anonymiser import Anonymiser
+        from operators.core.ingestion.rows import RowAnonymiser
 
-        return Anonymiser(self._anonymisation, self._key)
+        return RowAnonymiser(self._source, self._anonymisation, self._spec, self._key)
 
     def call(self, file: SourceFile, validated: Input, erased: tuple[int, ...]) -> StageCall:
         """Return what decides the result for one file, of whose rows some may be erased."""
@@ -122,6 +139,7 @@ class _FileStage:
                 "anonymisation": spec_json(self._anonymisation),
                 "ingestion": spec_json(self._spec),
                 "key": key_id(self._key),
+                "vault": None if self._vault is None else vault_key_id(self._vault),
                 "day": file.day.isoformat(),
                 **({"erased": erased} if erased else {}),
             },
@@ -140,11 +158,12 @@ class _FileStage:
         rows = read_rows(data, file.path, self._source).rows
         if len(rows) != selection.rows:
             raise SourceChanged(f"{file.path}: {len(rows)} rows, {selection.rows} were validated")
+        self._rows.take_originals()  # of a file that was refused half-way
         kept, quarantined = [], {**selection.quarantined, **dict.fromkeys(erased, ERASED)}
         for number, row in enumerate(rows):
             if number in quarantined:
                 continue
-            ready = self._anonymised(row, file)
+            ready = self._rows.row(row, file.day)
             if ready is None:
                 quarantined[number] = EMPTY
             else:
@@ -152,53 +171,21 @@ class _FileStage:
         return self._written(kept, Selection(rows=len(rows), quarantined=quarantined))
 
     def _written(self, kept: list[dict[str, Any]], selection: Selection) -> Made:
-        from operators.core.ingestion.parquet import encode_rows
+        from operators.core.ingestion.parquet import encode_rows, schema_with
         from operators.core.profiling.profile import PROFILE_NAME, Profile
 
         if len(kept) + len(selection.quarantined) != selection.rows:
             raise DataError(f"{selection.rows} rows in, {len(kept)} kept, {len(selection.quarantined)} quarantined")
-        entries = (
-            self._store.put_bytes(PART_NAME, encode_rows(kept), rows=len(kept)),
+        schema = schema_with(output_columns(self._source, self._anonymisation))
+        entries = [
+            self._store.put_bytes(PART_NAME, encode_rows(kept, schema), rows=len(kept)),
             self._store.put_bytes(PROFILE_NAME, Profile.of(kept).encode()),
-        )
+        ]
+        if self._vault is not None:
+            originals = seal_originals(self._rows.take_originals(), self._vault)
+            entries.append(self._store.put_bytes(ORIGINALS_NAME, originals))
         facts = {"rows_in": selection.rows, "rows_out": len(kept), "quarantined": selection.counts}
-        return Made(files=entries, facts=facts)
-
-    def _anonymised(self, row: Mapping[str, Any], file: SourceFile) -> dict[str, Any] | None:
-        from operators.core.anonymisation.anonymiser import check_clean
-        from operators.core.sources.contents import read_content
-
-        content = read_content(row, self._source)
-        raw = cut(content.text, self._spec.max_text_characters)
-        text = self._anonymiser.text(raw, names=content.names, addresses=content.addresses).strip()
-        if not text:
-            return None
-        done = {
-            "id": self._anonymiser.identifier("id", _word(row, self._source.id_column)),
-            "label": self._anonymiser.identifier("label", _word(row, self._source.label_column)),
-            "text": text,
-        }
-        if Recogniser.ADDRESS in self._anonymisation.recognisers:
-            for value in done.values():
-                check_clean(value)
-        return {**done, "day": file.day}
-
-
-def _word(row: Mapping[str, Any], column: str) -> str:
-    value = row.get(column)
-    if value is None:
-        raise DataError(f"column {column}: missing in a row that was validated; let the suite hold such rows back")
-    return str(value)
-
-
-def cut(text: str, max_characters: int) -> str:
-    """Return a text's beginning, ended at white space so that no half of an address escapes its recogniser."""
-    if len(text) <= max_characters:
-        return text
-    head = text[: max_characters + 1]
-    words = head.rsplit(None, 1)
-    # One word of that length is an encoded attachment; nothing of it is worth reading.
-    return words[0] if len(words) > 1 else ""
+        return Made(files=tuple(entries), facts=facts)
 
 
 def sum_facts(facts: list[Mapping[str, Any]]) -> dict[str, Any]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from operators.core.ingestion.spec import OutputColumn
+from operators.core.sources.columns import ARROW_TYPES
 
 ROW_GROUP_ROWS = 16_384
 SCHEMA = pa.schema(
@@ -17,17 +20,22 @@ SCHEMA = pa.schema(
         pa.field("label", pa.string(), nullable=False),
     ]
 )
-"""The columns of a part and of a data set's shard; `text` is anonymised."""
+"""The columns that every part and every data set's shard has; `text` is anonymised."""
 
 
-def encode_rows(rows: Sequence[Mapping[str, Any]]) -> bytes:
+def schema_with(further: Iterable[OutputColumn]) -> pa.Schema:
+    """Return the schema of parts and data sets whose policy lets further columns through, in its order."""
+    return pa.schema([*SCHEMA, *(pa.field(column.policy.column, ARROW_TYPES[column.type]) for column in further)])
+
+
+def encode_rows(rows: Sequence[Mapping[str, Any]], schema: pa.Schema = SCHEMA) -> bytes:
     """Return rows as one Parquet file, by id and day.
 
     Every option that shapes the bytes is named here, so that a new default of the library changes nothing. Its
     version stands in the footer: another release gives other bytes, which is why the lock pins it.
     """
     ordered = sorted(rows, key=lambda row: (row["id"], row["day"]))
-    table = pa.Table.from_pylist([dict(row) for row in ordered], schema=SCHEMA)
+    table = pa.Table.from_pylist([dict(row) for row in ordered], schema=schema)
     sink = pa.BufferOutputStream()
     pq.write_table(
         table,
@@ -37,7 +45,7 @@ def encode_rows(rows: Sequence[Mapping[str, Any]]) -> bytes:
         data_page_version="1.0",
         compression="zstd",
         compression_level=3,
-        use_dictionary=["label"],
+        use_dictionary=["label", *(field.name for field in list(schema)[len(SCHEMA) :])],
         write_statistics=True,
         store_schema=False,
     )
@@ -46,4 +54,9 @@ def encode_rows(rows: Sequence[Mapping[str, Any]]) -> bytes:
 
 def decode_rows(data: bytes) -> list[dict[str, Any]]:
     """Return the rows of a Parquet file that `encode_rows` wrote, in its order."""
-    return list(pq.read_table(pa.BufferReader(data), schema=SCHEMA).to_pylist())
+    return list(pq.read_table(pa.BufferReader(data)).to_pylist())
+
+
+def schema_of(data: bytes) -> pa.Schema:
+    """Return the columns of a Parquet file that `encode_rows` wrote."""
+    return pq.read_schema(pa.BufferReader(data))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import count
 from pathlib import Path
@@ -19,8 +19,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from operators.core.anonymisation.pseudonyms import key_id
+from operators.core.anonymisation.risk import accepted_risk
+from operators.core.anonymisation.spec import RiskSpec
 from operators.core.errors import DataError
-from operators.core.ingestion.choice import SIDES, Choice, choose, write_digests
+from operators.core.ingestion.choice import LEFT_OUT, SIDES, Choice, choose, write_digests
 from operators.core.ingestion.ingest import sum_facts
 from operators.core.ingestion.near_duplicates import check_apart, drop_near_duplicates
 from operators.core.ingestion.parts import Window, fetch_window
@@ -31,7 +33,7 @@ from operators.core.progress import Progress
 from operators.core.scratch import scratch_folder
 from operators.core.storage import Result, Store
 
-REVISION = 9
+REVISION = 10
 WORKERS = 2
 """Parts that are read at once, and shards that are stored while the next one is written. Changes no byte."""
 
@@ -51,7 +53,7 @@ def publish_dataset(
 
     Files are `train/00000.parquet`, ... and `test/00000.parquet`, ..., their rows in the order of days; facts `rows`
     {in, kept, duplicates, near_duplicates, quarantined: {reason: n}}, where the duplicates count the near ones too,
-    `splits` {train, test}, `labels` (sorted), `recipe` and `day`.
+    `splits` {train, test}, `labels` (sorted), `recipe` and `day`; `risk` if it is asked for.
 
     Args:
         store: Where parts are and the data set goes.
@@ -66,6 +68,7 @@ def publish_dataset(
     Raises:
         DataError: Columns of two days do not fit together, a row was lost or made up on the way, a split would be
             empty, or a near-copy of a test row is in train.
+        PrivacyRiskTooHigh: Fewer rows are alike than the spec asks for.
     """
     files = {item.identity: item for digest in parts for item in store.manifest(digest).inputs_of("file")}
     inputs = tuple(
@@ -107,11 +110,12 @@ def _make(
             check_apart(window, choice, (1 + spec.near_duplicates) / 2, folder, pool)
         splits = {name: int(np.count_nonzero(choice == side)) for name, side in SIDES.items()}
         rows = _count(total, sum(window.rows), splits) | {"near_duplicates": near}
+        risk = {} if spec.risk is None else {"risk": accepted_risk(_kept(window, choice, spec.risk), spec.risk)}
         files, labels = _write(store, window, choice, spec, folder, pool, done)
     placed = {name: sum(file.rows or 0 for file in files if file.name.startswith(f"{name}/")) for name in splits}
     if placed != splits:
         raise DataError(f"rows chosen {splits}, rows in shards {placed}: rows were lost")
-    return Made(files=files, facts={"rows": rows, "splits": splits, "labels": labels})
+    return Made(files=files, facts={"rows": rows, "splits": splits, "labels": labels, **risk})
 
 
 def _count(total: Mapping[str, Any], rows: int, splits: Mapping[str, int]) -> dict[str, Any]:
@@ -126,6 +130,16 @@ def _count(total: Mapping[str, Any], rows: int, splits: Mapping[str, int]) -> di
     if empty := [name for name, number in splits.items() if not number]:
         raise DataError(f"{kept} distinct texts leave {' and '.join(empty)} empty: widen the window")
     return {"in": total["rows_in"], "kept": kept, "duplicates": rows - kept, "quarantined": total["quarantined"]}
+
+
+def _kept(window: Window, choice: Choice, spec: RiskSpec) -> Iterator[pa.Table]:
+    """Yield the kept rows' columns that the risk is measured on."""
+    place = 0
+    for number in range(len(window.parts)):
+        for batch in window.batches(number):
+            kept = pa.array(choice[place : place + batch.num_rows] != LEFT_OUT)
+            place += batch.num_rows
+            yield pa.Table.from_batches([batch.select(list(spec.columns)).filter(kept)])
 
 
 def _write(

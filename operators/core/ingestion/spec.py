@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from operators.core.anonymisation.spec import Action, AnonymisationSpec, ColumnPolicy, RiskSpec
+from operators.core.sources.spec import ColumnType, SourceSpec
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class IngestionSpec:
@@ -28,6 +31,8 @@ class DatasetSpec:
     None keeps them, and then nothing keeps near-copies of test rows out of train: right where a word decides."""
     target_bytes: int = 128 * 1024**2
     """Size of a Parquet file: a shard is closed by the row group, of at most 16 MiB of values, that reaches it."""
+    risk: RiskSpec | None = None
+    """How many rows must be alike; None asks for nothing."""
 
     def __post_init__(self) -> None:
         if not 0 < self.test_share < 1:
@@ -36,3 +41,64 @@ class DatasetSpec:
             raise ValueError(f"near_duplicates={self.near_duplicates}: from 0.7 to 1, or None")
         if not 1024 <= self.target_bytes <= 4 * 1024**3:
             raise ValueError(f"target_bytes={self.target_bytes}: 1024 to {4 * 1024**3}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OutputColumn:
+    """A column that stands beside those that every data set has."""
+
+    policy: ColumnPolicy
+    type: ColumnType
+    """Of what leaves; a value may be missing."""
+
+
+_FITTING_TYPES = {
+    Action.MASK: {ColumnType.TEXT, ColumnType.INTEGER},
+    Action.PSEUDONYM: {ColumnType.TEXT, ColumnType.INTEGER},
+    Action.IDENTIFIER: {ColumnType.TEXT, ColumnType.INTEGER},
+    Action.CATEGORY: {ColumnType.TEXT, ColumnType.INTEGER},
+    Action.TEXT: {ColumnType.TEXT},
+}
+"""The types that an action fits; what stands for a value is text."""
+
+
+def output_columns(source: SourceSpec, policy: AnonymisationSpec) -> tuple[OutputColumn, ...]:
+    """Return what a data set holds beside id, day, text and label, in the policy's order.
+
+    Raises:
+        ValueError: The policy names a column that the source does not have, or an action does not fit a column's type.
+    """
+    types = {column.name: column.type for column in source.columns}
+    columns = []
+    for item in policy.further:
+        if item.column not in types:
+            raise ValueError(f"anonymisation: column {item.column!r} is none of the source's {list(types)}")
+        kind = types[item.column]
+        if kind not in _fitting(item):
+            raise ValueError(
+                f"anonymisation: {item.action.name} does not fit column {item.column!r} of type {kind.value}"
+            )
+        if item.action is not Action.DROP:
+            left = kind if item.action is Action.KEEP else ColumnType.TEXT
+            columns.append(OutputColumn(policy=item, type=left))
+    return tuple(columns)
+
+
+def check_risk(source: SourceSpec, policy: AnonymisationSpec, risk: RiskSpec) -> None:
+    """Return if all that a risk is measured on stands in the data set as what can be counted.
+
+    Raises:
+        ValueError: A column does not; the message names it.
+    """
+    there = {"label", *(column.policy.column for column in output_columns(source, policy))}
+    for name in risk.columns:
+        if name not in there or policy.policy(name).action is Action.TEXT:
+            raise ValueError(f"risk: column {name!r} is none that the data set has and that can be counted: {there}")
+
+
+def _fitting(policy: ColumnPolicy) -> set[ColumnType]:
+    if policy.action is not Action.GENERALISE:
+        return _FITTING_TYPES.get(policy.action, set(ColumnType))
+    if policy.width is not None:
+        return {ColumnType.INTEGER, ColumnType.NUMBER}
+    return {ColumnType.TIMESTAMP} if policy.period is not None else {ColumnType.TEXT}

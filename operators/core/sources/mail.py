@@ -141,8 +141,11 @@ def _payload(part: Message) -> str:
         return _decode_text(base64.b64decode(packed[: len(packed) // 4 * 4] + _tail(packed)), _charset(part))
     if encoding == "quoted-printable":
         return _decode_text(quopri.decodestring(raw), _charset(part))
-    # Unencoded text is UTF-8 already: the landing file is. Its declared charset describes bytes that are gone.
-    return raw.decode("utf-8", errors="replace")
+    # Unencoded text is UTF-8 already: the landing file is. Its declared charset describes bytes that are gone, and
+    # without `decode` the parser would read them by it, or lose all that is not ASCII.
+    unencoded = part.get_payload(decode=True)
+    assert isinstance(unencoded, bytes)
+    return unencoded.decode("utf-8", errors="replace")
 
 
 def _tail(packed: bytes) -> bytes:

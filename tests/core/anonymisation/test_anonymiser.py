@@ -110,6 +110,11 @@ def test_names_without_spaces_between_words_are_found() -> None:
     assert "王小明" not in ANONYMISER.text("你好王小明再见", names=["王小明"])
 
 
+def test_a_name_touches_a_script_without_spaces() -> None:
+    """A Latin name inside a Chinese sentence is replaced."""
+    assert ANONYMISER.text("请找Robert谢谢", names=["Robert Elz"]) == f"请找{pseudonym('name', 'robert', KEY)}谢谢"
+
+
 def test_odd_header_addresses_are_found_as_they_stand() -> None:
     """An address that the pattern does not cover is replaced where a header names it."""
     assert ")@x" not in ANONYMISER.text("reply to a)@x please", addresses=["a)@x"])
@@ -136,10 +141,12 @@ def test_key_id_follows_from_the_key() -> None:
 
 def test_identifiers_and_categories_keep_only_what_the_policy_lists() -> None:
     """An id with an address in it becomes a pseudonym; an unknown label stops the run, unquoted."""
-    assert ANONYMISER.identifier("id", "spam-1/00042") == "spam-1/00042"
-    assert ANONYMISER.identifier("id", "<42@bob.example>").startswith("id_")
+    of_id, of_label = POLICY.policy("id"), POLICY.policy("label")
+
+    assert ANONYMISER.value(of_id, "spam-1/00042") == "spam-1/00042"
+    assert ANONYMISER.value(of_id, "<42@bob.example>").startswith("id_")
     with pytest.raises(DataError, match="does not list") as caught:
-        ANONYMISER.identifier("label", "bob@example.com")
+        ANONYMISER.value(of_label, "bob@example.com")
 
     assert "bob" not in str(caught.value)
 
@@ -156,8 +163,8 @@ def test_the_search_finds_a_planted_address_when_the_policy_is_off() -> None:
 
 def test_check_clean_names_the_place_and_not_the_address() -> None:
     """A left address is an error that does not repeat it."""
-    with pytest.raises(PrivacyRiskTooHigh, match="at character 6") as caught:
-        check_clean("hello bob@example.com")
+    with pytest.raises(PrivacyRiskTooHigh, match=r"column note: .* at character 6") as caught:
+        check_clean("hello bob@example.com", "note")
 
     assert "bob" not in str(caught.value)
 

@@ -7,8 +7,11 @@ import random
 import pytest
 from presidio_analyzer.predefined_recognizers import PhoneRecognizer
 
-from operators.core.anonymisation.recognisers import MIN_PHONE_DIGITS, phone_finder
+from operators.core.anonymisation.lines import Finder, by_line
+from operators.core.anonymisation.numbers import find_ibans, find_wallets, national_finder
+from operators.core.anonymisation.recognisers import MIN_PHONE_DIGITS, find_cards, find_hosts, find_ips, phone_finder
 from operators.core.anonymisation.spans import Span, settle
+from tests.core.anonymisation.personal import NATIONAL, Maker
 
 REGIONS = ("US", "GB", "IE", "DE", "FR")
 
@@ -23,7 +26,7 @@ def test_five_digits_are_no_phone_number(text: str) -> None:
     assert list(phone_finder(REGIONS)(text)) == []
 
 
-def test_line_by_line_finds_what_the_whole_text_gives() -> None:
+def test_line_by_line_finds_the_phone_numbers_of_the_whole_text() -> None:
     """Looking at lines one by one, and only at those with digits, finds the numbers that Presidio finds in the text."""
     chance = random.Random(11)
     alphabet = "0123456789 -()+.\nab"
@@ -32,12 +35,25 @@ def test_line_by_line_finds_what_the_whole_text_gives() -> None:
         "".join(chance.choice(numbers) if chance.random() < 0.05 else chance.choice(alphabet) for _ in range(120))
         for _ in range(40)
     ]
-    find = phone_finder(REGIONS)
+    find = by_line([phone_finder(REGIONS)])
     whole = PhoneRecognizer(supported_regions=REGIONS)
 
     for text in texts:
         expected = {(r.start, r.end) for r in whole.analyze(text, ["PHONE_NUMBER"]) if _long(text[r.start : r.end])}
         assert expected <= {(span.start, span.end) for span in find(text)}
+
+
+@pytest.mark.parametrize("find", [find_hosts, find_ips, find_cards, find_ibans, find_wallets, national_finder(("GB",))])
+def test_line_by_line_finds_what_the_whole_text_gives(find: Finder) -> None:
+    """Nothing that is looked for crosses the end of a line."""
+    maker = Maker(random.Random(11))
+    makes = (maker.host, maker.ip, maker.card, maker.iban, maker.wallet, lambda: NATIONAL["GB NHS"](maker))
+    texts = ["\n".join(maker.chance.choice(makes)() for _ in range(8)) for _ in range(40)]
+    lines = by_line([find])
+
+    assert any(list(find(text)) for text in texts)
+    for text in texts:
+        assert {(span.start, span.end) for span in find(text)} <= {(span.start, span.end) for span in lines(text)}
 
 
 @pytest.mark.parametrize("order", [1, -1])

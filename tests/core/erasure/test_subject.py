@@ -77,7 +77,7 @@ def test_a_number_is_found_in_what_the_policy_left_of_a_text() -> None:
 
 def test_a_row_whose_id_names_the_person_is_found() -> None:
     """An address as the id of a row is stored as its pseudonym."""
-    row_id = ANONYMISER.identifier("id", "wilma@bedrock.example")
+    row_id = ANONYMISER.value(POLICY.policy("id"), "wilma@bedrock.example")
 
     assert marks(PERSON).in_stored("2002-09-26", row_id, f"{row_id}\nham\nno name here")
 

@@ -10,9 +10,10 @@ import pytest
 
 from operators.core.anonymisation.addresses import ADDRESS_PATTERN
 from operators.core.errors import DataError, SourceChanged
-from operators.core.ingestion.ingest import cut, ingest
+from operators.core.ingestion.ingest import ingest
 from operators.core.ingestion.parquet import decode_rows, encode_rows
 from operators.core.ingestion.publish import publish_dataset
+from operators.core.ingestion.rows import cut
 from operators.core.ingestion.spec import DatasetSpec, IngestionSpec
 from operators.core.manifest import Manifest
 from operators.core.progress import no_progress

@@ -48,6 +48,12 @@ def test_transfer_encodings_are_undone(encoding: str, body: str) -> None:
     assert read_mail(headers=headers, body=body).body.strip() == "café"
 
 
+@pytest.mark.parametrize("headers", ["Subject: x", "Content-Type: text/plain; charset=iso-8859-1"])
+def test_an_unencoded_body_is_what_the_landing_file_says(headers: str) -> None:
+    """It is UTF-8 whatever charset the mail names, or names none: no letter of a name is lost."""
+    assert read_mail(headers=headers, body="Grüße, Jürgen 王小明").body == "Grüße, Jürgen 王小明"
+
+
 def test_an_unknown_charset_is_undecodable() -> None:
     """Encoded text in a charset nobody knows has no reading, and marks the row instead of stopping the file."""
     headers = "Content-Type: text/plain; charset=klingon\nContent-Transfer-Encoding: base64"

@@ -1,0 +1,99 @@
+"""One row of a source as one row of a part: what the policy lets through, and in which form."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from operators.core.anonymisation.anonymiser import Anonymiser, check_clean
+from operators.core.anonymisation.occurrences import Entity
+from operators.core.anonymisation.spec import SOUGHT, Action, AnonymisationSpec, ColumnPolicy, Recogniser
+from operators.core.errors import DataError
+from operators.core.ingestion.spec import IngestionSpec, output_columns
+from operators.core.sources.contents import normalise, read_content
+from operators.core.sources.spec import SourceSpec
+
+_SOUGHT = SOUGHT | {Action.IDENTIFIER}
+"""Columns whose values are looked for in the row's text; of identifiers those that do not leave as they are."""
+
+
+class RowAnonymiser:
+    """Makes rows of a part.
+
+    Args:
+        source: What the rows come from.
+        policy: What may leave them.
+        spec: What is kept of a text.
+        key: The key of the pseudonyms.
+    """
+
+    def __init__(self, source: SourceSpec, policy: AnonymisationSpec, spec: IngestionSpec, key: bytes) -> None:
+        self._source = source
+        self._spec = spec
+        self._anonymiser = Anonymiser(policy, key)
+        self._further = output_columns(source, policy)
+        own = {"id": source.id_column, "label": source.label_column}
+        self._sought = [(item, own.get(item.column, item.column)) for item in policy.columns if item.action in _SOUGHT]
+
+    def row(self, row: Mapping[str, Any], day: datetime.date) -> dict[str, Any] | None:
+        """Return what leaves a row, or None where nothing is left of its text.
+
+        Raises:
+            DataError: The id or the label is missing, or a category has a value that the policy does not list.
+            PrivacyRiskTooHigh: A mail address would leave.
+        """
+        content = read_content(row, self._source)
+        known = {"names": content.names, "addresses": content.addresses, "entities": tuple(self._entities(row))}
+        text = self._text(self._anonymiser.spec.policy("text"), content.text, known)
+        if not text:
+            return None
+        done: dict[str, Any] = {"day": day, "text": text}
+        for name, column in (("id", self._source.id_column), ("label", self._source.label_column)):
+            done[name] = self._word(name, row.get(column), column)
+        for policy in (column.policy for column in self._further):
+            done[policy.column] = self._leaving(policy, row.get(policy.column), known)
+        if Recogniser.ADDRESS in self._anonymiser.spec.recognisers:
+            for name, value in done.items():
+                if isinstance(value, str):
+                    check_clean(value, name)
+        return done
+
+    def take_originals(self) -> dict[str, str]:
+        """Return what each pseudonym stands for that was made since the last call, where the policy is reversible."""
+        return self._anonymiser.take_originals()
+
+    def _word(self, name: str, value: Any, column: str) -> str:
+        if value is None:
+            raise DataError(f"column {column}: missing in a row that was validated; let the suite hold such rows back")
+        return str(self._anonymiser.value(self._anonymiser.spec.policy(name), value))
+
+    def _leaving(self, policy: ColumnPolicy, value: Any, known: Mapping[str, Any]) -> Any:
+        if isinstance(value, str) and policy.action not in (Action.KEEP, Action.CATEGORY):
+            # As it would stand in a text, where it is looked for.
+            value = normalise(value)
+        if policy.action is Action.TEXT and value is not None:
+            return self._text(policy, value, known)
+        return self._anonymiser.value(policy, value)
+
+    def _text(self, policy: ColumnPolicy, text: str, known: Mapping[str, Any]) -> str:
+        raw = cut(text, self._spec.max_text_characters)
+        return raw if policy.action is Action.KEEP else self._anonymiser.text(raw, **known).strip()
+
+    def _entities(self, row: Mapping[str, Any]) -> Iterator[Entity]:
+        for policy, column in self._sought:
+            value = row.get(column)
+            if isinstance(value, str | int) and not isinstance(value, bool):
+                word = normalise(str(value))
+                if policy.action is not Action.IDENTIFIER or self._anonymiser.value(policy, word) != word:
+                    yield Entity(policy.kind, word)
+
+
+def cut(text: str, max_characters: int) -> str:
+    """Return a text's beginning, ended at white space so that no half of an address escapes its recogniser."""
+    if len(text) <= max_characters:
+        return text
+    head = text[: max_characters + 1]
+    words = head.rsplit(None, 1)
+    # One word of that length is an encoded attachment; nothing of it is worth reading.
+    return words[0] if len(words) > 1 else ""
