@@ -1,9 +1,10 @@
-"""Commands that follow a manifest to all it reaches: lineage, verify."""
+"""Commands that follow a manifest to all it reaches: lineage, verify, quarantine."""
 
 from __future__ import annotations
 
 import argparse
 from collections import Counter
+from dataclasses import asdict
 from typing import Any
 
 from rich.text import Text
@@ -13,10 +14,11 @@ from operators.cli.answer import Answer, WrongUse
 from operators.cli.names import NAME_HELP, resolve
 from operators.cli.places import opened, shown_progress, store_settings
 from operators.core.errors import AllCopiesDamaged
+from operators.core.ingestion.quarantine import quarantined_rows
 from operators.core.manifest import Input, Manifest
 from operators.core.storage import Store
 from operators.core.storage.erasures import gone, still_kept
-from operators.core.storage.graph import closure
+from operators.core.storage.graph import closure, find_ancestor
 
 MANY = 4
 """Inputs of one role that are all shown; of more, the first two are."""
@@ -26,7 +28,12 @@ def add_commands(commands: Any, shared: argparse.ArgumentParser) -> None:
     """Add this module's commands to the parser."""
     tree = "Print what a manifest was made from, as a tree."
     check = "Read and hash everything that a manifest reaches; 1 when a piece has no good copy."
-    for name, command, words in (("lineage", lineage, tree), ("verify", verify, check)):
+    held = "List the rows that are held back from a data set, or from the one that a model was made of, and why."
+    for name, command, words in (
+        ("lineage", lineage, tree),
+        ("verify", verify, check),
+        ("quarantine", quarantine, held),
+    ):
         parser = commands.add_parser(name, parents=[shared], help=words, description=words)
         parser.add_argument("name", help=NAME_HELP)
         parser.set_defaults(command=command)
@@ -46,6 +53,21 @@ def lineage(options: argparse.Namespace) -> Answer:
         for digest, manifest in manifests.items()
     }
     return Answer(document={"root": root, "manifests": edges}, lines=(tree,))
+
+
+def quarantine(options: argparse.Namespace) -> Answer:
+    """Return which rows of which landing files are held back; no value of theirs is stored, or shown."""
+    with opened(store_settings(options)) as store:
+        dataset = find_ancestor(store, resolve(store, options.name), "publish_dataset")
+        if dataset is None:
+            raise WrongUse(f"{options.name} is no data set, and none was made into it")
+        rows = list(quarantined_rows(store, dataset))
+    lines = [f"{row.path}  row {row.row}  {row.reason}" for row in rows]
+    counts = ", ".join(f"{count} {reason}" for reason, count in Counter(row.reason for row in rows).most_common())
+    return Answer(
+        document={"rows": [asdict(row) for row in rows]},
+        lines=(*lines, f"{len(rows)} of {dataset.facts['rows']['in']} rows are held back{counts and ': ' + counts}"),
+    )
 
 
 def _grow(tree: Tree, manifest: Manifest, manifests: dict[str, Manifest], met: set[str], is_whole: bool) -> None:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from operators.core.ingestion.rows import RowAnonymiser
 
-REVISION = 10
+REVISION = 11
 PART_NAME = "part.parquet"
 EMPTY = "empty_after_cut"
 """Why a row is quarantined here and not by validation: nothing of its text is left."""
@@ -180,6 +180,7 @@ class _FileStage:
         entries = [
             self._store.put_bytes(PART_NAME, encode_rows(kept, schema), rows=len(kept)),
             self._store.put_bytes(PROFILE_NAME, Profile.of(kept).encode()),
+            self._store.put_bytes(SELECTION_NAME, selection.encode()),
         ]
         if self._vault is not None:
             originals = seal_originals(self._rows.take_originals(), self._vault)

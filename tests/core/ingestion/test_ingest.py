@@ -61,6 +61,11 @@ def _publish(store: Store, parts: list[str], spec: DatasetSpec | None = None) ->
     )
 
 
+def publish_window(store: Store, folder: Path, groups: int = 2) -> Result:
+    """Take a landing zone from its files to a data set, `dataset-tiny`."""
+    return _publish(store, [_ingest(store, folder, v).digest for v in _validated(store, folder, groups)])
+
+
 def _rows(store: Store, manifest: Manifest) -> list[dict[str, Any]]:
     return [row for entry in manifest.files for row in decode_rows(store.read(entry))]
 
@@ -87,8 +92,8 @@ def test_rows_in_are_kept_duplicate_or_quarantined(store: Store, tmp_path: Path)
 def test_grouping_changes_nothing_and_a_second_run_finds_all(store: Store, tmp_path: Path) -> None:
     """One group or three: the same data set, found the second time, one entry in its stream."""
     _week(tmp_path)
-    first = _publish(store, [_ingest(store, tmp_path, v).digest for v in _validated(store, tmp_path, groups=1)])
-    second = _publish(store, [_ingest(store, tmp_path, v).digest for v in _validated(store, tmp_path, groups=3)])
+    first = publish_window(store, tmp_path, groups=1)
+    second = publish_window(store, tmp_path, groups=3)
 
     assert (second.digest, second.found) == (first.digest, True)
     assert [entry.manifest for entry in store.stream("dataset-tiny").entries()] == [first.digest]
@@ -107,9 +112,7 @@ def test_the_next_night_ingests_one_day(store: Store, tmp_path: Path) -> None:
 def test_nothing_raw_enters_the_store(store: Store, tmp_path: Path) -> None:
     """No column of any row holds an address, and the name in the From header is gone from the text."""
     _week(tmp_path)
-    rows = _rows(
-        store, _publish(store, [_ingest(store, tmp_path, v).digest for v in _validated(store, tmp_path)]).manifest
-    )
+    rows = _rows(store, publish_window(store, tmp_path).manifest)
 
     assert sorted(rows[0]) == ["day", "id", "label", "text"]
     assert not [row for row in rows for value in map(str, row.values()) if ADDRESS_PATTERN.search(value)]
@@ -119,7 +122,7 @@ def test_nothing_raw_enters_the_store(store: Store, tmp_path: Path) -> None:
 def test_twins_fall_on_one_side(store: Store, tmp_path: Path) -> None:
     """No text is in both splits, and a text keeps its side when the window grows."""
     _week(tmp_path)
-    manifest = _publish(store, [_ingest(store, tmp_path, v).digest for v in _validated(store, tmp_path)]).manifest
+    manifest = publish_window(store, tmp_path).manifest
     sides = {
         name: {
             row["text"]
