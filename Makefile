@@ -10,6 +10,7 @@ HOME_FOLDER := $(if $(NIGHTSHIFT_HOME),$(NIGHTSHIFT_HOME),var)
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+BENCH_B2 := shard_io
 BENCH_B3 := replicate
 BENCH_B9 := scrub_repair
 
@@ -66,13 +67,22 @@ test-gpu: $(STAMP) ## Fine-tuning on one GPU, with what it measured; skipped, wi
 test-e2e: $(STAMP) ## Every test of the whole platform
 	@$(BIN)/python -m pytest -m e2e
 
-bench: $(STAMP) .venv-bench/.installed ## Measure against named rivals on an idle machine (ONLY=B3, BENCH="--pairs 3"); results in var/bench
-	@for name in $(if $(ONLY),$(BENCH_$(ONLY)),$(BENCH_B3) $(BENCH_B9)); do $(BIN)/python -m tests.benchmarks.$$name $(BENCH); done
+bench: $(STAMP) .venv-bench/.installed .venv-bench-readers/.installed .venv-bench-mosaic/.installed ## Measure against named rivals on an idle machine (ONLY=B3, BENCH="--pairs 3"); results in var/bench
+	@for name in $(if $(ONLY),$(BENCH_$(ONLY)),$(BENCH_B2) $(BENCH_B3) $(BENCH_B9)); do $(BIN)/python -m tests.benchmarks.$$name $(BENCH); done
 
 .venv-bench/.installed: tests/benchmarks/rivals.lock
 	@$(PYTHON) -m venv .venv-bench
 	VIRTUAL_ENV=$(CURDIR)/.venv-bench $(BIN)/uv pip install --quiet --require-hashes -r tests/benchmarks/rivals.lock
 	touch .venv-bench/.installed
+
+# torch as in .venv, by pip: see .ci/setup. The two do not resolve together.
+.venv-bench-%/.installed: tests/benchmarks/%.lock
+	@$(PYTHON) -m venv .venv-bench-$*
+	.venv-bench-$*/bin/python -m pip install --quiet --no-compile \
+	  "torch==$$($(BIN)/python -c 'import importlib.metadata as m; print(m.version("torch").split("+")[0])')" \
+	  $(if $(TORCH_INDEX),--index-url "$(TORCH_INDEX)")
+	VIRTUAL_ENV=$(CURDIR)/.venv-bench-$* $(BIN)/uv pip install --quiet --no-deps --require-hashes -r tests/benchmarks/$*.lock
+	touch .venv-bench-$*/.installed
 
 lock: $(STAMP) ## Resolve requirements.lock anew from pyproject.toml
 	@$(BIN)/uv pip compile pyproject.toml --python 3.11 --extra airflow --extra local --extra dev \
@@ -80,3 +90,5 @@ lock: $(STAMP) ## Resolve requirements.lock anew from pyproject.toml
 	printf 'uv==%s\n' "$$($(BIN)/uv --version | cut -d' ' -f2)" | $(BIN)/uv pip compile - --python 3.11 --generate-hashes \
 	  --no-header --output-file requirements-uv.lock
 	$(BIN)/uv pip compile tests/benchmarks/rivals.in --python 3.11 --generate-hashes --no-header --quiet --output-file tests/benchmarks/rivals.lock
+	for name in readers mosaic; do $(BIN)/uv pip compile tests/benchmarks/$$name.in --override tests/benchmarks/without_torch.txt \
+	  --python 3.11 --generate-hashes --no-header --quiet --output-file tests/benchmarks/$$name.lock; done

@@ -31,6 +31,7 @@ MAX_TOLD = 10
 """Rows that the error of a contaminated split names."""
 _SEEDS = {"drop": 1, "check": 2}
 _TEXTS_HELD = 128
+_PIECE_BYTES = 512 * 1024
 
 Places = npt.NDArray[np.int64]
 Shingles = npt.NDArray[np.uint64]
@@ -86,7 +87,7 @@ class _Index:
 
         def of_part(part: int) -> list[npt.NDArray[np.uint32]]:
             chosen = choice[starts[part] : starts[part + 1]] != LEFT_OUT
-            return [band_keys(texts, seed) for texts in _texts(window, part, chosen)]
+            return [band_keys(piece, seed) for texts in _texts(window, part, chosen) for piece in _pieces(texts)]
 
         with ExitStack() as stack:
             files = [stack.enter_context(self._band(number).open("wb")) for number in range(BANDS)]
@@ -166,6 +167,14 @@ def _texts(window: Window, part: int, chosen: npt.NDArray[np.bool_]) -> Iterator
             texts = batch.column("text").filter(pa.array(own)).cast(pa.large_string())
             spaced = pc.replace_substring_regex(pc.utf8_lower(texts), r"\s+", " ")
             yield pc.utf8_rpad(spaced, SHINGLE_BYTES)
+
+
+def _pieces(texts: pa.LargeStringArray) -> Iterator[pa.LargeStringArray]:
+    """Yield the texts in pieces of a few bytes: what is computed of each takes some fifty times as many."""
+    _, offsets = _bytes_of(texts)
+    cuts = np.unique(np.searchsorted(offsets, np.arange(offsets[0], offsets[-1], _PIECE_BYTES))).tolist()
+    for start, end in itertools.pairwise([*cuts, len(texts)]):
+        yield texts.slice(start, end - start)
 
 
 def _bytes_of(texts: pa.LargeStringArray) -> tuple[npt.NDArray[np.uint8], Places]:

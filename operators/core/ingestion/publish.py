@@ -33,7 +33,7 @@ from operators.core.progress import Progress
 from operators.core.scratch import scratch_folder
 from operators.core.storage import Result, Store
 
-REVISION = 11
+REVISION = 12
 WORKERS = 2
 """Parts that are read at once, and shards that are stored while the next one is written. Changes no byte."""
 
@@ -111,7 +111,9 @@ def _make(
         splits = {name: int(np.count_nonzero(choice == side)) for name, side in SIDES.items()}
         rows = _count(total, sum(window.rows), splits) | {"near_duplicates": near}
         risk = {} if spec.risk is None else {"risk": accepted_risk(_kept(window, choice, spec.risk), spec.risk)}
-        files, labels = _write(store, window, choice, spec, folder, pool, done)
+        deposit = _Deposit(store, pool)
+        labels = _write(deposit, window, choice, folder, spec.target_bytes, done)
+        files = deposit.files()
     placed = {name: sum(file.rows or 0 for file in files if file.name.startswith(f"{name}/")) for name in splits}
     if placed != splits:
         raise DataError(f"rows chosen {splits}, rows in shards {placed}: rows were lost")
@@ -142,30 +144,37 @@ def _kept(window: Window, choice: Choice, spec: RiskSpec) -> Iterator[pa.Table]:
             yield pa.Table.from_batches([batch.select(list(spec.columns)).filter(kept)])
 
 
-def _write(
-    store: Store,
-    window: Window,
-    choice: Choice,
-    spec: DatasetSpec,
-    folder: Path,
-    pool: ThreadPoolExecutor,
-    done: Callable[[str], None],
-) -> tuple[tuple[FileEntry, ...], list[str]]:
-    """Have the chosen rows in the store, as shards; return these and the sorted labels."""
-    stored: deque[Future[FileEntry]] = deque()
-    files: list[FileEntry] = []
+class _Deposit:
+    """Shards on their way into the store, some at once while the next is written."""
 
-    def put(name: str, path: Path, rows: int) -> FileEntry:
-        entry = store.put_file(name, path, rows)
+    def __init__(self, store: Store, pool: ThreadPoolExecutor) -> None:
+        self._store, self._pool = store, pool
+        self._underway: deque[Future[FileEntry]] = deque()
+        self._files: list[FileEntry] = []
+
+    def seal(self, name: str, path: Path, rows: int) -> None:
+        """Begin to put a shard, once few enough are under way: a slow store would fill the local disk."""
+        if len(self._underway) > WORKERS:
+            self._files.append(self._underway.popleft().result())
+        self._underway.append(self._pool.submit(self._put, name, path, rows))
+
+    def files(self) -> tuple[FileEntry, ...]:
+        """Return all shards, once the store has them."""
+        return (*self._files, *(one.result() for one in self._underway))
+
+    def _put(self, name: str, path: Path, rows: int) -> FileEntry:
+        entry = self._store.put_file(name, path, rows)
         path.unlink()
         return entry
 
-    def seal(name: str, path: Path, rows: int) -> None:
-        if len(stored) > WORKERS:  # else a slow store would fill the local disk
-            files.append(stored.popleft().result())
-        stored.append(pool.submit(put, name, path, rows))
 
-    writers = {side: ShardWriter(name, window.schema, folder, spec.target_bytes, seal) for name, side in SIDES.items()}
+def _write(
+    deposit: _Deposit, window: Window, choice: Choice, folder: Path, target_bytes: int, done: Callable[[str], None]
+) -> list[str]:
+    """Write the chosen rows as shards, and return the labels that they have, sorted."""
+    writers = {
+        side: ShardWriter(name, window.schema, folder, target_bytes, deposit.seal) for name, side in SIDES.items()
+    }
     labels: set[str] = set()
     place = 0
     for number, rows in enumerate(window.rows):
@@ -179,7 +188,7 @@ def _write(
         done(f"{rows} rows written")
     for writer in writers.values():
         writer.close()
-    return (*files, *(future.result() for future in stored)), sorted(labels)
+    return sorted(labels)
 
 
 def _announce(store: Store, stream_name: str, digest: str) -> None:

@@ -15,7 +15,6 @@ from torch.nn.functional import cross_entropy
 from torch.nn.parallel import DistributedDataParallel
 
 from operators.core.errors import LossDiverged
-from operators.core.models.batching import pad
 from operators.core.models.encoder import MeanPoolClassifier
 from operators.core.training.checkpoints import read_position, read_tensors
 from operators.core.training.job import TrainingJob
@@ -94,7 +93,7 @@ class Loop:
 
     def _step(self, batch: Batch, is_due: bool) -> tuple[float, bool]:
         """Take one optimiser step; return the batch's mean loss over all ranks, and whether a save is called for."""
-        ids, mask = (torch.from_numpy(array).to(self.device) for array in pad([row.tolist() for row in batch.tokens]))
+        ids, mask = (torch.from_numpy(array).to(self.device) for array in batch.padded())
         labels = torch.from_numpy(batch.labels).to(self.device)
         set_rates(self.optimiser, rate_factor(self.position.step, self.total_steps, self.spec.warm_up))
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.spec.precision == "bf16"):

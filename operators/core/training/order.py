@@ -91,19 +91,18 @@ def _block_edges(ends: Ints) -> Ints:
     return np.array([*(edges[:-1] if len(edges) > 1 else edges), int(ends[-1])], dtype=np.int64)
 
 
-def cut_window(rows: Ints, lengths: Ints, batches: int, by: BatchBy, key: str) -> list[Ints]:
-    """Return a window's batches, rows of like length together, in an order drawn by the key.
+def cut_window(lengths: Ints, batches: int, by: BatchBy, key: str) -> list[Ints]:
+    """Return a window's batches as positions in it, rows of like length together, in an order drawn by the key.
 
     Args:
-        rows: The window's rows in their order.
-        lengths: Tokens of each, shape (rows,).
+        lengths: Tokens of each of the window's rows, shape (rows,).
         batches: How many to make.
         by: `rows`: as many rows in each, one more or less; `tokens`: as many tokens in each, as far as rows go.
         key: Of the order of the batches.
     """
     order = np.argsort(lengths, kind="stable")
     cuts = _cuts_by_tokens(lengths[order], batches) if by == "tokens" else batches
-    made = np.array_split(rows[order], cuts)
+    made = np.array_split(order, cuts)
     return [made[number] for number in KeyedPermutation(batches, key).at(np.arange(batches))]
 
 

@@ -56,10 +56,6 @@ class TokenTable:
         """Tokens of each row, shape (rows,)."""
         return np.diff(self.offsets)
 
-    def row(self, index: int) -> npt.NDArray[np.int32]:
-        """Return one row's token numbers."""
-        return self.tokens[self.offsets[index] : self.offsets[index + 1]]
-
     def save(self, folder: Path) -> None:
         """Put the table in place as a folder: whole, or not at all."""
         own = folder.with_name(f".{folder.name}.{os.getpid()}")
@@ -73,7 +69,8 @@ class TokenTable:
     def load(cls, folder: Path) -> TokenTable:
         """Map the table that `save` wrote."""
         names = ("tokens", "offsets", "labels")
-        return cls(*(np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in names))
+        # As plain arrays: np.memmap looks at every slice anew, which takes as long as the rows of a small one.
+        return cls(*(np.asarray(np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)) for name in names))
 
 
 class TokenTables:

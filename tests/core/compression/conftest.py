@@ -57,7 +57,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     dataset = store.once(
         StageCall(stage="publish_dataset", revision=1),
         lambda: Made(
-            files=tuple(store.put_bytes(f"{split}/00000.parquet", _rows(split)) for split in ("train", "test")),
+            files=tuple(
+                store.put_bytes(f"{split}/00000.parquet", _rows(split), rows=10) for split in ("train", "test")
+            ),
             facts={"labels": list(LABELS), "day": "2002-09-26", "recipe": "mail"},
         ),
     ).digest

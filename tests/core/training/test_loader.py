@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -20,7 +21,7 @@ from operators.core.manifest import Input, Made, StageCall
 from operators.core.storage import Store
 from operators.core.training import order
 from operators.core.training.job import TrainingJob
-from operators.core.training.loader import Loader, Plan
+from operators.core.training.loader import Batch, Loader, Plan
 from operators.core.training.order import EpochOrder, Windows, cut_window
 from operators.core.training.reading import open_loader
 from operators.core.training.rows import number_labels
@@ -40,12 +41,16 @@ def _table(rows: int, shard: int) -> TokenTable:
 def _loader(
     folder: Path, rows: list[int], rank: int = 0, ranks: int = 1, *, by: BatchBy = "rows", seed: int = 0
 ) -> Loader:
-    plan = Plan(shard_rows=tuple(rows), batch_size=8, batch_by=by, seed=seed)
+    plan = Plan(shard_rows=tuple(rows), batch_size=16, batch_by=by, seed=seed)
     return Loader(plan, TokenTables(folder, lambda shard: _table(rows[shard], shard)), rank, ranks)
 
 
 def _firsts(loader: Loader, step: int) -> list[int]:
-    return [int(row[0]) for row in loader.batch(step).tokens]
+    return [int(row[0]) for row in _rows_of(loader.batch(step))]
+
+
+def _rows_of(batch: Batch) -> list[npt.NDArray[np.int32]]:
+    return np.split(batch.tokens, np.cumsum(batch.lengths)[:-1])
 
 
 @settings(max_examples=30, deadline=None)
@@ -73,7 +78,7 @@ def test_every_row_of_an_epoch_goes_to_exactly_one_rank_in_one_step(
     for epoch in range(2):
         assert sorted(n for step in found[epoch * steps :][:steps] for share in step for n in share) == every
     assert all(share for step in found for share in step)
-    assert by == "tokens" or max(sum(map(len, step)) for step in found) <= 8
+    assert by == "tokens" or max(sum(map(len, step)) for step in found) <= 16
 
 
 @settings(max_examples=15, deadline=None)
@@ -92,7 +97,7 @@ def test_a_step_has_the_same_rows_whoever_asks_and_whenever(
         fresh = [_loader(folder, shards, rank, ranks, by=by) for rank in range(ranks)]
         shares = [loader.batch(step) for loader in fresh]
 
-        assert sorted(int(row[0]) for share in shares for row in share.tokens) == expected
+        assert sorted(int(row[0]) for share in shares for row in _rows_of(share)) == expected
         assert {share.size for share in shares} == {len(expected)}
         for loader in fresh:
             loader.close()
@@ -102,7 +107,7 @@ def test_a_step_has_the_same_rows_whoever_asks_and_whenever(
 def test_batches_hold_rows_of_like_length() -> None:
     """Sorting within windows keeps padding below a tenth of the tokens where random batches would waste far more."""
     lengths = np.random.default_rng(0).integers(8, 129, 1600)
-    batches = cut_window(np.arange(1600), lengths, 50, "rows", "key")
+    batches = cut_window(lengths, 50, "rows", "key")
     padded = sum(int(lengths[batch].max()) * len(batch) for batch in batches)
 
     assert padded < 1.1 * lengths.sum()
@@ -112,7 +117,7 @@ def test_batches_hold_rows_of_like_length() -> None:
 def test_batches_by_tokens_have_equal_tokens_and_enough_rows(lengths: list[int], key: int) -> None:
     """Whatever the lengths, every row is in one batch, and each has rows for every rank."""
     sizes = np.array(lengths)
-    batches = cut_window(np.arange(len(sizes)), sizes, 4, "tokens", str(key))
+    batches = cut_window(sizes, 4, "tokens", str(key))
     least = len(sizes) // 8
 
     assert sorted(np.concatenate(batches)) == list(range(len(sizes)))
@@ -124,7 +129,7 @@ def test_batches_by_tokens_are_more_even_than_by_rows() -> None:
     lengths = np.random.default_rng(0).integers(8, 513, 1600)
 
     def spread(by: BatchBy) -> float:
-        tokens = [int(lengths[batch].sum()) for batch in cut_window(np.arange(1600), lengths, 50, by, "key")]
+        tokens = [int(lengths[batch].sum()) for batch in cut_window(lengths, 50, by, "key")]
         return max(tokens) / min(tokens)
 
     assert spread("rows") > 10
@@ -163,7 +168,7 @@ def test_the_first_batch_waits_for_its_block_only(tmp_path: Path, monkeypatch: p
     rows = [row for step in range(loader.steps_per_epoch) for row in loader.rows(step).tolist()]
     loader.close()
 
-    assert len(first.tokens) == 4
+    assert len(first.lengths) == 4
     assert sorted(rows) == list(range(800))
     assert sorted(asked) == list(range(8))
 
@@ -190,13 +195,21 @@ def test_ranks_make_each_table_once(tmp_path: Path) -> None:
     assert sorted(made) == list(range(6))
 
 
+def test_a_batch_is_padded_to_its_longest_row() -> None:
+    """Token numbers first, then zeros that the mask tells from tokens."""
+    ids, mask = Batch(np.array([5, 6, 7, 8], np.int32), np.array([1, 3]), np.array([0, 1]), 2).padded()
+
+    assert ids.tolist() == [[5, 0, 0], [6, 7, 8]]
+    assert mask.tolist() == [[1, 0, 0], [1, 1, 1]]
+
+
 def test_a_token_table_reads_back_what_was_saved(tmp_path: Path) -> None:
     """Rows of any length come back as they were, mapped from files; joined tables are their rows in order."""
     one, two = TokenTable.of([[1, 2, 3], [4]], np.array([0, 1])), TokenTable.of([[5, 6]], np.array([0]))
     TokenTable.join([one, two]).save(tmp_path / "0")
     table = TokenTable.load(tmp_path / "0")
 
-    assert [table.row(i).tolist() for i in range(3)] == [[1, 2, 3], [4], [5, 6]]
+    assert table.tokens.tolist() == [1, 2, 3, 4, 5, 6]
     assert table.lengths.tolist() == [3, 1, 2]
     assert table.labels.tolist() == [0, 1, 0]
 
@@ -235,7 +248,7 @@ def _epoch(loader: Loader) -> list[tuple[tuple[int, ...], int]]:
     batches = [loader.batch(step) for step in range(loader.steps_per_epoch)]
     loader.close()
     return sorted(
-        (tuple(row.tolist()), int(label)) for b in batches for row, label in zip(b.tokens, b.labels, strict=True)
+        (tuple(row.tolist()), int(label)) for b in batches for row, label in zip(_rows_of(b), b.labels, strict=True)
     )
 
 

@@ -30,21 +30,22 @@ def test_any_piece_is_found_without_the_rest(count: int, positions: list[int]) -
 
 
 def test_it_is_the_published_construction() -> None:
-    """Against whole numbers: eight Feistel rounds over 10 + 10 bits, walked back below 300,000."""
+    """Against whole numbers: eight rounds over 548 columns and 548 rows, walked back below 300,000."""
 
     def mixed(state: int) -> int:
         state = (state ^ (state >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
         state = (state ^ (state >> 27)) * 0x94D049BB133111EB % 2**64
-        return state ^ (state >> 31)
+        return (state ^ (state >> 31)) >> 32
 
     digest = hashlib.sha512(b"rows:0:0").digest()
     keys = [int.from_bytes(digest[8 * n : 8 * n + 8], "little") for n in range(8)]
 
     def walk(value: int) -> int:
-        left, right = value >> 10, value & 1023
-        for key in keys:
-            left, right = right, left ^ (mixed((right + key) % 2**64) & 1023)
-        value = left << 10 | right
+        row, column = divmod(value, 548)
+        for even, odd in zip(keys[::2], keys[1::2], strict=True):
+            column = (column + mixed((row + even) % 2**64)) % 548
+            row = (row + mixed((column + odd) % 2**64)) % 548
+        value = row * 548 + column
         return value if value < 300_000 else walk(value)
 
     asked = np.arange(0, 300_000, 999)
