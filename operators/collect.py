@@ -32,7 +32,8 @@ class CollectOperator(BaseOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Take one step; a run after the grace takes the next."""
         from operators.core.storage import open_store
-        from operators.core.storage.collect import Collector, CollectSpec
+        from operators.core.storage.collect import Collector
+        from operators.core.storage.collection import CollectSpec
 
         params = context["params"]
         spec = CollectSpec(grace_seconds=params["grace_days"] * 86400, max_share=params["max_share"])

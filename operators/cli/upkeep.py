@@ -15,7 +15,8 @@ from operators.cli.places import opened, shown_progress, store_settings
 from operators.core.errors import StorageError
 from operators.core.storage import Store
 from operators.core.storage.checks import Weight
-from operators.core.storage.collect import Collector, CollectSpec, Plan
+from operators.core.storage.collect import Collector
+from operators.core.storage.collection import CollectSpec, Plan
 from operators.core.storage.holds import Hold, held, lift_hold, place_hold
 from operators.core.storage.members import Membership, open_members
 from operators.core.storage.primary import move_primary, settle_slots

@@ -21,6 +21,19 @@ SCHEMA = pa.schema(
     ]
 )
 """The columns that every part and every data set's shard has; `text` is anonymised."""
+OPTIONS: Mapping[str, Any] = {
+    "version": "2.6",
+    "data_page_version": "1.0",
+    "data_page_size": 1024**2,
+    "compression": "zstd",
+    "compression_level": 3,
+    "write_statistics": True,
+    "store_schema": False,
+}
+"""Every option that shapes a file's bytes, so that a new default of the library changes nothing.
+
+Its version stands in the footer: another release gives other bytes, which is why the lock pins it.
+"""
 
 
 def schema_with(further: Iterable[OutputColumn]) -> pa.Schema:
@@ -29,34 +42,10 @@ def schema_with(further: Iterable[OutputColumn]) -> pa.Schema:
 
 
 def encode_rows(rows: Sequence[Mapping[str, Any]], schema: pa.Schema = SCHEMA) -> bytes:
-    """Return rows as one Parquet file, by id and day.
-
-    Every option that shapes the bytes is named here, so that a new default of the library changes nothing. Its
-    version stands in the footer: another release gives other bytes, which is why the lock pins it.
-    """
+    """Return rows as one Parquet file, by id and day."""
     ordered = sorted(rows, key=lambda row: (row["id"], row["day"]))
     table = pa.Table.from_pylist([dict(row) for row in ordered], schema=schema)
     sink = pa.BufferOutputStream()
-    pq.write_table(
-        table,
-        sink,
-        row_group_size=ROW_GROUP_ROWS,
-        version="2.6",
-        data_page_version="1.0",
-        compression="zstd",
-        compression_level=3,
-        use_dictionary=["label", *(field.name for field in list(schema)[len(SCHEMA) :])],
-        write_statistics=True,
-        store_schema=False,
-    )
+    repeating = ["label", *(field.name for field in list(schema)[len(SCHEMA) :])]
+    pq.write_table(table, sink, row_group_size=ROW_GROUP_ROWS, use_dictionary=repeating, **OPTIONS)
     return bytes(sink.getvalue().to_pybytes())
-
-
-def decode_rows(data: bytes) -> list[dict[str, Any]]:
-    """Return the rows of a Parquet file that `encode_rows` wrote, in its order."""
-    return list(pq.read_table(pa.BufferReader(data)).to_pylist())
-
-
-def schema_of(data: bytes) -> pa.Schema:
-    """Return the columns of a Parquet file that `encode_rows` wrote."""
-    return pq.read_schema(pa.BufferReader(data))

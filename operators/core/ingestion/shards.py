@@ -11,6 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from operators.core.ingestion.parquet import OPTIONS
+
 ROW_GROUP_BYTES = 16 * 1024**2
 """Of values before encoding; a row group ends with the row that reaches it."""
 ROW_GROUP_ROWS = 65_536
@@ -79,20 +81,7 @@ class _Shard:
     def __init__(self, path: Path, schema: pa.Schema, first: pa.Table) -> None:
         self.path, self.rows = path, 0
         self._sink = pa.OSFile(str(path), "wb")
-        # Every option that shapes the bytes is named, so that a new default of the library changes nothing. Its version
-        # stands in the footer: another release gives other bytes, which is why the lock pins it.
-        self._writer = pq.ParquetWriter(
-            self._sink,
-            schema,
-            version="2.6",
-            data_page_version="1.0",
-            data_page_size=1024**2,
-            compression="zstd",
-            compression_level=3,
-            use_dictionary=_repeating(first),
-            write_statistics=True,
-            store_schema=False,
-        )
+        self._writer = pq.ParquetWriter(self._sink, schema, use_dictionary=_repeating(first), **OPTIONS)
 
     def write(self, group: pa.Table) -> int:
         """Add a row group; return the file's size so far."""

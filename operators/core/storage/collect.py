@@ -13,14 +13,13 @@ Any error means that nothing more is deleted.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import TypeVar
 
 from operators.core.errors import CollectionRefused, StorageError
 from operators.core.manifest import canonical
 from operators.core.progress import Progress, no_progress
+from operators.core.storage.collection import NO_LIST, CollectSpec, Plan
 from operators.core.storage.documents import put_small, read_all
 from operators.core.storage.endpoint import Endpoint
 from operators.core.storage.erasures import gone, still_kept
@@ -35,27 +34,8 @@ from operators.core.storage.wrapping import CHECK_NAME
 
 CHECKPOINTS = "checkpoint-"
 """Streams `checkpoint-<run key>`: what they name is needed until the run key has its result."""
-NO_LIST = "no list is open: mark first"
 _KINDS = ("man/", "obj/", "key/")
 """In the order of deletion: a manifest never outlives its files."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CollectSpec:
-    """How careful the collector is."""
-
-    grace_seconds: float = 3 * 24 * 3600.0
-    """Between the last write of a key and its marking, and between marking and sweeping."""
-    skew_seconds: float = 60.0
-    """How far clocks may differ."""
-    max_share: float = 0.1
-    """The most of the store's bytes that one collection may take, 0 to 1."""
-
-    def __post_init__(self) -> None:
-        if self.grace_seconds <= 0 or self.skew_seconds < 0:
-            raise ValueError(f"grace_seconds={self.grace_seconds}, skew_seconds={self.skew_seconds}: must be positive")
-        if not 0 < self.max_share <= 1:
-            raise ValueError(f"max_share={self.max_share}: must be above 0 and at most 1")
 
 
 Answer = TypeVar("Answer")
@@ -68,37 +48,6 @@ class _Seen:
 
     def __init__(self) -> None:
         self.bytes, self.modified = 0, 0.0
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Plan:
-    """What a collection would delete, or did."""
-
-    keys: tuple[str, ...]
-    bytes: int
-    """Of one copy of each."""
-    total_bytes: int
-    """Of one copy of all that the store holds."""
-    waits_for: str = ""
-    """Why nothing was done yet; empty where it was."""
-
-    @property
-    def is_listless(self) -> bool:
-        """Say whether there was no list to sweep."""
-        return self.waits_for == NO_LIST
-
-    def document(self) -> dict[str, object]:
-        """Return it as plain JSON."""
-        return {
-            "keys": list(self.keys),
-            "bytes": self.bytes,
-            "total_bytes": self.total_bytes,
-            "waits_for": self.waits_for,
-        }
-
-    def by_kind(self) -> dict[str, int]:
-        """Return how many keys of each kind."""
-        return dict(sorted(Counter(key.split("/")[0] for key in self.keys).items()))
 
 
 class Collector:

@@ -11,7 +11,6 @@ from operators.core.erasure.search import Place
 from operators.core.evaluation.gate import gate
 from operators.core.evaluation.spec import GateSpec
 from operators.core.ingestion.ingest import ingest
-from operators.core.ingestion.parquet import decode_rows
 from operators.core.ingestion.publish import publish_dataset
 from operators.core.ingestion.spec import DatasetSpec, IngestionSpec
 from operators.core.manifest import Made, Manifest, StageCall
@@ -22,6 +21,7 @@ from operators.core.sources.landing import LandingZone
 from operators.core.storage import Result, Store
 from operators.core.validation.validate import validate
 from tests.conftest import NAMES
+from tests.core.ingestion.parts import decode_rows
 from tests.core.mails import DAY, KEY, POLICY, SOURCE, SUITE, at, land, mail
 
 RECIPE = "tiny"

@@ -12,7 +12,8 @@ from operators.core.erasure.subject import Subject
 from operators.core.progress import no_progress
 from operators.core.settings import StorageSettings
 from operators.core.storage import Store, open_store
-from operators.core.storage.collect import Collector, CollectSpec
+from operators.core.storage.collect import Collector
+from operators.core.storage.collection import CollectSpec
 from tests.core.erasure.nights import ADDRESS, NUMBER, place
 from tests.core.mails import KEY
 from tests.core.storage.test_collect import aged

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import io
 from collections.abc import Sequence
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -28,6 +29,11 @@ def table(texts: Sequence[str], *, day: datetime.date = DAY, label: str = "ham",
             "label": pa.array([label] * len(texts), pa.string()),
         }
     )
+
+
+def decode_rows(data: bytes) -> list[dict[str, Any]]:
+    """Return the rows of a Parquet file, in its order."""
+    return list(pq.read_table(pa.BufferReader(data)).to_pylist())
 
 
 def put_part(store: Store, rows: pa.Table, *, day: datetime.date = DAY, quarantined: int = 0, name: str = "") -> Input:

@@ -16,7 +16,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from operators.core.errors import PrimaryAway
 from operators.core.manifest import FileEntry, Made, Manifest, StageCall
-from operators.core.storage.collect import Collector, CollectSpec
+from operators.core.storage.collect import Collector
+from operators.core.storage.collection import CollectSpec
 from operators.core.storage.founding import found_store
 from operators.core.storage.holds import Hold, lift_hold, place_hold
 from operators.core.storage.primary import move_primary, settle_slots

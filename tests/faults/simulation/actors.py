@@ -11,7 +11,8 @@ from typing import TypeVar
 from operators.core.errors import CollectionRefused, StorageError
 from operators.core.manifest import Made, Manifest, StageCall
 from operators.core.storage import Entry, Store
-from operators.core.storage.collect import Collector, CollectSpec
+from operators.core.storage.collect import Collector
+from operators.core.storage.collection import CollectSpec
 from operators.core.storage.primary import move_primary, settle_slots
 from operators.core.storage.resync import resync
 from operators.core.storage.scrub import PARTS, scrub
