@@ -46,7 +46,7 @@ RECIPE = Recipe(
             _row(URL, "match_regex", "url_malformed", regex=r"^https://[^\s/]+/\S+$"),
             _row(URL, "be_unique", "url_repeated"),
             _row(LABEL, "be_in_set", "label_unknown", value_set=LABELS),
-            _row(TICKER, "match_regex", "ticker_malformed", regex=r"^\$[A-Za-z.]{1,10}( \$[A-Za-z.]{1,10})*$"),
+            _row(TICKER, "match_regex", "ticker_malformed", regex=r"^\$[A-Za-z.]{1,10}(?: \$[A-Za-z.]{1,10})*$"),
             _row("text_characters", "be_between", "text_empty", min_value=1),
             _row("text_characters", "be_between", "text_too_long", max_value=2000),
         ),
