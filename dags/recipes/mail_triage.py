@@ -9,27 +9,15 @@ from operators.core.ingestion.spec import DatasetSpec, IngestionSpec
 from operators.core.models.known import ALL_MINILM_L6_V2
 from operators.core.recipe import Recipe
 from operators.core.sources.spec import Column, Content, SourceSpec
-from operators.core.validation.spec import Argument, Expectation, ValidationSpec
+from operators.core.validation.spec import Expectation, ValidationSpec
 
 COLUMNS = ("id", "group", "label", "headers", "body")
 LABELS = ("ham", "spam")
 
 
-def _file(kind: str, **arguments: Argument) -> Expectation:
-    """A failure stops the run: the file is not what was agreed."""
-    return Expectation(kind=f"expect_table_{kind}", arguments=tuple(arguments.items()))
-
-
-def _row(column: str, kind: str, reason: str, **arguments: Argument) -> Expectation:
-    """A failure puts the row in quarantine under this reason."""
-    return Expectation(
-        kind=f"expect_column_values_to_{kind}", column=column, arguments=tuple(arguments.items()), reason=reason
-    )
-
-
 def _wrong_type(column: str) -> Expectation:
     """A value of another type than the source's columns say is read as missing; this tells it from one that is."""
-    return _row("wrong_type", "not_be_in_set", f"{column}_wrong_type", value_set=(column,))
+    return Expectation.of_rows("wrong_type", "not_be_in_set", f"{column}_wrong_type", value_set=(column,))
 
 
 RECIPE = Recipe(
@@ -48,24 +36,26 @@ RECIPE = Recipe(
     ),
     validation=ValidationSpec(
         expectations=(
-            _file("row_count_to_be_between", min_value=1, max_value=100_000),
-            _file("columns_to_match_set", column_set=COLUMNS, exact_match=False),
+            Expectation.of_file("row_count_to_be_between", min_value=1, max_value=100_000),
+            Expectation.of_file("columns_to_match_set", column_set=COLUMNS, exact_match=False),
             _wrong_type("id"),
-            _row("id", "not_be_null", "id_missing"),
-            _row("id", "match_regex", "id_malformed", regex=r"^[a-z0-9-]{1,20}/[0-9]{5}$"),
-            _row("id", "be_unique", "id_repeated"),
+            Expectation.of_rows("id", "not_be_null", "id_missing"),
+            Expectation.of_rows("id", "match_regex", "id_malformed", regex=r"^[a-z0-9-]{1,20}/[0-9]{5}$"),
+            Expectation.of_rows("id", "be_unique", "id_repeated"),
             _wrong_type("label"),
-            _row("label", "not_be_null", "label_missing"),
-            _row("label", "be_in_set", "label_unknown", value_set=LABELS),
+            Expectation.of_rows("label", "not_be_null", "label_missing"),
+            Expectation.of_rows("label", "be_in_set", "label_unknown", value_set=LABELS),
             _wrong_type("headers"),
-            _row("headers", "not_be_null", "headers_missing"),
+            Expectation.of_rows("headers", "not_be_null", "headers_missing"),
             _wrong_type("body"),
-            _row("body", "not_be_null", "body_missing"),
-            _row("decodable", "be_in_set", "undecodable", value_set=(True,)),
-            _row("text_characters", "be_between", "text_empty", min_value=1),
-            _row("text_characters", "be_between", "text_too_long", max_value=500_000),
-            _row("sent_offset_days", "not_be_null", "date_unreadable"),
-            _row("sent_offset_days", "be_between", "date_far_from_arrival", min_value=-60.5, max_value=60.5),
+            Expectation.of_rows("body", "not_be_null", "body_missing"),
+            Expectation.of_rows("decodable", "be_in_set", "undecodable", value_set=(True,)),
+            Expectation.of_rows("text_characters", "be_between", "text_empty", min_value=1),
+            Expectation.of_rows("text_characters", "be_between", "text_too_long", max_value=500_000),
+            Expectation.of_rows("sent_offset_days", "not_be_null", "date_unreadable"),
+            Expectation.of_rows(
+                "sent_offset_days", "be_between", "date_far_from_arrival", min_value=-60.5, max_value=60.5
+            ),
         ),
         max_quarantined_share=0.25,
     ),

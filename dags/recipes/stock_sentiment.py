@@ -12,17 +12,10 @@ from operators.core.ingestion.spec import DatasetSpec, IngestionSpec
 from operators.core.models.known import ALL_MINILM_L6_V2
 from operators.core.recipe import Recipe
 from operators.core.sources.spec import Column, Content, Format, SourceSpec
-from operators.core.validation.spec import Argument, Expectation, ValidationSpec
+from operators.core.validation.spec import Expectation, ValidationSpec
 
 TICKER, TEXT, LABEL, URL = "Stock Ticker", "Tweet Text", "Sentiment", "Tweet URL"
 LABELS = ("Negative", "Positive")
-
-
-def _row(column: str, kind: str, reason: str, **arguments: Argument) -> Expectation:
-    """A failure puts the row in quarantine under this reason."""
-    return Expectation(
-        kind=f"expect_column_values_to_{kind}", column=column, arguments=tuple(arguments.items()), reason=reason
-    )
 
 
 RECIPE = Recipe(
@@ -42,13 +35,15 @@ RECIPE = Recipe(
     ),
     validation=ValidationSpec(
         expectations=(
-            _row("wrong_type", "be_null", "wrong_type"),
-            _row(URL, "match_regex", "url_malformed", regex=r"^https://[^\s/]+/\S+$"),
-            _row(URL, "be_unique", "url_repeated"),
-            _row(LABEL, "be_in_set", "label_unknown", value_set=LABELS),
-            _row(TICKER, "match_regex", "ticker_malformed", regex=r"^\$[A-Za-z.]{1,10}(?: \$[A-Za-z.]{1,10})*$"),
-            _row("text_characters", "be_between", "text_empty", min_value=1),
-            _row("text_characters", "be_between", "text_too_long", max_value=2000),
+            Expectation.of_rows("wrong_type", "be_null", "wrong_type"),
+            Expectation.of_rows(URL, "match_regex", "url_malformed", regex=r"^https://[^\s/]+/\S+$"),
+            Expectation.of_rows(URL, "be_unique", "url_repeated"),
+            Expectation.of_rows(LABEL, "be_in_set", "label_unknown", value_set=LABELS),
+            Expectation.of_rows(
+                TICKER, "match_regex", "ticker_malformed", regex=r"^\$[A-Za-z.]{1,10}(?: \$[A-Za-z.]{1,10})*$"
+            ),
+            Expectation.of_rows("text_characters", "be_between", "text_empty", min_value=1),
+            Expectation.of_rows("text_characters", "be_between", "text_too_long", max_value=2000),
         ),
     ),
     anonymisation=AnonymisationSpec(

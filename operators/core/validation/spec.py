@@ -33,6 +33,29 @@ class Expectation:
         if self.reason is not None and self.column is None:
             raise ValueError(f"{self.kind}: only an expectation on a column can quarantine rows; drop the reason")
 
+    @classmethod
+    def of_rows(cls, column: str, kind: str, reason: str, **arguments: Argument) -> Expectation:
+        """Return what every row must meet; one that fails is quarantined under the reason.
+
+        Args:
+            column: The column it looks at.
+            kind: The end of its name, after `expect_column_values_to_`.
+            reason: A few lower-case words joined by `_`.
+            arguments: Its other arguments.
+        """
+        kind = f"expect_column_values_to_{kind}"
+        return cls(kind=kind, column=column, arguments=tuple(arguments.items()), reason=reason)
+
+    @classmethod
+    def of_file(cls, kind: str, **arguments: Argument) -> Expectation:
+        """Return what a file must meet as a whole; a failure stops the run.
+
+        Args:
+            kind: The end of its name, after `expect_table_`.
+            arguments: Its arguments.
+        """
+        return cls(kind=f"expect_table_{kind}", arguments=tuple(arguments.items()))
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Levels:
