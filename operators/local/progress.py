@@ -27,11 +27,6 @@ class Step:
     total: int
     note: str
 
-    @property
-    def fraction(self) -> float:
-        """Return the done share, 0 to 1."""
-        return min(self.done / self.total, 1.0) if self.total else 0.0
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TaskProgress:
