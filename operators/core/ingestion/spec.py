@@ -66,8 +66,14 @@ def output_columns(source: SourceSpec, policy: AnonymisationSpec) -> tuple[Outpu
     """Return what a data set holds beside id, day, text and label, in the policy's order.
 
     Raises:
-        ValueError: The policy names a column that the source does not have, or an action does not fit a column's type.
+        ValueError: The policy names a column that the source does not have, an action does not fit a column's type,
+            or ids made of the rows would leave as they are.
     """
+    if not source.has_ids and policy.policy("id").action is not Action.PSEUDONYM:
+        raise ValueError(
+            "anonymisation: rows without an id get a digest of what they hold, by which a guess could be checked: "
+            "give the column 'id' the action PSEUDONYM"
+        )
     types = {column.name: column.type for column in source.columns}
     columns = []
     for item in policy.further:
