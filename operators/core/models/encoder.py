@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from operators.core.errors import DataError
-from operators.core.models.spec import ALLOWED_ARCHITECTURES
+from operators.core.models.spec import ENCODERS
 
 if TYPE_CHECKING:
     from transformers import BertConfig
@@ -58,8 +58,8 @@ def read_config(folder: Path) -> dict[str, object]:
         raise DataError(f"config.json of the model is unreadable: {error}") from error
     if "auto_map" in config:
         raise DataError("config.json has an auto_map: a model may not bring its own code")
-    if not names or set(names) - set(ALLOWED_ARCHITECTURES):
-        raise DataError(f"architectures {names} of the model: only {list(ALLOWED_ARCHITECTURES)} are allowed")
+    if not names or set(names) - set(ENCODERS):
+        raise DataError(f"architectures {names} of the model: only {list(ENCODERS)} are allowed")
     return cast(dict[str, object], config)
 
 
