@@ -91,12 +91,13 @@ class Loader:
         whole = window.batches[number]
         own = whole[self._rank :: self._ranks]
         begins, ends = window.begins[own], window.ends[own]
-        # A slice a row: half the time of one gather by index, where rows have some dozens of tokens.
+        # Slices joined as bytes: where rows have some dozens of tokens, 40 % of the time of slices of arrays, or of one
+        # gather by index.
         shards = window.shards[own].tolist()
-        tokens = {shard: self._tables.table(shard).tokens for shard in set(shards)}
+        tables = {shard: memoryview(self._tables.table(shard).tokens) for shard in set(shards)}
         spans = zip(shards, begins.tolist(), ends.tolist(), strict=True)
-        rows = [tokens[shard][begin:end] for shard, begin, end in spans]
-        return Batch(np.concatenate(rows), ends - begins, window.labels[own], len(whole))
+        tokens = b"".join([tables[shard][begin:end] for shard, begin, end in spans])
+        return Batch(np.frombuffer(tokens, np.int32), ends - begins, window.labels[own], len(whole))
 
     def rows(self, step: int) -> Ints:
         """Return the numbers of a step's rows, of all ranks; rows are counted through all shards."""
@@ -123,7 +124,7 @@ class Loader:
         places = rows - self._starts[shards]
         begins, ends, labels = np.empty_like(rows), np.empty_like(rows), np.empty_like(rows)
         for shard in np.flatnonzero(np.bincount(shards)).tolist():
-            own, table = shards == shard, self._tables.table(shard)
+            own, table = np.flatnonzero(shards == shard), self._tables.table(shard)
             begins[own], ends[own] = table.offsets[places[own]], table.offsets[places[own] + 1]
             labels[own] = table.labels[places[own]]
         return shards, begins, ends, labels
