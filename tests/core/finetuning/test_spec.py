@@ -11,7 +11,7 @@ from operators.core.finetuning.spec import RANGES, TrainingSpec
 from operators.core.manifest import StageCall, spec_json
 from operators.core.training.spec import Machine
 
-TWO_CORES = Machine(cores=2, gpus=0, has_bf16=True)
+TWO_CORES = Machine(cores=2, gpus=0, precision="bf16")
 
 
 @pytest.mark.parametrize("name", RANGES)
@@ -30,12 +30,17 @@ def test_a_number_out_of_range_is_refused_by_name(name: str) -> None:
     [
         ({"ranks": 0}, "ranks"),
         ({"ranks": "all"}, "ranks"),
-        ({"precision": "fp16"}, "precision"),
+        ({"precision": "fp8"}, "precision"),
+        ({"optimiser": "lion"}, "optimiser"),
+        ({"schedule": "step"}, "schedule"),
+        ({"micro_batch_size": 1}, "micro_batch_size"),
+        ({"patience": 2}, "held_out"),
         ({"ranks": 64}, "batch_size"),
+        ({"ranks": 4, "fsdp_degree": 3}, "fsdp_degree"),
     ],
 )
 def test_a_wrong_choice_is_refused_by_name(changes: dict[str, Any], word: str) -> None:
-    """Ranks, precision and a batch too small for its ranks are refused too."""
+    """So are degrees that do not fit the ranks, patience without rows to judge by, and a batch too small."""
     with pytest.raises(ValueError, match=word):
         TrainingSpec(**changes)
 
@@ -44,9 +49,9 @@ def test_a_wrong_choice_is_refused_by_name(changes: dict[str, Any], word: str) -
     ("machine", "expected"),
     [
         (TWO_CORES, (2, "bf16", "cpu")),
-        (Machine(cores=1, gpus=0, has_bf16=False), (1, "fp32", "cpu")),
-        (Machine(cores=64, gpus=0, has_bf16=False), (2, "fp32", "cpu")),
-        (Machine(cores=64, gpus=8, has_bf16=True), (8, "bf16", "cuda")),
+        (Machine(cores=1, gpus=0, precision="fp32"), (1, "fp32", "cpu")),
+        (Machine(cores=64, gpus=0, precision="fp32"), (2, "fp32", "cpu")),
+        (Machine(cores=64, gpus=8, precision="bf16"), (8, "bf16", "cuda")),
     ],
 )
 def test_auto_is_decided_by_the_machine(machine: Machine, expected: tuple[int, str, str]) -> None:
@@ -56,10 +61,16 @@ def test_auto_is_decided_by_the_machine(machine: Machine, expected: tuple[int, s
     assert (loop.ranks, loop.precision, loop.device) == expected
 
 
+def test_a_degree_that_fits_no_decided_ranks_is_refused() -> None:
+    """With ranks left to the machine, the degree is held against what the machine has."""
+    with pytest.raises(ValueError, match="fsdp_degree=4 for 2 ranks"):
+        TrainingSpec(fsdp_degree=4).resolve(TWO_CORES)
+
+
 def test_more_ranks_than_gpus_are_refused() -> None:
     """Two ranks cannot share a GPU."""
     with pytest.raises(ValueError, match="ranks=3"):
-        TrainingSpec(ranks=3).resolve(Machine(cores=8, gpus=2, has_bf16=True))
+        TrainingSpec(ranks=3).resolve(Machine(cores=8, gpus=2, precision="bf16"))
 
 
 def test_how_often_checkpoints_are_written_changes_no_run_key() -> None:
