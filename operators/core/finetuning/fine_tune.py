@@ -77,6 +77,7 @@ def fine_tune(
             run_key=call.run_key,
             inputs=call.inputs,
             loop=loop,
+            ranks=spec.ranks_on(machine, loop.ranks),
             labels=tuple(store.manifest(dataset).facts["labels"]),
             checkpoint_steps=spec.checkpoint_steps,
         )

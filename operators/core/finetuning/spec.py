@@ -42,6 +42,8 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "schedule": get_args(Schedule),
     "precision": ("auto", *get_args(Precision)),
 }
+PLACEMENT = ("checkpoint_steps", "fewer_ranks")
+"""Fields that say how a training is run and not what it computes: in no run key."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -92,6 +94,9 @@ class TrainingSpec:
     """Leave the embedding tables as they are: half of a small encoder's parameters."""
     ranks: int | Literal["auto"] = "auto"
     """Training processes; `auto` is one for each GPU, else two on the CPU where it has two cores."""
+    fewer_ranks: bool = False
+    """Go on with what a machine has left where that is less than `ranks`, a number then: the same rows and rates at each
+    step, added up in another order. It is recorded in the model's facts, and changes no run key."""
     fsdp_degree: int = 1
     """Ranks that hold one copy of the model between them (FSDP), for models too large for one device; a divisor of
     `ranks`. With fewer than all, each group of as many is a copy, and copies add up their gradients (hybrid)."""
@@ -121,6 +126,8 @@ class TrainingSpec:
             raise ValueError(
                 f"patience={self.patience} needs held-out rows to judge epochs by: set held_out, say to 0.1"
             )
+        if self.fewer_ranks and self.ranks == "auto":
+            raise ValueError("fewer_ranks=True with ranks='auto': fewer than how many? set ranks")
         if self.ranks != "auto":
             check_ranks(self.ranks, self.fsdp_degree, self.batch_size, self.batch_by)
 
@@ -131,9 +138,24 @@ class TrainingSpec:
             ValueError: The machine has fewer GPUs than the ranks asked for.
         """
         device: Device = "cuda" if machine.gpus else "cpu"
-        if machine.gpus and self.ranks != "auto" and self.ranks > machine.gpus:
-            raise ValueError(f"ranks={self.ranks} but there are {machine.gpus} GPUs: lower ranks, or use 'auto'")
+        if machine.gpus and self.ranks != "auto" and self.ranks > machine.gpus and not self.fewer_ranks:
+            raise ValueError(
+                f"ranks={self.ranks} but there are {machine.gpus} GPUs: lower ranks, use 'auto', or set fewer_ranks"
+            )
         ranks = self.ranks if self.ranks != "auto" else machine.gpus or min(2, machine.cores)
         precision = self.precision if self.precision != "auto" else machine.precision
-        numbers = {name: value for name, value in asdict(self).items() if name != "checkpoint_steps"}
+        numbers = {name: value for name, value in asdict(self).items() if name not in PLACEMENT}
         return LoopSpec(**{**numbers, "ranks": ranks, "precision": precision, "device": device})
+
+    def ranks_on(self, machine: Machine, wanted: int) -> int:
+        """Return how many ranks to start on a machine, of those wanted.
+
+        Raises:
+            ValueError: It has too few for one copy of the model.
+        """
+        present = machine.gpus or machine.cores
+        if not self.fewer_ranks or wanted <= present:
+            return wanted
+        if present < self.fsdp_degree:
+            raise ValueError(f"fsdp_degree={self.fsdp_degree} but the machine has {present} devices: lower the degree")
+        return present - present % self.fsdp_degree

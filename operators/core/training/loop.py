@@ -69,7 +69,7 @@ class Loop:
         self.steps_per_epoch = loader.steps_per_epoch
         self.total_steps = self.steps_per_epoch * self.spec.epochs
         self.is_first = dist.get_rank() == 0
-        self.position = Position()
+        self.position = Position(world_sizes=[dist.get_world_size()])
         self._best: Tensors = {}
         self._watch = LossWatch(self.spec.divergence_ratio)
         self._saved = 0
@@ -83,8 +83,12 @@ class Loop:
         best = {name: tensors.pop(name) for name in list(tensors) if name.startswith("best.")}
         self._best = best if self.is_first else {}
         give_state(self.model, self.optimiser, tensors)
-        set_generator(generators[dist.get_rank()], self.device)
+        # A rank that was not there draws on from its seed.
+        if dist.get_rank() < len(generators):
+            set_generator(generators[dist.get_rank()], self.device)
         self.position = read_position(folder)
+        if self.position.world_sizes[-1:] != [dist.get_world_size()]:
+            self.position.world_sizes.append(dist.get_world_size())
         if self.position.scaler:
             self.scaler.load_state_dict(self.position.scaler)
         for loss in self.position.losses:
@@ -231,5 +235,6 @@ class Loop:
             position,
             losses=list(position.losses),
             held_out_losses=list(position.held_out_losses),
+            world_sizes=list(position.world_sizes),
             scaler=self.scaler.state_dict(),
         )

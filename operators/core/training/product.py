@@ -46,11 +46,13 @@ def _write(folder: Path, loop: Loop, weights: Tensors) -> None:
         "steps": loop.position.step,
         "skipped_steps": loop.position.skipped_steps,
         "final_loss": history["epoch_losses"][-1],
-        "world_size": job.loop.ranks,
+        "world_size": loop.position.world_sizes[-1],
         "precision": job.loop.precision,
     }
     if job.loop.precision != "fp32":
         facts["precision_effect"] = _precision_effect(output, loop)
+    if len(loop.position.world_sizes) > 1 or job.ranks != job.loop.ranks:
+        facts["world_sizes"] = loop.position.world_sizes
     if held_out := loop.position.held_out_losses:
         facts["best_epoch"] = best_epoch(held_out) + 1
     account = {

@@ -32,6 +32,8 @@ class Position:
     """Mean loss of the held-out rows after each epoch done; empty where none are held out."""
     skipped_steps: int = 0
     """Steps whose gradients did not fit half precision; they changed no parameter."""
+    world_sizes: list[int] = field(default_factory=list)
+    """Ranks that trained: another entry from where a checkpoint went on with another number."""
     scaler: dict[str, float] = field(default_factory=dict)
     """State of the loss scaling; empty where there is none."""
 
@@ -43,6 +45,7 @@ class Position:
             losses=[float(loss) for loss in document["losses"]],
             held_out_losses=[float(loss) for loss in document["held_out_losses"]],
             skipped_steps=int(document["skipped_steps"]),
+            world_sizes=[int(size) for size in document["world_sizes"]],
             scaler=dict(document["scaler"]),
         )
 

@@ -35,6 +35,7 @@ def test_a_number_out_of_range_is_refused_by_name(name: str) -> None:
         ({"schedule": "step"}, "schedule"),
         ({"micro_batch_size": 1}, "micro_batch_size"),
         ({"patience": 2}, "held_out"),
+        ({"fewer_ranks": True}, "ranks"),
         ({"ranks": 64}, "batch_size"),
         ({"ranks": 4, "fsdp_degree": 3}, "fsdp_degree"),
     ],
@@ -73,6 +74,29 @@ def test_more_ranks_than_gpus_are_refused() -> None:
         TrainingSpec(ranks=3).resolve(Machine(cores=8, gpus=2, precision="bf16"))
 
 
+@pytest.mark.parametrize(
+    ("machine", "expected"),
+    [
+        (Machine(cores=64, gpus=8, precision="bf16"), 8),
+        (Machine(cores=64, gpus=7, precision="bf16"), 6),
+        (Machine(cores=64, gpus=2, precision="bf16"), 2),
+        (Machine(cores=5, gpus=0, precision="bf16"), 4),
+    ],
+)
+def test_fewer_ranks_are_as_many_as_hold_whole_copies(machine: Machine, expected: int) -> None:
+    """Of eight wanted, two to a copy, a machine starts what it has; and the run key stays that of eight."""
+    spec = TrainingSpec(ranks=8, fsdp_degree=2, fewer_ranks=True)
+
+    assert spec.ranks_on(machine, spec.resolve(machine).ranks) == expected
+    assert spec.resolve(machine).ranks == 8
+
+
+def test_a_machine_without_room_for_one_copy_is_refused() -> None:
+    """Four ranks hold a copy, and two devices are left."""
+    with pytest.raises(ValueError, match="fsdp_degree=4"):
+        TrainingSpec(ranks=8, fsdp_degree=4, fewer_ranks=True).ranks_on(Machine(cores=8, gpus=2, precision="bf16"), 8)
+
+
 def test_how_often_checkpoints_are_written_changes_no_run_key() -> None:
     """What changes no number is in no key; what changes numbers is."""
 
@@ -81,4 +105,5 @@ def test_how_often_checkpoints_are_written_changes_no_run_key() -> None:
         return StageCall(stage="fine_tune", revision=1, spec=spec_json(loop)).run_key
 
     assert run_key(checkpoint_steps=7) == run_key()
+    assert run_key(ranks=2, fewer_ranks=True) == run_key(ranks=2)
     assert len({run_key(), run_key(epochs=3), run_key(ranks=1), run_key(precision="fp32"), run_key(seed=1)}) == 5

@@ -195,7 +195,7 @@ def make_loop(folder: Path, spec: LoopSpec, rank: int, ranks: int) -> Loop:
         )
         return Loader(plan, tables, rank, ranks)
 
-    job = TrainingJob(run_key="0" * 64, inputs=(), loop=spec, labels=("high", "low"), checkpoint_steps=5)
+    job = TrainingJob(run_key="0" * 64, inputs=(), loop=spec, ranks=ranks, labels=("high", "low"), checkpoint_steps=5)
     torch.manual_seed(0)
     model = build_classifier(own, 2, dropout=spec.dropout)
     held_out = loader(is_held_out=True) if spec.held_out else None

@@ -239,7 +239,7 @@ def _job(store: Store, folder: Path) -> TrainingJob:
     spec = TrainingSpec(epochs=1, batch_size=8, max_length=16, ranks=1, precision="fp32")
     loop = spec.resolve(Machine(cores=1, gpus=0, precision="fp32"))
     inputs = (Input(role="dataset", identity=dataset.manifest.identity, manifest=dataset.digest),)
-    return TrainingJob(run_key="0" * 64, inputs=inputs, loop=loop, labels=("ham", "spam"), checkpoint_steps=10)
+    return TrainingJob(run_key="0" * 64, inputs=inputs, loop=loop, ranks=1, labels=("ham", "spam"), checkpoint_steps=10)
 
 
 def _epoch(loader: Loader) -> list[tuple[tuple[int, ...], int]]:

@@ -14,8 +14,8 @@ from tests.core.training.gang import LOSS_SCALE, Trained, loop_spec, train
 pytestmark = pytest.mark.integration
 
 BOUND = 1e-5
-"""Largest difference of a step's loss, in fp32, between ways to add up the same gradients: some ten times the largest
-that was seen."""
+"""Largest difference of a step's loss or a weight, in fp32, between ways to add up the same gradients: five times the
+largest that was seen."""
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +69,7 @@ def test_activation_checkpointing_gives_the_same_bits_in_less_memory(tmp_path: P
     ("ranks", "changes"),
     [
         (1, {"optimiser": "sgd", "schedule": "cosine", "encoder_rate": 1e-2}),
-        (1, {"precision": "fp16"}),
+        (1, {"precision": "fp16", "epochs": 4}),
         (2, {"held_out": 0.25, "epochs": 3}),
         (4, {"fsdp_degree": 2, "optimiser": "sgd", "held_out": 0.25, "epochs": 3}),
     ],
@@ -80,43 +80,45 @@ def test_a_training_that_was_cut_off_ends_with_the_same_bits(
 ) -> None:
     """Stopped after its seventh step, it goes on from a checkpoint before that, dropout and all."""
     spec = loop_spec(ranks, dropout=0.1, **changes)
-    loss_scale = LOSS_SCALE if spec.precision == "fp16" else None
+    # Some steps are skipped until the scale fits, which the checkpoint must tell.
+    loss_scale = 2.0**19 if spec.precision == "fp16" else None
     through = train(tmp_path / "through", spec, loss_scale=loss_scale)
     cut = train(tmp_path / "cut", spec, stop=7, loss_scale=loss_scale)
     resumed = train(tmp_path / "cut", spec)
 
     assert len(cut.losses) == 7 < len(through.losses)
     assert resumed.is_same(through)
-    assert resumed.position == through.position
+    assert resumed.position | {"scaler": None} == through.position | {"scaler": None}
+    assert (0 < through.position["skipped_steps"] < 7) is (spec.precision == "fp16")
 
 
 def test_a_step_whose_gradients_overflow_is_skipped_and_counted(tmp_path: Path) -> None:
     """From far too large a scale, fp16 skips steps until the gradients fit, and learns then."""
     trained = train(tmp_path, loop_spec(precision="fp16", epochs=12), loss_scale=LOSS_SCALE)
 
-    assert 10 < trained.position["skipped_steps"] < 40
+    assert 20 <= trained.position["skipped_steps"] < 40
     assert trained.losses[-1] < trained.losses[0] - 0.1
 
 
 def test_the_best_epoch_is_what_is_left_and_training_ends_when_none_gets_better(tmp_path: Path) -> None:
-    """With a rate that wrecks the model again: patience ends it, and the weights are those of the best epoch."""
-    wild = {"held_out": 0.25, "schedule": "constant", "encoder_rate": 1e-2, "head_rate": 0.3, "divergence_ratio": 1e6}
-    stopped = train(tmp_path / "stopped", loop_spec(epochs=40, patience=2, **wild))
+    """Two epochs without a better one end it, and the weights have the bits of a training of the best epochs alone."""
+    rates = {"schedule": "constant", "warm_up": 0.0, "encoder_rate": 1e-2, "head_rate": 0.3, "divergence_ratio": 1e6}
+    stopped = train(tmp_path / "stopped", loop_spec(epochs=40, patience=2, held_out=0.25, **rates))
     losses = stopped.position["held_out_losses"]
-    best = losses.index(min(losses))
-    short = train(tmp_path / "short", loop_spec(epochs=best + 1, warm_up=0.0, **wild))
-    long = train(tmp_path / "long", loop_spec(epochs=best + 3, warm_up=0.0, **wild))
+    best_epochs = losses.index(min(losses)) + 1
+    best = train(tmp_path / "best", loop_spec(epochs=best_epochs, held_out=0.25, **rates))
 
-    assert len(losses) == best + 3 < 40
-    assert len(stopped.losses) == len(losses) * len(short.losses) // (best + 1)
-    assert short.position["held_out_losses"] == long.position["held_out_losses"][: best + 1]
+    assert len(losses) == best_epochs + 2 < 40
+    assert len(stopped.losses) > len(best.losses)
+    assert all(stopped.weights[name].equal(best.weights[name]) for name in best.weights)
 
 
 def test_another_number_of_ranks_goes_on_within_the_bound(alone: Trained, tmp_path: Path) -> None:
     """Two ranks, then one, then four: each step's loss is that of one process throughout."""
     spec = loop_spec(4)
-    train(tmp_path, spec, ranks=2, stop=3)
-    train(tmp_path, spec, ranks=1, stop=6)
+    train(tmp_path, spec, ranks=2, stop=5)
+    train(tmp_path, spec, ranks=1, stop=7)
     trained = train(tmp_path, spec)
 
     assert trained.distance(alone) < BOUND
+    assert trained.position["world_sizes"] == [2, 1, 4]
