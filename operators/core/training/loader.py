@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from operators.core.training.held_out import Part
 from operators.core.training.order import EpochOrder, Windows, cut_window
 from operators.core.training.permutation import Ints
 from operators.core.training.spec import BatchBy
@@ -57,6 +58,10 @@ class Plan:
     batch_size: int
     batch_by: BatchBy
     seed: int
+    held_out: float = 0.0
+    """Share of all rows that are held out."""
+    is_held_out: bool = False
+    """Whether the steps are of these, instead of the others."""
 
 
 class Loader:
@@ -71,8 +76,9 @@ class Loader:
 
     def __init__(self, plan: Plan, tables: TokenTables, rank: int = 0, ranks: int = 1) -> None:
         self._plan, self._tables, self._rank, self._ranks = plan, tables, rank, ranks
-        self._windows = Windows(sum(plan.shard_rows), plan.batch_size)
-        self._starts = np.concatenate([[0], np.cumsum(plan.shard_rows)]).astype(np.int64)
+        self._part = part = Part(plan.shard_rows, plan.held_out, plan.is_held_out)
+        self._windows = Windows(sum(part.shard_rows), plan.batch_size)
+        self._starts = np.concatenate([[0], np.cumsum(part.shard_rows)]).astype(np.int64)
         self._order: tuple[int, EpochOrder] | None = None
         self._window: _Window | None = None
 
@@ -100,7 +106,7 @@ class Loader:
         return Batch(np.frombuffer(tokens, np.int32), ends - begins, window.labels[own], len(whole))
 
     def rows(self, step: int) -> Ints:
-        """Return the numbers of a step's rows, of all ranks; rows are counted through all shards."""
+        """Return the numbers of a step's rows, of all ranks; the part's rows are counted through all shards."""
         window, number = self._find(step)
         return window.rows[window.batches[number]]
 
@@ -125,14 +131,15 @@ class Loader:
         begins, ends, labels = np.empty_like(rows), np.empty_like(rows), np.empty_like(rows)
         for shard in np.flatnonzero(np.bincount(shards)).tolist():
             own, table = np.flatnonzero(shards == shard), self._tables.table(shard)
-            begins[own], ends[own] = table.offsets[places[own]], table.offsets[places[own] + 1]
-            labels[own] = table.labels[places[own]]
+            found = self._part.find(shard, places[own])
+            begins[own], ends[own] = table.offsets[found], table.offsets[found + 1]
+            labels[own] = table.labels[found]
         return shards, begins, ends, labels
 
     def _epoch(self, epoch: int) -> EpochOrder:
         if self._order is None or self._order[0] != epoch:
             is_first = self._order is None
-            self._order = epoch, EpochOrder(self._plan.shard_rows, self._plan.seed, epoch)
+            self._order = epoch, EpochOrder(self._part.shard_rows, self._plan.seed, epoch)
             if is_first:
                 self._tables.prefetch(self._order[1].shards)
         return self._order[1]
