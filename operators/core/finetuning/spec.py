@@ -20,6 +20,8 @@ RANGES: dict[str, tuple[float, float]] = {
     "epochs": (1, 100),
     "batch_size": (2, 4096),
     "max_length": (8, 512),
+    "word_drop": (0.0, 0.5),
+    "word_swap": (0.0, 0.5),
     "encoder_rate": (1e-7, 1e-2),
     "head_rate": (1e-6, 1.0),
     "momentum": (0.0, 0.999),
@@ -62,6 +64,10 @@ class TrainingSpec:
     batch is cut into, so memory follows this and the step follows `batch_size`, but for rounding."""
     max_length: int = 128
     """Tokens kept of a text, special ones included."""
+    word_drop: float = 0.0
+    """Share of a training text's words left out, others in every epoch: augmentation, for few rows of long texts."""
+    word_swap: float = 0.0
+    """Share of a training text's words that change places with the next, others in every epoch."""
     optimiser: Optimiser = "adamw"
     """`adamw`, or `sgd` with momentum, which keeps one number a parameter instead of two and wants larger rates."""
     momentum: float = 0.9
@@ -95,8 +101,8 @@ class TrainingSpec:
     ranks: int | Literal["auto"] = "auto"
     """Training processes; `auto` is one for each GPU, else two on the CPU where it has two cores."""
     fewer_ranks: bool = False
-    """Go on with what a machine has left where that is less than `ranks`, a number then: the same rows and rates at each
-    step, added up in another order. It is recorded in the model's facts, and changes no run key."""
+    """Go on with what a machine has left where that is less than `ranks`, a number then: the same rows and rates at
+    each step, added up in another order. It is recorded in the model's facts, and changes no run key."""
     fsdp_degree: int = 1
     """Ranks that hold one copy of the model between them (FSDP), for models too large for one device; a divisor of
     `ranks`. With fewer than all, each group of as many is a copy, and copies add up their gradients (hybrid)."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,9 @@ from operators.core.training.order import EpochOrder, Windows, cut_window
 from operators.core.training.permutation import Ints
 from operators.core.training.spec import BatchBy
 from operators.core.training.tokens import TokenTables
+
+if TYPE_CHECKING:
+    from operators.core.training.augmentation import Augmenter
 
 
 class Batch(NamedTuple):
@@ -72,10 +75,13 @@ class Loader:
         tables: The shards' rows.
         rank: Which share of a batch to give: every `ranks`-th row, so that lengths are shared out evenly too.
         ranks: How many share a batch.
+        augment: Changes the rows of a batch.
     """
 
-    def __init__(self, plan: Plan, tables: TokenTables, rank: int = 0, ranks: int = 1) -> None:
-        self._plan, self._tables, self._rank, self._ranks = plan, tables, rank, ranks
+    def __init__(
+        self, plan: Plan, tables: TokenTables, rank: int = 0, ranks: int = 1, augment: Augmenter | None = None
+    ) -> None:
+        self._plan, self._tables, self._rank, self._ranks, self._augment = plan, tables, rank, ranks, augment
         self._part = part = Part(plan.shard_rows, plan.held_out, plan.is_held_out)
         self._windows = Windows(sum(part.shard_rows), plan.batch_size)
         self._starts = np.concatenate([[0], np.cumsum(part.shard_rows)]).astype(np.int64)
@@ -100,10 +106,11 @@ class Loader:
         # Slices joined as bytes: where rows have some dozens of tokens, 40 % of the time of slices of arrays, or of one
         # gather by index.
         shards = window.shards[own].tolist()
-        tables = {shard: memoryview(self._tables.table(shard).tokens) for shard in set(shards)}
+        tables = {shard: self._tables.table(shard).tokens.data for shard in set(shards)}
         spans = zip(shards, begins.tolist(), ends.tolist(), strict=True)
         tokens = b"".join([tables[shard][begin:end] for shard, begin, end in spans])
-        return Batch(np.frombuffer(tokens, np.int32), ends - begins, window.labels[own], len(whole))
+        batch = Batch(np.frombuffer(tokens, np.int32), ends - begins, window.labels[own], len(whole))
+        return batch if self._augment is None else self._augment(batch, window.key[0], window.rows[own])
 
     def rows(self, step: int) -> Ints:
         """Return the numbers of a step's rows, of all ranks; the part's rows are counted through all shards."""
