@@ -95,8 +95,8 @@ class TrainingSpec:
     ranks: int | Literal["auto"] = "auto"
     """Training processes; `auto` is one for each GPU, else two on the CPU where it has two cores."""
     fewer_ranks: bool = False
-    """Go on with what a machine has left where that is less than `ranks`, a number then: the same rows and rates at each
-    step, added up in another order. It is recorded in the model's facts, and changes no run key."""
+    """Go on with what a machine has left where that is less than `ranks`, a number then: the same rows and rates a
+    step, added up in another order. Recorded in the model's facts, and changes no run key."""
     fsdp_degree: int = 1
     """Ranks that hold one copy of the model between them (FSDP), for models too large for one device; a divisor of
     `ranks`. With fewer than all, each group of as many is a copy, and copies add up their gradients (hybrid)."""
