@@ -93,6 +93,8 @@ class TrainingSpec:
     best one's weights are the result."""
     patience: int = 0
     """Epochs in a row without a lower held-out loss after which training ends; 0: after `epochs`, whatever comes."""
+    give_up_above: tuple[float, ...] = ()
+    """Held-out losses, by epoch, above which training ends; a search sets them for its trials."""
     activation_checkpointing: bool = False
     """Keep only what goes into each layer and compute the rest again in the backward pass: the same bits in less
     memory, for about a third more time."""
@@ -128,10 +130,9 @@ class TrainingSpec:
         # Two, for ranks whose shares differ by one row must cut them into as many pieces.
         if self.micro_batch_size is not None and not 2 <= self.micro_batch_size <= RANGES["batch_size"][1]:
             raise ValueError(f"micro_batch_size={self.micro_batch_size!r}: choose 2 to 4096, or None")
-        if self.patience and not self.held_out:
-            raise ValueError(
-                f"patience={self.patience} needs held-out rows to judge epochs by: set held_out, say to 0.1"
-            )
+        needing = [name for name in ("patience", "give_up_above") if getattr(self, name)]
+        if needing and not self.held_out:
+            raise ValueError(f"{needing[0]} needs held-out rows to judge epochs by: set held_out, say to 0.1")
         if self.fewer_ranks and self.ranks == "auto":
             raise ValueError("fewer_ranks=True with ranks='auto': fewer than how many? set ranks")
         if self.ranks != "auto":

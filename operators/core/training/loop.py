@@ -33,7 +33,7 @@ from operators.core.training.state import (
     take_state,
     whole,
 )
-from operators.core.training.stopping import LossWatch, is_stale
+from operators.core.training.stopping import LossWatch, is_behind, is_stale
 
 Report = Callable[[int, int, float, float], None]
 """(step, total_steps, loss, examples_per_second)."""
@@ -137,8 +137,9 @@ class Loop:
         return whole(self.model.state_dict().items()) | best
 
     def _is_over(self) -> bool:
-        is_stuck = is_stale(self.position.held_out_losses, self.spec.patience)
-        return self.position.step >= self.total_steps or is_stuck
+        losses = self.position.held_out_losses
+        is_given_up = is_stale(losses, self.spec.patience) or is_behind(losses, self.spec.give_up_above)
+        return self.position.step >= self.total_steps or is_given_up
 
     def _is_due(self) -> bool:
         """Return whether the state after this step is to be saved: often enough, and once an epoch.

@@ -73,6 +73,8 @@ class LoopSpec:
     """Share of the training rows that no step trains on; with any, the best epoch's weights are the result."""
     patience: int
     """Epochs in a row without a lower held-out loss after which training ends; 0: never before its last."""
+    give_up_above: tuple[float, ...]
+    """Held-out losses, by epoch, above which training ends: a search's, of trials that others have overtaken."""
     activation_checkpointing: bool
     """Keep what goes into a layer and compute the rest again in the backward pass."""
     frozen_embeddings: bool
