@@ -94,7 +94,7 @@ class Loader:
         # Slices joined as bytes: where rows have some dozens of tokens, 40 % of the time of slices of arrays, or of one
         # gather by index.
         shards = window.shards[own].tolist()
-        tables = {shard: memoryview(self._tables.table(shard).tokens) for shard in set(shards)}
+        tables = {shard: self._tables.table(shard).tokens.data for shard in set(shards)}
         spans = zip(shards, begins.tolist(), ends.tolist(), strict=True)
         tokens = b"".join([tables[shard][begin:end] for shard, begin, end in spans])
         return Batch(np.frombuffer(tokens, np.int32), ends - begins, window.labels[own], len(whole))
