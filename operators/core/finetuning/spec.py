@@ -120,8 +120,9 @@ class TrainingSpec:
             if (choice := getattr(self, name)) not in choices:
                 raise ValueError(f"{name}={choice!r}: choose one of {', '.join(choices)}")
         # Two, for ranks whose shares differ by one row must cut them into as many pieces.
-        if self.micro_batch_size is not None and not 2 <= self.micro_batch_size <= RANGES["batch_size"][1]:
-            raise ValueError(f"micro_batch_size={self.micro_batch_size!r}: choose 2 to 4096, or None")
+        most = self.micro_batch_size
+        if most is not None and not (type(most) is int and 2 <= most <= RANGES["batch_size"][1]):
+            raise ValueError(f"micro_batch_size={most!r}: choose 2 to 4096, or None")
         if self.patience and not self.held_out:
             raise ValueError(
                 f"patience={self.patience} needs held-out rows to judge epochs by: set held_out, say to 0.1"
