@@ -98,8 +98,8 @@ class TrainingSpec:
     """Go on with what a machine has left where that is less than `ranks`, a number then: the same rows and rates a
     step, added up in another order. Recorded in the model's facts, and changes no run key."""
     fsdp_degree: int = 1
-    """Ranks that hold one copy of the model between them (FSDP), for models too large for one device; a divisor of
-    `ranks`. With fewer than all, each group of as many is a copy, and copies add up their gradients (hybrid)."""
+    """Ranks that hold one replica of the model between them (FSDP), where it is too large for one device; a divisor of
+    `ranks`. With fewer than all, each group of as many is a replica, and replicas add up their gradients (hybrid)."""
     threads_per_rank: int = 1
     precision: Precision | Literal["auto"] = "auto"
     """`auto` is bf16, or fp16 with its loss scaled where there is no bf16, if the device multiplies it in hardware and
@@ -152,7 +152,7 @@ class TrainingSpec:
         """Return how many ranks to start on a machine, of those wanted.
 
         Raises:
-            ValueError: It has too few for one copy of the model.
+            ValueError: It has too few for one replica of the model.
         """
         present = machine.gpus or machine.cores
         if not self.fewer_ranks or wanted <= present:

@@ -76,7 +76,7 @@ class LoopSpec:
     ranks: int
     """Training processes; another number adds gradients in another order."""
     fsdp_degree: int
-    """Ranks that hold one copy of the model between them; there are `ranks / fsdp_degree` copies."""
+    """Ranks that hold one replica of the model between them; there are `ranks / fsdp_degree` replicas."""
     threads_per_rank: int
     """Threads of each rank; another number may round sums differently."""
     precision: Precision
