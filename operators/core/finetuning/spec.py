@@ -106,8 +106,8 @@ class TrainingSpec:
     """Go on with what a machine has left where that is less than `ranks`, a number then: the same rows and rates at
     each step, added up in another order. It is recorded in the model's facts, and changes no run key."""
     fsdp_degree: int = 1
-    """Ranks that hold one copy of the model between them (FSDP), for models too large for one device; a divisor of
-    `ranks`. With fewer than all, each group of as many is a copy, and copies add up their gradients (hybrid)."""
+    """Ranks that hold one replica of the model between them (FSDP), where it is too large for one device; a divisor of
+    `ranks`. With fewer than all, each group of as many is a replica, and replicas add up their gradients (hybrid)."""
     threads_per_rank: int = 1
     precision: Precision | Literal["auto"] = "auto"
     """`auto` is bf16, or fp16 with its loss scaled where there is no bf16, if the device multiplies it in hardware and
@@ -128,8 +128,9 @@ class TrainingSpec:
             if (choice := getattr(self, name)) not in choices:
                 raise ValueError(f"{name}={choice!r}: choose one of {', '.join(choices)}")
         # Two, for ranks whose shares differ by one row must cut them into as many pieces.
-        if self.micro_batch_size is not None and not 2 <= self.micro_batch_size <= RANGES["batch_size"][1]:
-            raise ValueError(f"micro_batch_size={self.micro_batch_size!r}: choose 2 to 4096, or None")
+        most = self.micro_batch_size
+        if most is not None and not (type(most) is int and 2 <= most <= RANGES["batch_size"][1]):
+            raise ValueError(f"micro_batch_size={most!r}: choose 2 to 4096, or None")
         needing = [name for name in ("patience", "give_up_above") if getattr(self, name)]
         if needing and not self.held_out:
             raise ValueError(f"{needing[0]} needs held-out rows to judge epochs by: set held_out, say to 0.1")
@@ -158,7 +159,7 @@ class TrainingSpec:
         """Return how many ranks to start on a machine, of those wanted.
 
         Raises:
-            ValueError: It has too few for one copy of the model.
+            ValueError: It has too few for one replica of the model.
         """
         present = machine.gpus or machine.cores
         if not self.fewer_ranks or wanted <= present:

@@ -71,7 +71,7 @@ class Loop:
         self.is_first = dist.get_rank() == 0
         self.position = Position(world_sizes=[dist.get_world_size()])
         self._best: Tensors = {}
-        self._watch = LossWatch(self.spec.divergence_ratio)
+        self.watch = LossWatch(self.spec.divergence_ratio)
         self._saved = 0
         self.examples = 0
         self.seconds = 0.0
@@ -92,7 +92,7 @@ class Loop:
         if self.position.scaler:
             self.scaler.load_state_dict(self.position.scaler)
         for loss in self.position.losses:
-            self._watch.diverged(loss)
+            self.watch.diverged(loss)
         self._saved = self.position.step
 
     def run(self, saver: Saver | None, report: Report) -> None:
@@ -217,10 +217,10 @@ class Loop:
         if is_skipped and self.scaler.get_scale() < 1.0:
             raise LossDiverged(f"{where}, however small the loss is scaled: choose precision bf16 or fp32")
         self.position.skipped_steps += is_skipped
-        if self._watch.diverged(loss):
+        if self.watch.diverged(loss):
             raise LossDiverged(
-                f"{where}; over the last steps the loss was {self._watch.level:.4g}, having been down to "
-                f"{self._watch.lowest:.4g} (divergence_ratio={self.spec.divergence_ratio:g}): lower the learning rates"
+                f"{where}; over the last steps the loss was {self.watch.level:.4g}, having been down to "
+                f"{self.watch.lowest:.4g} (divergence_ratio={self.spec.divergence_ratio:g}): lower the learning rates"
             )
 
     def _save(self, saver: Saver | None) -> None:

@@ -22,7 +22,7 @@ def check_ranks(ranks: int, fsdp_degree: int, batch_size: int, batch_by: BatchBy
     """Refuse ranks that no mesh or no batch can be shared out to.
 
     Raises:
-        ValueError: The degree divides no such number of ranks, or a rank could be left without a row.
+        ValueError: The degree does not divide the ranks, or a rank could be left without a row.
     """
     if ranks % fsdp_degree:
         raise ValueError(f"fsdp_degree={fsdp_degree} for {ranks} ranks: choose a divisor of {ranks}")
@@ -82,7 +82,7 @@ class LoopSpec:
     ranks: int
     """Training processes; another number adds gradients in another order."""
     fsdp_degree: int
-    """Ranks that hold one copy of the model between them; there are `ranks / fsdp_degree` copies."""
+    """Ranks that hold one replica of the model between them; there are `ranks / fsdp_degree` replicas."""
     threads_per_rank: int
     """Threads of each rank; another number may round sums differently."""
     precision: Precision

@@ -227,7 +227,7 @@ def test_a_machine_with_fewer_devices_trains_the_same_run_key(place: Place) -> N
 
 
 def test_a_sharded_training_that_gets_no_better_is_told_by_its_model(place: Place) -> None:
-    """Two ranks with half a model each, in bf16: the best epoch's is left whole; facts say which, and bf16's cost."""
+    """Two ranks with half a model each, in bf16: the best epoch is left whole; facts say which, and what bf16 cost."""
     spec = replace(
         SPEC, fsdp_degree=2, precision="bf16", epochs=30, held_out=0.1, patience=1, schedule="constant",
         encoder_rate=5e-3,
