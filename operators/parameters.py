@@ -44,7 +44,7 @@ def trigger_form(recipe: Recipe) -> dict[str, Param]:
         "max_length": number("integer", "Training", "Tokens read of each text", f"{training.max_length}", 8, 512),
         "ranks": number("integer", "Training", "Training processes", "one per GPU, or two on a CPU", 1, 1024),
         "quality_floor": number(
-            "number", "Release", "Accuracy below which nothing is released", f"{recipe.gate.min_accuracy:g}", 0, 1
+            "number", "Release", "Score below which nothing is released", f"{recipe.gate.min_score:g}", 0, 1
         ),
         "release_anyway": Param(
             False,

@@ -50,6 +50,11 @@ class Recipe:
         if not 1 <= self.window_days <= LONGEST_WINDOW_DAYS:
             raise ValueError(f"window_days={self.window_days}: from 1 to {LONGEST_WINDOW_DAYS}")
         output_columns(self.source, self.anonymisation)
+        if self.anonymisation.task != self.training.task:
+            raise ValueError(
+                f"training.task={self.training.task!r}, but by the policy of 'label' labels are for "
+                f"{self.anonymisation.task}: spans need the action SPANS, others another"
+            )
         if self.dataset.risk is not None:
             check_risk(self.source, self.anonymisation, self.dataset.risk)
 
@@ -70,7 +75,7 @@ class Recipe:
             )
             if name in given
         }
-        gate = {"min_accuracy": given["quality_floor"]} if "quality_floor" in given else {}
+        gate = {"min_score": given["quality_floor"]} if "quality_floor" in given else {}
         drift = replace(self.validation.drift, blocks=not given.get("accept_drift", not self.validation.drift.blocks))
         return replace(
             self,

@@ -18,7 +18,7 @@ from operators.core.training import job as names
 from operators.core.training import launcher
 from operators.core.training.job import TrainingJob, read_record
 from operators.core.training.machine import this_machine
-from operators.core.training.rows import shards_of
+from operators.core.training.rows import shards_of, task_of
 from operators.core.training.spec import Machine
 
 REVISION = 6
@@ -113,6 +113,8 @@ def _train(
 def _prepare(store: Store, job: TrainingJob, folder: Path) -> None:
     """Lay out the job: the base model's files, the job itself last. The ranks read the data set themselves."""
     dataset, base_model = (_manifest(store, job, role) for role in ("dataset", "base_model"))
+    if (task := task_of(dataset)) != job.loop.task:
+        raise DataError(f"the data set's labels are for {task}, the recipe trains {job.loop.task}: change one")
     rows = sum(entry.rows or 0 for entry in shards_of(dataset, "train"))
     if rows < 2 * job.loop.ranks:
         raise DataError(f"{rows} training rows for {job.loop.ranks} ranks: each needs two; widen the window")

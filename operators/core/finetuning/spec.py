@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Literal
 
+from operators.core.labels import TASKS, Task
 from operators.core.training.spec import BatchBy, Device, LoopSpec, Machine, Precision, least_batch
 
 RANGES: dict[str, tuple[float, float]] = {
@@ -28,6 +29,8 @@ RANGES: dict[str, tuple[float, float]] = {
 class TrainingSpec:
     """How a base model is fine-tuned."""
 
+    task: Task = "text_classification"
+    """What it learns to tell: the label of a text, or labelled spans of it."""
     epochs: int = 2
     """Passes over the training rows."""
     batch_size: int = 32
@@ -67,6 +70,8 @@ class TrainingSpec:
                 raise ValueError(f"{name}={value!r}: choose {lowest} to {highest}")
         if self.ranks != "auto" and not (type(self.ranks) is int and 1 <= self.ranks <= 1024):
             raise ValueError(f"ranks={self.ranks!r}: choose 1 to 1024, or 'auto'")
+        if self.task not in TASKS:
+            raise ValueError(f"task={self.task!r}: choose one of {TASKS}")
         if self.batch_by not in ("rows", "tokens"):
             raise ValueError(f"batch_by={self.batch_by!r}: choose 'rows' or 'tokens'")
         if self.precision not in ("auto", "bf16", "fp32"):

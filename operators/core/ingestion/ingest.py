@@ -179,7 +179,7 @@ class _FileStage:
         schema = schema_with(output_columns(self._source, self._anonymisation))
         entries = [
             self._store.put_bytes(PART_NAME, encode_rows(kept, schema), rows=len(kept)),
-            self._store.put_bytes(PROFILE_NAME, Profile.of(kept).encode()),
+            self._store.put_bytes(PROFILE_NAME, Profile.of(kept, self._anonymisation.task).encode()),
             self._store.put_bytes(SELECTION_NAME, selection.encode()),
         ]
         if self._vault is not None:

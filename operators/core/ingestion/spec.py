@@ -68,6 +68,11 @@ def output_columns(source: SourceSpec, policy: AnonymisationSpec) -> tuple[Outpu
     Raises:
         ValueError: The policy names a column that the source does not have, or an action does not fit a column's type.
     """
+    if source.has_spans != (policy.task == "token_classification"):
+        raise ValueError(
+            "anonymisation: the action SPANS is for the label 'entities' of CoNLL files beside their 'text', "
+            "and nothing else is: change the label's action or column"
+        )
     types = {column.name: column.type for column in source.columns}
     columns = []
     for item in policy.further:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from operators.core.errors import DataError
+from operators.core.labels import Task, names_in
 from operators.core.manifest import canonical
 
 PROFILE_NAME = "profile.json"
@@ -63,14 +64,15 @@ class Profile:
     repeated: int = 0
     """Rows whose text stood in an earlier row of the same file."""
     labels: Counter[str] = field(default_factory=Counter)
+    """Of a text its label, of tokens the name of each span; rows without any count as the empty name."""
     measures: dict[str, Counts] = field(default_factory=lambda: {name: Counter() for name in MEASURES})
     """For each of `MEASURES`, the number of rows in each bin."""
     words: Counts = field(default_factory=Counter)
     """Number of rows that hold a word of a bucket."""
 
     @classmethod
-    def of(cls, rows: Iterable[Mapping[str, Any]]) -> Profile:
-        """Return the profile of a file's rows; each has a `text` that is not empty and a `label`."""
+    def of(cls, rows: Iterable[Mapping[str, Any]], task: Task = "text_classification") -> Profile:
+        """Return the profile of a file's rows; each has a `text` that is not empty and a `label` of the task."""
         profile = cls()
         seen: set[str] = set()
         for row in rows:
@@ -78,7 +80,7 @@ class Profile:
             words = _WORD.findall(text.casefold())
             profile.rows += 1
             profile.repeated += text in seen
-            profile.labels[row["label"]] += 1
+            profile.labels.update(names_in(row["label"], task) or ("",))
             for name, measure in MEASURES.items():
                 profile.measures[name][measure(text, words)] += 1
             profile.words.update({zlib.crc32(word.encode()) % WORD_BUCKETS for word in words})

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from operators.core.models.tags import UNTOLD
 from operators.core.training.order import EpochOrder, Windows, cut_window
 from operators.core.training.permutation import Ints
 from operators.core.training.spec import BatchBy
@@ -25,6 +26,8 @@ class Batch(NamedTuple):
     """Label numbers, shape (rows,)."""
     size: int
     """Rows of the whole batch, over all ranks."""
+    tags: npt.NDArray[np.int16] = np.empty(0, np.int16)
+    """Of a token classification the tags of all its rows, one row after the other."""
 
     def padded(self) -> tuple[Ints, Ints]:
         """Return token numbers and attention mask, both of shape (rows, longest row)."""
@@ -32,6 +35,15 @@ class Batch(NamedTuple):
         ids = np.zeros(is_token.shape, dtype=np.int64)
         ids[is_token] = self.tokens
         return ids, is_token.astype(np.int64)
+
+    def targets(self) -> Ints:
+        """Return what the rows are to be told: labels, shape (rows,), or tags, shape (rows, longest row)."""
+        if not len(self.tags):
+            return self.labels
+        is_token = np.arange(self.lengths.max()) < self.lengths[:, None]
+        tags = np.full(is_token.shape, UNTOLD, dtype=np.int64)
+        tags[is_token] = self.tags
+        return tags
 
 
 class _Window(NamedTuple):
@@ -93,10 +105,15 @@ class Loader:
         begins, ends = window.begins[own], window.ends[own]
         # A slice a row: half the time of one gather by index, where rows have some dozens of tokens.
         shards = window.shards[own].tolist()
-        tokens = {shard: self._tables.table(shard).tokens for shard in set(shards)}
-        spans = zip(shards, begins.tolist(), ends.tolist(), strict=True)
+        tables = {shard: self._tables.table(shard) for shard in set(shards)}
+        tokens = {shard: table.tokens for shard, table in tables.items()}
+        spans = list(zip(shards, begins.tolist(), ends.tolist(), strict=True))
         rows = [tokens[shard][begin:end] for shard, begin, end in spans]
-        return Batch(np.concatenate(rows), ends - begins, window.labels[own], len(whole))
+        batch = Batch(np.concatenate(rows), ends - begins, window.labels[own], len(whole))
+        if not len(tables[shards[0]].tags):
+            return batch
+        tags = np.concatenate([tables[shard].tags[begin:end] for shard, begin, end in spans])
+        return batch._replace(tags=tags)
 
     def rows(self, step: int) -> Ints:
         """Return the numbers of a step's rows, of all ranks; rows are counted through all shards."""

@@ -11,11 +11,10 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
-from torch.nn.functional import cross_entropy
 from torch.nn.parallel import DistributedDataParallel
 
 from operators.core.errors import LossDiverged
-from operators.core.models.encoder import MeanPoolClassifier
+from operators.core.models.encoder import EncoderModel
 from operators.core.training.checkpoints import read_position, read_tensors
 from operators.core.training.job import TrainingJob
 from operators.core.training.loader import Batch, Loader
@@ -32,7 +31,7 @@ log = logging.getLogger(__name__)
 class Loop:
     """One rank's view of a training job; `examples` and `seconds` count what this process itself has trained."""
 
-    def __init__(self, job: TrainingJob, model: MeanPoolClassifier, loader: Loader, device: torch.device) -> None:
+    def __init__(self, job: TrainingJob, model: EncoderModel, loader: Loader, device: torch.device) -> None:
         self.job, self.spec, self.loader, self.device = job, job.loop, loader, device
         self.model = model.to(device).train()
         if device.type == "cuda":
@@ -94,13 +93,13 @@ class Loop:
     def _step(self, batch: Batch, is_due: bool) -> tuple[float, bool]:
         """Take one optimiser step; return the batch's mean loss over all ranks, and whether a save is called for."""
         ids, mask = (torch.from_numpy(array).to(self.device) for array in batch.padded())
-        labels = torch.from_numpy(batch.labels).to(self.device)
+        targets = torch.from_numpy(batch.targets()).to(self.device)
         set_rates(self.optimiser, rate_factor(self.position.step, self.total_steps, self.spec.warm_up))
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.spec.precision == "bf16"):
             logits = self.parallel(input_ids=ids, attention_mask=mask)
         # DDP averages over ranks; ranks may hold one row more or less, so each scales its sum to the mean over all
         # rows.
-        loss = cross_entropy(logits.float(), labels, reduction="sum") * (dist.get_world_size() / batch.size)
+        loss = self.model.losses(logits.float(), targets).sum() * (dist.get_world_size() / batch.size)
         loss.backward()  # type: ignore[no-untyped-call]
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.spec.clip_norm)
         # What all ranks must know of each other, in one message; the host waits for the device here alone.

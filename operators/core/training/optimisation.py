@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import torch
 
-from operators.core.models.encoder import MeanPoolClassifier
+from operators.core.models.encoder import EncoderModel
 from operators.core.training.spec import LoopSpec
 
 
-def make_optimiser(model: MeanPoolClassifier, spec: LoopSpec) -> torch.optim.AdamW:
+def make_optimiser(model: EncoderModel, spec: LoopSpec) -> torch.optim.AdamW:
     """Return the optimiser of a model whose frozen parameters are marked as such.
 
     Groups come in a fixed order: encoder matrices, encoder vectors, head matrix, head vector; vectors do not decay.

@@ -8,7 +8,6 @@ from pathlib import Path
 from safetensors.torch import save_file
 
 from operators.core.manifest import canonical, sha256_of_file
-from operators.core.models.classifier import ClassifierCard
 from operators.core.training import job as names
 from operators.core.training.job import write_record
 from operators.core.training.loop import Loop
@@ -25,7 +24,7 @@ def leave_product(folder: Path, loop: Loop) -> None:
     save_file(weights, output / "model.safetensors")
     for name in ("config.json", "tokenizer.json"):
         shutil.copyfile(folder / names.BASE_MODEL / name, output / name)
-    card = ClassifierCard(format="safetensors", labels=job.labels, max_length=job.loop.max_length)
+    card = job.card
     (output / "classifier.json").write_text(card.to_json())
     history = _history(loop)
     (output / "history.json").write_bytes(canonical(history))

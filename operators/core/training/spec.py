@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from operators.core.labels import Task
+
 Precision = Literal["bf16", "fp32"]
 Device = Literal["cpu", "cuda"]
 BatchBy = Literal["rows", "tokens"]
@@ -20,6 +22,8 @@ def least_batch(batch_by: BatchBy, ranks: int) -> int:
 class LoopSpec:
     """What decides the trained weights to the bit, on one kind of machine."""
 
+    task: Task = "text_classification"
+    """What the model tells, and so its head and its loss."""
     epochs: int
     """Passes over the training rows."""
     batch_size: int

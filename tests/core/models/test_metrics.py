@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, precision_recall_fscore_support
 
-from operators.core.evaluation.metrics import measure
 from operators.core.evaluation.picture import confusion_png
+from operators.core.models.metrics import measure
 
 
 @pytest.mark.parametrize(("num_labels", "seed"), [(2, 0), (5, 1), (77, 2)])
@@ -15,11 +15,12 @@ def test_metrics_are_those_of_scikit_learn(num_labels: int, seed: int) -> None:
     """Accuracy, macro F1, every label's figures and the confusion matrix agree, absent labels included."""
     random = np.random.default_rng(seed)
     labels, predicted = random.integers(0, num_labels, (2, 120))
-    metrics = measure(labels, predicted, [f"label_{i}" for i in range(num_labels)])
+    names = [f"label_{i}" for i in range(num_labels)]
+    metrics = measure("text_classification", [names[i] for i in labels], [names[i] for i in predicted], names)
     every = list(range(num_labels))
     expected = precision_recall_fscore_support(labels, predicted, labels=every, zero_division=0.0)
 
-    assert metrics.accuracy == pytest.approx(accuracy_score(labels, predicted))
+    assert metrics.score == pytest.approx(accuracy_score(labels, predicted))
     assert metrics.macro_f1 == pytest.approx(
         f1_score(labels, predicted, labels=every, average="macro", zero_division=0.0)
     )
