@@ -86,7 +86,7 @@ def _training(
     }
     if proof is not None:
         of_text = ("accuracy", "macro_f1", "baseline_accuracy", "baseline_macro_f1")
-        for name in (*of_text, "measure", "score", "baseline_score"):
+        for name in ("measure", "score", "baseline_score", *of_text):
             figures[name] = proof.facts.get(name)
     if compressed is not None:
         figures["compressed_accuracy"] = compressed.facts.get("accuracy")

@@ -10,17 +10,10 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from operators.core.ingestion.ingest import ingest
-from operators.core.ingestion.publish import publish_dataset
-from operators.core.progress import no_progress
-from operators.core.sources.discover import discover
 from operators.core.storage import Store
-from operators.core.validation.validate import validate
-from operators.recipes import load_recipe
-from tests.core.mails import KEY, at
+from tests.dags.published import DATASETS, published, recipe_named
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-POSTS = REPOSITORY.parent / "shared" / "datasets" / "stock_sentiment" / "sentiment.csv"
+POSTS = DATASETS / "stock_sentiment" / "sentiment.csv"
 DAY = datetime.date(2022, 6, 11)
 
 
@@ -29,28 +22,10 @@ DAY = datetime.date(2022, 6, 11)
 @pytest.mark.skipif(not POSTS.is_file(), reason="needs shared/datasets/stock_sentiment beside the project")
 def test_every_post_is_accounted_for_and_none_says_who_wrote_it(store: Store, tmp_path: Path) -> None:
     """500 rows are kept, doubled or held back; no shard holds a post's address or its writer's name."""
-    recipe = load_recipe(REPOSITORY / "dags" / "recipes" / "stock_sentiment.py")
     folder = tmp_path / "stocks" / f"dt={DAY}"
     folder.mkdir(parents=True)
     shutil.copy(POSTS, folder)
-    zone, source = at(tmp_path), recipe.source
-    (listing,) = discover(store, landing=zone, spec=source, first_day=DAY, last_day=DAY, progress=no_progress, groups=1)
-    valid = validate(
-        store, listing=listing.digest, landing=zone, source=source, spec=recipe.validation, progress=no_progress
-    )
-    part = ingest(
-        store,
-        validation=valid.digest,
-        landing=zone,
-        source=source,
-        anonymisation=recipe.anonymisation,
-        spec=recipe.ingestion,
-        key=KEY,
-        progress=no_progress,
-    )
-    dataset = publish_dataset(
-        store, parts=[part.digest], recipe=recipe.name, day=DAY, spec=recipe.dataset, key=KEY, progress=no_progress
-    ).manifest
+    dataset = published(store, tmp_path, recipe_named("stock_sentiment"), DAY)
 
     rows = dataset.facts["rows"]
     assert rows["in"] == 500 == rows["kept"] + rows["duplicates"] + sum(rows["quarantined"].values())

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from operators.core.ingestion.rows import RowAnonymiser
 
-REVISION = 12
+REVISION = 13
 PART_NAME = "part.parquet"
 EMPTY = "empty_after_cut"
 """Why a row is quarantined here and not by validation: nothing of its text is left."""

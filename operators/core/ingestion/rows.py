@@ -14,7 +14,7 @@ from operators.core.errors import DataError
 from operators.core.ingestion.spec import IngestionSpec, output_columns
 from operators.core.labels import LabelledSpan, decode_spans, encode_spans
 from operators.core.sources.contents import normalise, read_content
-from operators.core.sources.spec import SourceSpec
+from operators.core.sources.spec import ROW_SHA256, SourceSpec
 
 _SOUGHT = SOUGHT | {Action.IDENTIFIER}
 """Columns whose values are looked for in the row's text; of identifiers those that do not leave as they are."""
@@ -37,7 +37,9 @@ class RowAnonymiser:
         self._has_spans = policy.task == "token_classification"
         self._further = output_columns(source, policy)
         own = {"id": source.id_column, "label": source.label_column}
-        self._sought = [(item, own.get(item.column, item.column)) for item in policy.columns if item.action in _SOUGHT]
+        sought = [(item, own.get(item.column, item.column)) for item in policy.columns if item.action in _SOUGHT]
+        # A digest of the row can stand in no text of it.
+        self._sought = [(item, column) for item, column in sought if column != ROW_SHA256]
 
     def row(self, row: Mapping[str, Any], day: datetime.date) -> dict[str, Any] | None:
         """Return what leaves a row, or None where nothing is left of its text.

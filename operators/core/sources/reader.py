@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,8 +12,9 @@ import pyarrow as pa
 
 from operators.core.errors import HostileInput
 from operators.core.sources import parser
+from operators.core.sources.contents import normalise
 from operators.core.sources.job import ParseJob
-from operators.core.sources.spec import WRONG_TYPE, SourceSpec
+from operators.core.sources.spec import ROW_SHA256, WRONG_TYPE, SourceSpec
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -19,7 +22,8 @@ class SourceRows:
     """What one file holds."""
 
     rows: list[dict[str, Any]]
-    """A value or None by column, and `wrong_type`: the first column that had a value of another type, or None."""
+    """A value or None by column, and `wrong_type`: the first column that had a value of another type, or None.
+    Of a source without ids also `row_sha256`, which is their id."""
     missing: tuple[str, ...]
     """Columns of the spec that the file does not have; no row has them."""
 
@@ -53,7 +57,16 @@ def read_rows(data: bytes, path: str, spec: SourceSpec) -> SourceRows:
     for row in rows:
         for name in missing:
             row.pop(name, None)
+        if not spec.has_ids:
+            row[ROW_SHA256] = _sha256(row)
     return SourceRows(rows=rows, missing=missing)
+
+
+def _sha256(row: Mapping[str, Any]) -> str:
+    """Return what tells a row from any other; text in one form, as ids are, so that rows that look alike are one."""
+    values = {name: normalise(value) if isinstance(value, str) else value for name, value in row.items()}
+    # A moment as ISO 8601 in UTC: the only value that JSON does not have.
+    return hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def _values(batch: pa.RecordBatch, path: str) -> list[dict[str, Any]]:

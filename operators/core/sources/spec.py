@@ -11,7 +11,9 @@ COMPRESSIONS = ("", ".zst", ".gz", ".bz2", ".xz", ".zip")
 """How the name of a file may end after its format's suffix; empty for a plain file. A zip holds one file."""
 WRONG_TYPE = "wrong_type"
 """Derived column of a read row: the first column whose value is not of the type that the spec gives it."""
-DERIVED = (WRONG_TYPE, "text_characters", "decodable", "sent_offset_days")
+ROW_SHA256 = "row_sha256"
+"""Derived column that is the id of rows that bring none: the SHA-256 of all that the row's columns hold."""
+DERIVED = (WRONG_TYPE, ROW_SHA256, "text_characters", "decodable", "sent_offset_days")
 """Columns that reading and validation add to a source's own."""
 MAIL_COLUMNS = ("id", "headers", "body")
 CONLL_COLUMNS = ("text", "entities")
@@ -128,12 +130,12 @@ class SourceSpec:
     """Folder below the landing zone that holds one `<partition_key>=YYYY-MM-DD` folder a day."""
     content: Content
     columns: tuple[Column, ...]
-    id_column: str
-    """Text or integer; text is compared in Unicode NFKC."""
     label_column: str
     """Text or integer."""
     text_columns: tuple[str, ...]
     """The columns that `content` reads, in its order: (headers, body) of a mail."""
+    id_column: str = ROW_SHA256
+    """Text or integer; text is compared in Unicode NFKC. Rows without an id are told apart by what they hold."""
     format: Format = Format.JSON_LINES
     partition_key: str = "dt"
     partition_columns: tuple[str, ...] = ()
@@ -148,8 +150,8 @@ class SourceSpec:
         names = self.column_names
         if not names or len(set(names)) != len(names):
             raise ValueError(f"columns={names}: name at least one, each once")
-        needed = (self.id_column, self.label_column, *self.text_columns, *self.partition_columns)
-        missing = [name for name in needed if name not in names]
+        needed = {*self._named, *self.text_columns, *self.partition_columns}
+        missing = sorted(needed.difference(names))
         if missing:
             raise ValueError(f"columns {missing} are used but not among columns={names}: add them")
         self._check_types()
@@ -164,8 +166,8 @@ class SourceSpec:
         if any(types[name] is not ColumnType.TEXT for name in self.text_columns):
             raise ValueError(f"text_columns={self.text_columns}: each must be of type text")
         words = (ColumnType.TEXT, ColumnType.INTEGER)
-        if any(types[name] not in words for name in (self.id_column, self.label_column)):
-            raise ValueError(f"id {self.id_column!r} and label {self.label_column!r} must be of type text or integer")
+        if any(types[name] not in words for name in self._named):
+            raise ValueError(f"id and label {self._named} must be of type text or integer")
 
     def _check_mail(self) -> None:
         is_mail = self.format in (Format.MBOX, Format.EML)
@@ -188,6 +190,15 @@ class SourceSpec:
     def has_spans(self) -> bool:
         """Whether a row's label is labelled spans of its text."""
         return self.format is Format.CONLL and (self.label_column, *self.text_columns) == ("entities", "text")
+
+    @property
+    def has_ids(self) -> bool:
+        """Whether rows bring an id of their own."""
+        return self.id_column != ROW_SHA256
+
+    @property
+    def _named(self) -> tuple[str, ...]:
+        return (self.id_column, self.label_column) if self.has_ids else (self.label_column,)
 
     @property
     def column_names(self) -> tuple[str, ...]:

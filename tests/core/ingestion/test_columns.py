@@ -24,7 +24,8 @@ from operators.core.ingestion.spec import DatasetSpec, IngestionSpec, output_col
 from operators.core.manifest import Manifest
 from operators.core.progress import no_progress
 from operators.core.sources.discover import discover
-from operators.core.sources.spec import Column, ColumnType, Content, SourceSpec
+from operators.core.sources.reader import read_rows
+from operators.core.sources.spec import ROW_SHA256, Column, ColumnType, Content, SourceSpec
 from operators.core.storage import Store
 from operators.core.validation.spec import Expectation, ValidationSpec
 from operators.core.validation.validate import validate
@@ -163,6 +164,27 @@ def test_missing_values_stay_missing(store: Store, tmp_path: Path) -> None:
     land(tmp_path, [ticket(number, **nothing) for number in range(20)])
 
     assert {row[column] for row in rows_of(store, published(store, tmp_path)) for column in FURTHER} == {None}
+
+
+def test_rows_without_an_id_are_told_apart_by_what_they_hold(tmp_path: Path) -> None:
+    """Their id is a keyed pseudonym of the whole row, the same in any file; rows that look alike are one."""
+    source = replace(SOURCE, id_column=ROW_SHA256)
+    policy = replace(POLICY, columns=(ColumnPolicy(column="id", action=Action.PSEUDONYM), *POLICY.columns[1:]))
+    land(tmp_path, [ticket(1), ticket(2), ticket(1, body=f"  {ticket(1)['body']}"), ticket(1, age=31.5)])
+    path = tmp_path / "tickets" / f"dt={DAY}" / "tickets.jsonl"
+    rows = read_rows(path.read_bytes(), str(path.relative_to(tmp_path)), source).rows
+    anonymiser = RowAnonymiser(source, policy, IngestionSpec(), KEY)
+    first, second, alike, wrong = [anonymiser.row(row, DAY) or {} for row in rows]
+
+    assert len({row["id"] for row in (first, second, wrong)}) == 3
+    assert first["id"] == alike["id"]
+    assert all(PSEUDONYM_PATTERN.fullmatch(row["id"]) for row in (first, second, wrong))
+
+
+def test_a_digest_of_a_row_may_not_leave_as_it_is() -> None:
+    """Whoever guesses a row could check the guess by it."""
+    with pytest.raises(ValueError, match="give the column 'id' the action PSEUDONYM"):
+        output_columns(replace(SOURCE, id_column=ROW_SHA256), POLICY)
 
 
 def test_an_identifier_that_does_not_leave_as_it_is_is_looked_for(store: Store, tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ def test_a_spec_that_contradicts_itself_is_refused(changes: dict[str, Any], word
         replace(SPEC, **changes)
 
 
-@pytest.mark.parametrize("name", ["", "a\nb", "wrong_type", "decodable", "\ufb01", "x" * 201])
+@pytest.mark.parametrize("name", ["", "a\nb", "wrong_type", "row_sha256", "decodable", "\ufb01", "x" * 201])
 def test_a_column_has_a_name_of_its_own(name: str) -> None:
     """None that cannot be shown, that looks like another, or that reading adds."""
     with pytest.raises(ValueError, match="column"):
