@@ -40,7 +40,10 @@ def decode_spans(label: str) -> tuple[LabelledSpan, ...]:
         DataError: It is none of a token classification, or its spans are out of order.
     """
     try:
-        spans = tuple(LabelledSpan(start, end, name) for start, end, name in json.loads(label))
+        listed = json.loads(label)
+        if not isinstance(listed, list):
+            raise ValueError
+        spans = tuple(LabelledSpan(start, end, name) for start, end, name in listed)
     except (ValueError, TypeError, RecursionError):
         raise DataError("a label lists no spans: [[start, end, name], ...] is expected") from None
     if not all(_is_span(span) for span in spans) or any(a.end > b.start for a, b in itertools.pairwise(spans)):
