@@ -26,4 +26,4 @@ class AdoptModelOperator(StageOperator):
         """Adopt the base model, or find it adopted."""
         from operators.core.models.adopt import adopt_model
 
-        return adopt_model(store, connections.base_model_folder(recipe.base_model.name), recipe.base_model, progress)
+        return adopt_model(store, connections.models_folder() / recipe.base_model.name, recipe.base_model, progress)

@@ -54,9 +54,9 @@ def landing_settings() -> LandingSettings:
         raise ValueError(f"connection {LANDING}: its extra must have url, and may have others of {known}") from None
 
 
-def base_model_folder(name: str) -> Path:
-    """Return the local folder of a base model that waits to be adopted."""
-    return Path(_extra("nightshift_models", "folder")) / name
+def models_folder() -> Path:
+    """Return the local folder that holds a folder for each model that waits to be adopted."""
+    return Path(_extra("nightshift_models", "folder"))
 
 
 def pseudonym_key() -> bytes:

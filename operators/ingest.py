@@ -45,5 +45,6 @@ class IngestOperator(StageOperator):
             spec=recipe.ingestion,
             key=connections.pseudonym_key(),
             vault_key=connections.vault_public_key() if recipe.anonymisation.reversible else None,
+            models=connections.models_folder() if recipe.ingestion.names is not None else None,
             progress=progress,
         )

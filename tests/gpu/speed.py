@@ -12,11 +12,12 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
+from operators.core.finetuning.spec import TrainingSpec
 from operators.core.models.encoder import build_model
 from operators.core.training.job import TrainingJob
 from operators.core.training.loader import Loader, Plan
 from operators.core.training.loop import Loop
-from operators.core.training.spec import LoopSpec
+from operators.core.training.spec import Machine
 from operators.core.training.tokens import TokenTable, TokenTables
 from tests.core.training.tiny import CONFIG
 
@@ -74,11 +75,9 @@ def make_loop(shape: Shape, folder: Path) -> Loop:
     labels = draw.integers(0, 2, ROWS_PER_STEP * STEPS)
     half = VOCABULARY // 2
     rows = [(draw.integers(0, half, TOKENS) + half * label).tolist() for label in labels]
-    spec = LoopSpec(
-        epochs=1, batch_size=ROWS_PER_STEP, max_length=TOKENS, encoder_rate=1e-4, head_rate=1e-2, warm_up=0.1,
-        weight_decay=0.01, dropout=0.0, clip_norm=1.0, frozen_embeddings=True, ranks=1, threads_per_rank=1,
-        precision="bf16", device="cuda", batch_by="rows", seed=0,
-    )  # fmt: skip
+    spec = TrainingSpec(
+        epochs=1, batch_size=ROWS_PER_STEP, max_length=TOKENS, encoder_rate=1e-4, dropout=0.0, ranks=1, precision="bf16"
+    ).resolve(Machine(cores=1, gpus=1, precision="bf16"))
     plan = Plan(shard_rows=(len(rows),), batch_size=ROWS_PER_STEP, batch_by="rows", seed=0)
     loader = Loader(plan, TokenTables(folder / "tokens", lambda shard: TokenTable.of(rows, labels)))
     job = TrainingJob(run_key="0" * 64, inputs=(), loop=spec, labels=("high", "low"), checkpoint_steps=10**6)

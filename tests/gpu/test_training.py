@@ -50,9 +50,9 @@ def place(tmp_path: Path) -> Place:
 
 
 @pytest.fixture
-def gpu() -> Machine:
+def gpu(tmp_path: Path) -> Machine:
     """This machine with one of its GPUs."""
-    return replace(this_machine(), gpus=1)
+    return replace(this_machine(tmp_path), gpus=1)
 
 
 def test_a_killed_rank_goes_on_to_the_same_bits(place: Place, tmp_path: Path, gpu: Machine) -> None:
@@ -71,7 +71,7 @@ def test_a_killed_rank_goes_on_to_the_same_bits(place: Place, tmp_path: Path, gp
 
     assert len(killed) == 1
     assert result.manifest.identity == alone.manifest.identity
-    assert result.manifest.spec["precision"] == ("bf16" if gpu.has_bf16 else "fp32")
+    assert result.manifest.spec["precision"] == gpu.precision
 
 
 def test_single_precision_loses_what_the_cpu_loses(place: Place, gpu: Machine) -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from operators.core.anonymisation.addresses import ADDRESS_PATTERN, find_addresses
 from operators.core.anonymisation.coarsening import beginning_of, mask, period_of, range_of
 from operators.core.anonymisation.lines import Finder, by_line
 from operators.core.anonymisation.moving import Replaced, move_spans
-from operators.core.anonymisation.names import find_names
+from operators.core.anonymisation.names import find_names, finder_by_model
 from operators.core.anonymisation.occurrences import Entity, find_entities
 from operators.core.anonymisation.pseudonyms import PSEUDONYM_PATTERN, normal_form, pseudonym
 from operators.core.anonymisation.spans import Span, settle
@@ -29,12 +29,16 @@ class Anonymiser:
     Args:
         spec: The policy.
         key: The key of the pseudonyms, at least 16 secret bytes.
+        find_names: Gives the places of names in a line, where a model looks for them.
     """
 
-    def __init__(self, spec: AnonymisationSpec, key: bytes) -> None:
+    def __init__(
+        self, spec: AnonymisationSpec, key: bytes, find_names: Callable[[str], Iterable[tuple[int, int]]] | None = None
+    ) -> None:
         self.spec = spec
         self._key = key
-        self._find_patterns = by_line(_pattern_finders(spec))
+        by_model = [] if find_names is None else [finder_by_model(find_names, spec.min_name_characters)]
+        self._find_patterns = by_line([*_pattern_finders(spec), *by_model])
         self._originals: dict[str, str] = {}
 
     def value(self, policy: ColumnPolicy, value: Any) -> Any:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from operators.core.anonymisation.common_words import COMMON_WORDS
+from operators.core.anonymisation.lines import Finder
+from operators.core.anonymisation.pseudonyms import PSEUDONYM_PATTERN, normal_form
 from operators.core.anonymisation.spans import Span
 
 WORD = re.compile(r"\w+")
@@ -36,6 +38,25 @@ def find_names(text: str, names: Iterable[str], min_characters: int) -> Iterator
         if UNSPACED.search(name) and len(name) > 1:
             for match in re.finditer(re.escape(name), text):
                 yield Span(start=match.start(), end=match.end(), kind="name", value=name)
+
+
+def finder_by_model(find: Callable[[str], Iterable[tuple[int, int]]], min_characters: int) -> Finder:
+    """Return a finder of the names that a model finds in a line; a name and its header have one pseudonym.
+
+    Args:
+        find: Gives the places of names in a line.
+        min_characters: Names of fewer letters stay.
+    """
+
+    def find_in(line: str) -> Iterator[Span]:
+        taken = [match.span() for match in PSEUDONYM_PATTERN.finditer(line)]
+        for start, end in find(line):
+            # A pseudonym stands for itself, whatever a model takes it for.
+            is_free = all(end <= left or right <= start for left, right in taken)
+            if is_free and _letters(line[start:end]) >= min_characters:
+                yield Span(start=start, end=end, kind="name", value=normal_form("name", line[start:end]))
+
+    return find_in
 
 
 def _wanted(names: Iterable[str], min_characters: int) -> dict[str, list[Words]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import time
@@ -21,9 +22,11 @@ from operators.core.training.machine import this_machine
 from operators.core.training.rows import shards_of, task_of
 from operators.core.training.spec import Machine
 
-REVISION = 6
+REVISION = 9
 DISK_FACTOR = 8
 """Free local space needed, in sizes of the base model: it, one checkpoint, the product, and a margin."""
+
+log = logging.getLogger(__name__)
 
 
 def fine_tune(
@@ -56,7 +59,10 @@ def fine_tune(
         DataError: The data set is too small, or an input does not fit.
         StorageError: The store failed, or the local disk has too little space.
     """
-    loop = spec.resolve(machine or this_machine())
+    machine = machine or this_machine(scratch)
+    log.info("%d GPUs, %d cores; precision auto is %s", machine.gpus, machine.cores, machine.why)
+    account["precision_auto"] = machine.why
+    loop = spec.resolve(machine)
     call = StageCall(
         stage="fine_tune",
         revision=REVISION,
@@ -71,6 +77,7 @@ def fine_tune(
             run_key=call.run_key,
             inputs=call.inputs,
             loop=loop,
+            ranks=spec.ranks_on(machine, loop.ranks),
             labels=tuple(store.manifest(dataset).facts["labels"]),
             checkpoint_steps=spec.checkpoint_steps,
         )
@@ -116,8 +123,15 @@ def _prepare(store: Store, job: TrainingJob, folder: Path) -> None:
     if (task := task_of(dataset)) != job.loop.task:
         raise DataError(f"the data set's labels are for {task}, the recipe trains {job.loop.task}: change one")
     rows = sum(entry.rows or 0 for entry in shards_of(dataset, "train"))
-    if rows < 2 * job.loop.ranks:
-        raise DataError(f"{rows} training rows for {job.loop.ranks} ranks: each needs two; widen the window")
+    held_out = int(rows * job.loop.held_out)
+    if rows - held_out < 2 * job.loop.ranks:
+        raise DataError(
+            f"{rows - held_out} rows to train on for {job.loop.ranks} ranks: each needs two; widen the window"
+        )
+    if job.loop.held_out and held_out < job.loop.ranks:
+        raise DataError(
+            f"{held_out} of {rows} rows held out for {job.loop.ranks} ranks: each needs one; raise held_out"
+        )
     folder.mkdir(parents=True, exist_ok=True)
     needed = DISK_FACTOR * sum(entry.bytes for entry in base_model.files)
     if (free := shutil.disk_usage(folder).free) < needed:

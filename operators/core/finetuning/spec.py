@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from operators.core.labels import TASKS, Task
-from operators.core.training.spec import BatchBy, Device, LoopSpec, Machine, Precision, least_batch
+from operators.core.training.spec import (
+    BatchBy,
+    Device,
+    LoopSpec,
+    Machine,
+    Optimiser,
+    Precision,
+    Schedule,
+    check_ranks,
+)
 
 RANGES: dict[str, tuple[float, float]] = {
     "epochs": (1, 100),
@@ -14,15 +23,29 @@ RANGES: dict[str, tuple[float, float]] = {
     "max_length": (8, 512),
     "encoder_rate": (1e-7, 1e-2),
     "head_rate": (1e-6, 1.0),
+    "momentum": (0.0, 0.999),
     "warm_up": (0.0, 0.5),
     "weight_decay": (0.0, 1.0),
     "dropout": (0.0, 0.5),
     "clip_norm": (1e-3, 1e3),
+    "divergence_ratio": (1.5, 1e6),
+    "held_out": (0.0, 0.5),
+    "patience": (0, 100),
+    "fsdp_degree": (1, 1024),
     "threads_per_rank": (1, 64),
     "checkpoint_steps": (1, 1_000_000),
     "seed": (0, 2**31 - 1),
 }
 """Lowest and highest value of each number, both inclusive."""
+CHOICES: dict[str, tuple[str, ...]] = {
+    "task": TASKS,
+    "batch_by": get_args(BatchBy),
+    "optimiser": get_args(Optimiser),
+    "schedule": get_args(Schedule),
+    "precision": ("auto", *get_args(Precision)),
+}
+PLACEMENT = ("checkpoint_steps", "fewer_ranks")
+"""Fields that say how a training is run and not what it computes: in no run key."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,26 +61,53 @@ class TrainingSpec:
     batch_by: BatchBy = "rows"
     """`rows`: as many in every batch. `tokens`: as many tokens, `batch_size` rows on average: where lengths differ much
     and a batch of long texts would take a device's memory, or leave it idle with short ones."""
+    micro_batch_size: int | None = None
+    """Rows that a rank takes at once, 2 to 4096; None: its whole share of a batch. Gradients are added up over what a
+    batch is cut into, so memory follows this and the step follows `batch_size`, but for rounding."""
     max_length: int = 128
     """Tokens kept of a text, special ones included."""
+    optimiser: Optimiser = "adamw"
+    """`adamw`, or `sgd` with momentum, which keeps one number a parameter instead of two and wants larger rates."""
+    momentum: float = 0.9
+    """Share of the gradients' running sum (SGD) or mean (AdamW's first beta) that a step keeps."""
     encoder_rate: float = 1.5e-4
     """Peak learning rate of the encoder."""
     head_rate: float = 1e-2
     """Peak learning rate of the head, which starts from nothing."""
+    schedule: Schedule = "linear"
+    """How the rates go on after the warm-up: to zero in a line (`linear`) or along a cosine, or not at all."""
     warm_up: float = 0.1
     """Share of all steps in which the rates rise."""
     weight_decay: float = 0.01
+    """Of matrices, not of biases and norms: decoupled for AdamW, added to the gradient for SGD."""
     dropout: float = 0.1
     """Share of hidden activations dropped in training."""
     clip_norm: float = 1.0
     """Largest global norm of a step's gradients."""
+    divergence_ratio: float = 3.0
+    """Training stops when the loss's running level is this many times its lowest and no better than at the start."""
+    held_out: float = 0.0
+    """Share of the training rows that no step trains on. With any, each epoch is judged by its loss on them, and the
+    best one's weights are the result."""
+    patience: int = 0
+    """Epochs in a row without a lower held-out loss after which training ends; 0: after `epochs`, whatever comes."""
+    activation_checkpointing: bool = False
+    """Keep only what goes into each layer and compute the rest again in the backward pass: the same bits in less
+    memory, for about a third more time."""
     frozen_embeddings: bool = True
     """Leave the embedding tables as they are: half of a small encoder's parameters."""
     ranks: int | Literal["auto"] = "auto"
     """Training processes; `auto` is one for each GPU, else two on the CPU where it has two cores."""
+    fewer_ranks: bool = False
+    """Go on with what a machine has left where that is less than `ranks`, a number then: the same rows and rates at
+    each step, added up in another order. It is recorded in the model's facts, and changes no run key."""
+    fsdp_degree: int = 1
+    """Ranks that hold one copy of the model between them (FSDP), for models too large for one device; a divisor of
+    `ranks`. With fewer than all, each group of as many is a copy, and copies add up their gradients (hybrid)."""
     threads_per_rank: int = 1
     precision: Precision | Literal["auto"] = "auto"
-    """`auto` is bf16 where the device multiplies it in hardware, else fp32."""
+    """`auto` is bf16, or fp16 with its loss scaled where there is no bf16, if the device multiplies it in hardware and
+    was measured to gain from it; else fp32."""
     checkpoint_steps: int = 40
     """Optimiser steps between checkpoints, and one an epoch; one that is being written puts the next off. Changes no
     number, so no run key."""
@@ -70,17 +120,20 @@ class TrainingSpec:
                 raise ValueError(f"{name}={value!r}: choose {lowest} to {highest}")
         if self.ranks != "auto" and not (type(self.ranks) is int and 1 <= self.ranks <= 1024):
             raise ValueError(f"ranks={self.ranks!r}: choose 1 to 1024, or 'auto'")
-        if self.task not in TASKS:
-            raise ValueError(f"task={self.task!r}: choose one of {TASKS}")
-        if self.batch_by not in ("rows", "tokens"):
-            raise ValueError(f"batch_by={self.batch_by!r}: choose 'rows' or 'tokens'")
-        if self.precision not in ("auto", "bf16", "fp32"):
-            raise ValueError(f"precision={self.precision!r}: choose 'auto', 'bf16' or 'fp32'")
-        if self.ranks != "auto" and self.batch_size < least_batch(self.batch_by, self.ranks):
+        for name, choices in CHOICES.items():
+            if (choice := getattr(self, name)) not in choices:
+                raise ValueError(f"{name}={choice!r}: choose one of {', '.join(choices)}")
+        # Two, for ranks whose shares differ by one row must cut them into as many pieces.
+        if self.micro_batch_size is not None and not 2 <= self.micro_batch_size <= RANGES["batch_size"][1]:
+            raise ValueError(f"micro_batch_size={self.micro_batch_size!r}: choose 2 to 4096, or None")
+        if self.patience and not self.held_out:
             raise ValueError(
-                f"batch_size={self.batch_size} by {self.batch_by} is less than {self.ranks} ranks need: raise it to "
-                f"{least_batch(self.batch_by, self.ranks)}"
+                f"patience={self.patience} needs held-out rows to judge epochs by: set held_out, say to 0.1"
             )
+        if self.fewer_ranks and self.ranks == "auto":
+            raise ValueError("fewer_ranks=True with ranks='auto': fewer than how many? set ranks")
+        if self.ranks != "auto":
+            check_ranks(self.ranks, self.fsdp_degree, self.batch_size, self.batch_by)
 
     def resolve(self, machine: Machine) -> LoopSpec:
         """Return the spec with each `auto` decided for a machine, before any run key is made of it.
@@ -89,9 +142,24 @@ class TrainingSpec:
             ValueError: The machine has fewer GPUs than the ranks asked for.
         """
         device: Device = "cuda" if machine.gpus else "cpu"
-        if machine.gpus and self.ranks != "auto" and self.ranks > machine.gpus:
-            raise ValueError(f"ranks={self.ranks} but there are {machine.gpus} GPUs: lower ranks, or use 'auto'")
+        if machine.gpus and self.ranks != "auto" and self.ranks > machine.gpus and not self.fewer_ranks:
+            raise ValueError(
+                f"ranks={self.ranks} but there are {machine.gpus} GPUs: lower ranks, use 'auto', or set fewer_ranks"
+            )
         ranks = self.ranks if self.ranks != "auto" else machine.gpus or min(2, machine.cores)
-        precision: Precision = self.precision if self.precision != "auto" else "bf16" if machine.has_bf16 else "fp32"
-        numbers = {name: value for name, value in asdict(self).items() if name != "checkpoint_steps"}
+        precision = self.precision if self.precision != "auto" else machine.precision
+        numbers = {name: value for name, value in asdict(self).items() if name not in PLACEMENT}
         return LoopSpec(**{**numbers, "ranks": ranks, "precision": precision, "device": device})
+
+    def ranks_on(self, machine: Machine, wanted: int) -> int:
+        """Return how many ranks to start on a machine, of those wanted.
+
+        Raises:
+            ValueError: It has too few for one copy of the model.
+        """
+        present = machine.gpus or machine.cores
+        if not self.fewer_ranks or wanted <= present:
+            return wanted
+        if present < self.fsdp_degree:
+            raise ValueError(f"fsdp_degree={self.fsdp_degree} but the machine has {present} devices: lower the degree")
+        return present - present % self.fsdp_degree

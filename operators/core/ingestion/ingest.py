@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from operators.core.anonymisation.originals import ORIGINALS_NAME, public_key, seal_originals, vault_key_id
@@ -13,7 +14,9 @@ from operators.core.errors import DataError, SourceChanged, all_of
 from operators.core.ingestion.erased import ERASED, ErasedRows
 from operators.core.ingestion.spec import IngestionSpec, output_columns
 from operators.core.manifest import Input, Made, StageCall, spec_json
+from operators.core.models.adopt import adopt_model
 from operators.core.progress import Progress
+from operators.core.scratch import scratch_folder
 from operators.core.settings import LandingSettings
 from operators.core.sources.each import FileWork, do_each
 from operators.core.sources.landing import LandingZone
@@ -33,8 +36,9 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 
     from operators.core.ingestion.rows import RowAnonymiser
+    from operators.core.models.names import NameModel
 
-REVISION = 13
+REVISION = 14
 PART_NAME = "part.parquet"
 EMPTY = "empty_after_cut"
 """Why a row is quarantined here and not by validation: nothing of its text is left."""
@@ -51,12 +55,13 @@ def ingest(
     key: bytes,
     progress: Progress,
     vault_key: str | None = None,
+    models: Path | None = None,
 ) -> Result:
     """Have every file of a validated group ingested, and return the group's result.
 
     Its inputs are the validation and, with role `file`, one result per file; its facts `rows_in`, `rows_out` and
     `quarantined` by reason, with rows_in = rows_out + the sum of quarantined. A reversible policy, and no other, takes
-    the vault's public key, in PEM.
+    the vault's public key, in PEM; a spec with a model that finds names takes the folder in which models lie.
 
     Raises:
         ValueError: The vault's key is missing, not one, or not asked for.
@@ -69,7 +74,8 @@ def ingest(
     group = store.manifest(validation)
     files = decode_listing(store.read(store.manifest(_digest(group.input("listing"))).file(LISTING_NAME)))
     vault = _vault(anonymisation, vault_key)
-    stage = _FileStage(store, landing, source, anonymisation, spec, key, vault)
+    names = _name_model(store, spec, models, progress)
+    stage = _FileStage(store, landing, source, anonymisation, spec, key, vault, names)
     erased, unread = ErasedRows(store, LandingZone(landing), source, anonymisation, key).of_all(files)
     work = [
         FileWork(
@@ -97,6 +103,15 @@ def _vault(policy: AnonymisationSpec, pem: str | None) -> X25519PublicKey | None
     return None if pem is None else public_key(pem)
 
 
+def _name_model(store: Store, spec: IngestionSpec, models: Path | None, progress: Progress) -> Input | None:
+    if spec.names is None:
+        return None
+    if models is None:
+        raise ValueError("the spec has a model that finds names: name the folder in which models lie")
+    adopted = adopt_model(store, models / spec.names.model.name, spec.names.model, progress)
+    return store.as_input("name_model", adopted.digest)
+
+
 class _FileStage:
     """Stage `ingest_file` with all that is the same for every file of a group."""
 
@@ -109,6 +124,7 @@ class _FileStage:
         spec: IngestionSpec,
         key: bytes,
         vault: X25519PublicKey | None,
+        names: Input | None,
     ) -> None:
         self._store = store
         self._landing = LandingZone(landing)
@@ -117,13 +133,27 @@ class _FileStage:
         self._spec = spec
         self._key = key
         self._vault = vault
+        self._names = names
 
     @functools.cached_property
     def _rows(self) -> RowAnonymiser:
         # Not before a file needs it: Presidio takes seconds to import, and most nights most files are found.
         from operators.core.ingestion.rows import RowAnonymiser
 
-        return RowAnonymiser(self._source, self._anonymisation, self._spec, self._key)
+        names = None if self._names is None else self._loaded(_digest(self._names))
+        return RowAnonymiser(self._source, self._anonymisation, self._spec, self._key, names)
+
+    def _loaded(self, adopted: str) -> NameModel:
+        import torch
+
+        from operators.core.models.names import NameModel
+
+        assert self._spec.names is not None
+        # A line is little work for two threads, and sums in another order could tip a word.
+        torch.set_num_threads(1)
+        with scratch_folder() as folder:
+            self._store.fetch_all(self._store.manifest(adopted), folder)
+            return NameModel(folder, self._spec.names.types, self._spec.names.min_probability)
 
     def call(self, file: SourceFile, validated: Input, erased: tuple[int, ...]) -> StageCall:
         """Return what decides the result for one file, of whose rows some may be erased."""
@@ -133,6 +163,7 @@ class _FileStage:
             inputs=(
                 Input(role="source", identity=file.sha256),
                 Input(**{**spec_json(validated), "role": "validation"}),
+                *(() if self._names is None else (self._names,)),
             ),
             spec={
                 "source": source_key(self._source),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from operators.core.anonymisation.anonymiser import Anonymiser, check_clean
 from operators.core.anonymisation.moving import cut_spans
@@ -15,6 +15,9 @@ from operators.core.ingestion.spec import IngestionSpec, output_columns
 from operators.core.labels import LabelledSpan, decode_spans, encode_spans
 from operators.core.sources.contents import normalise, read_content
 from operators.core.sources.spec import ROW_SHA256, SourceSpec
+
+if TYPE_CHECKING:
+    from operators.core.models.names import NameModel
 
 _SOUGHT = SOUGHT | {Action.IDENTIFIER}
 """Columns whose values are looked for in the row's text; of identifiers those that do not leave as they are."""
@@ -28,12 +31,20 @@ class RowAnonymiser:
         policy: What may leave them.
         spec: What is kept of a text.
         key: The key of the pseudonyms.
+        names: What looks for names in texts, if the spec asks for a model.
     """
 
-    def __init__(self, source: SourceSpec, policy: AnonymisationSpec, spec: IngestionSpec, key: bytes) -> None:
+    def __init__(
+        self,
+        source: SourceSpec,
+        policy: AnonymisationSpec,
+        spec: IngestionSpec,
+        key: bytes,
+        names: NameModel | None = None,
+    ) -> None:
         self._source = source
         self._spec = spec
-        self._anonymiser = Anonymiser(policy, key)
+        self._anonymiser = Anonymiser(policy, key, None if names is None else names.find)
         self._has_spans = policy.task == "token_classification"
         self._further = output_columns(source, policy)
         own = {"id": source.id_column, "label": source.label_column}

@@ -5,7 +5,28 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from operators.core.anonymisation.spec import Action, AnonymisationSpec, ColumnPolicy, RiskSpec
+from operators.core.models.spec import NAME_MODELS, BaseModelSpec
 from operators.core.sources.spec import ColumnType, SourceSpec
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NameModelSpec:
+    """A model that looks for names in free text which nothing in the row gives."""
+
+    model: BaseModelSpec
+    """A token classifier, pinned byte for byte, below the models folder."""
+    types: tuple[str, ...] = ("PER",)
+    """The types of entity that are names, as its labels call them without `B-` and `I-`."""
+    min_probability: float = 0.5
+    """From which a word is part of a name: lower finds more names, and more that are none."""
+
+    def __post_init__(self) -> None:
+        if set(self.model.architectures) - set(NAME_MODELS):
+            raise ValueError(f"names: architectures {self.model.architectures}: choose among {NAME_MODELS}")
+        if not self.types or len(set(self.types)) != len(self.types):
+            raise ValueError(f"names: types={self.types}: at least one, each once")
+        if not 0.01 <= self.min_probability <= 0.99:
+            raise ValueError(f"names: min_probability={self.min_probability}: 0.01 to 0.99")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -14,6 +35,8 @@ class IngestionSpec:
 
     max_text_characters: int = 4000
     """Longer texts are cut at the last white space before. A model of 128 tokens reads about the first 600."""
+    names: NameModelSpec | None = None
+    """What looks for names beside the policy's recognisers; None looks for those that the row itself gives."""
 
     def __post_init__(self) -> None:
         if not 200 <= self.max_text_characters <= 100_000:

@@ -16,7 +16,7 @@ from torch import nn
 
 from operators.core.errors import DataError
 from operators.core.labels import Task
-from operators.core.models.spec import ALLOWED_ARCHITECTURES
+from operators.core.models.spec import ENCODERS
 from operators.core.models.tags import UNTOLD
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ SCALE = 16.0
 
 
 class EncoderModel(nn.Module):
-    """An encoder and a linear head; its classes say what the head sees and what a wrong answer costs."""
+    """An encoder and a linear head; its classes say what the head sees."""
 
     def __init__(self, encoder: nn.Module, hidden_size: int, num_outputs: int) -> None:
         super().__init__()
@@ -37,10 +37,6 @@ class EncoderModel(nn.Module):
     def states(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         """Return the state of each token, shape (B, T, D)."""
         return cast(torch.Tensor, self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state)
-
-    def losses(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """Return the loss of each row, shape (B,)."""
-        raise NotImplementedError
 
 
 class MeanPoolClassifier(EncoderModel):
@@ -58,10 +54,6 @@ class MeanPoolClassifier(EncoderModel):
         """Return logits, shape (B, L)."""
         return cast(torch.Tensor, self.head(self.features(input_ids, attention_mask) * SCALE))
 
-    def losses(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """Return each row's cross-entropy; targets are label numbers, shape (B,)."""
-        return nn.functional.cross_entropy(logits, targets, reduction="none")
-
 
 class TokenClassifier(EncoderModel):
     """Logits of the tag of each token from its state."""
@@ -70,21 +62,26 @@ class TokenClassifier(EncoderModel):
         """Return logits, shape (B, T, L)."""
         return cast(torch.Tensor, self.head(self.states(input_ids, attention_mask).float()))
 
-    def losses(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """Return each row's mean cross-entropy over its words: a long text counts as much as a short one.
-
-        Args:
-            logits: Shape (B, T, L).
-            targets: Tag numbers, `tags.UNTOLD` where there is none, shape (B, T).
-        """
-        each = nn.functional.cross_entropy(logits.transpose(1, 2), targets, ignore_index=UNTOLD, reduction="none")
-        return each.sum(1) / (targets != UNTOLD).sum(1).clamp(min=1)
-
 
 HEADS: dict[Task, type[EncoderModel]] = {
     "text_classification": MeanPoolClassifier,
     "token_classification": TokenClassifier,
 }
+
+
+def row_losses(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Return the cross-entropy of each row, shape (B,).
+
+    Of tokens it is the mean over a row's words: a long text counts as much as a short one.
+
+    Args:
+        logits: Shape (B, L), or (B, T, L) of tokens.
+        targets: Numbers of labels, shape (B,), or of tags, `tags.UNTOLD` where there is none, shape (B, T).
+    """
+    each = nn.functional.cross_entropy(
+        logits.flatten(0, -2), targets.flatten(), ignore_index=UNTOLD, reduction="none"
+    ).view(targets.shape)
+    return each if targets.ndim == 1 else each.sum(1) / (targets != UNTOLD).sum(1).clamp(min=1)
 
 
 def read_config(folder: Path) -> dict[str, object]:
@@ -100,8 +97,8 @@ def read_config(folder: Path) -> dict[str, object]:
         raise DataError(f"config.json of the model is unreadable: {error}") from error
     if "auto_map" in config:
         raise DataError("config.json has an auto_map: a model may not bring its own code")
-    if not names or set(names) - set(ALLOWED_ARCHITECTURES):
-        raise DataError(f"architectures {names} of the model: only {list(ALLOWED_ARCHITECTURES)} are allowed")
+    if not names or set(names) - set(ENCODERS):
+        raise DataError(f"architectures {names} of the model: only {list(ENCODERS)} are allowed")
     return cast(dict[str, object], config)
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-ALLOWED_ARCHITECTURES = ("BertModel",)
-"""Encoders whose code is ours or the installed library's; no code is ever taken from a model's folder."""
+ENCODERS = ("BertModel",)
+"""Encoders that can be fine-tuned, whose code is the installed library's; none is ever taken from a model's folder."""
+NAME_MODELS = tuple(f"{kind}ForTokenClassification" for kind in ("Bert", "DistilBert", "Roberta", "XLMRoberta"))
+"""Token classifiers that can look for names in texts."""
 ALLOWED_FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "vocab.txt")
 NEEDED_FILES = ("config.json", "model.safetensors", "tokenizer.json")
 
@@ -19,8 +21,8 @@ class BaseModelSpec:
     """Folder name below the models folder, e.g. `all-minilm-l6-v2`."""
     digests: tuple[tuple[str, str], ...]
     """(file name, SHA-256) of every file that is used; a file that differs in one byte is refused."""
-    architectures: tuple[str, ...] = ALLOWED_ARCHITECTURES
-    """Encoder classes that the model's configuration may name."""
+    architectures: tuple[str, ...] = ENCODERS
+    """Classes that the model's configuration may name."""
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,63}", self.name):
@@ -35,5 +37,5 @@ class BaseModelSpec:
         for name, digest in self.digests:
             if not re.fullmatch(r"[0-9a-f]{64}", digest):
                 raise ValueError(f"digest of {name}: {digest!r} is not 64 lower-case hex digits")
-        if not self.architectures or set(self.architectures) - set(ALLOWED_ARCHITECTURES):
-            raise ValueError(f"architectures {self.architectures}: choose among {ALLOWED_ARCHITECTURES}")
+        if not self.architectures or set(self.architectures) - {*ENCODERS, *NAME_MODELS}:
+            raise ValueError(f"architectures {self.architectures}: choose among {(*ENCODERS, *NAME_MODELS)}")

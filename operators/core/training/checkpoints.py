@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -16,7 +17,7 @@ from operators.core.storage import Entry, Store
 from operators.core.training.job import TrainingJob
 from operators.core.training.state import Position, Tensors
 
-REVISION = 5
+REVISION = 6
 MISSES_ALLOWED = 2
 """Checkpoints in a row that a failing store may cost: one lost save is no reason to lose the run."""
 
@@ -86,7 +87,7 @@ class Checkpoints:
         self._folder.mkdir(parents=True)
         save_file(tensors, self._folder / "state.safetensors")
         save_file({"ranks": generators}, self._folder / "generators.safetensors")
-        (self._folder / "position.json").write_bytes(canonical({"step": position.step, "losses": position.losses}))
+        (self._folder / "position.json").write_bytes(canonical(asdict(position)))
         files = self._store.put_files((path.name, path) for path in sorted(self._folder.iterdir()))
         spec = {"loop": spec_json(self._job.loop), "labels": list(self._job.labels), "step": position.step}
         call = StageCall(
@@ -102,8 +103,7 @@ def read_position(folder: Path) -> Position:
         DataError: The file is missing or not a position.
     """
     try:
-        document = json.loads((folder / "position.json").read_text())
-        return Position(step=int(document["step"]), losses=[float(loss) for loss in document["losses"]])
+        return Position.from_json(json.loads((folder / "position.json").read_text()))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"the checkpoint's position is unreadable: {error}") from error
 

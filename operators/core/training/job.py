@@ -32,6 +32,8 @@ class TrainingJob:
     inputs: tuple[Input, ...]
     """The training stage's inputs: its checkpoints name the same ones."""
     loop: LoopSpec
+    ranks: int
+    """Processes to start: fewer than the loop's where the machine has no more."""
     labels: tuple[str, ...]
     """In the order of the label numbers."""
     checkpoint_steps: int

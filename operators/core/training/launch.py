@@ -64,7 +64,7 @@ def main(folder: Path) -> None:
     write_record(folder / names.LAUNCHER, record)
     shutil.rmtree(folder / names.RENDEZVOUS, ignore_errors=True)
     (folder / names.RENDEZVOUS).mkdir()
-    ranks = TrainingJob.load(folder).loop.ranks
+    ranks = TrainingJob.load(folder).ranks
 
     from torch.distributed.run import main as torchrun
 

@@ -11,16 +11,28 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
-from torch.nn.parallel import DistributedDataParallel
+from torch import nn
 
 from operators.core.errors import LossDiverged
-from operators.core.models.encoder import EncoderModel
+from operators.core.models.encoder import EncoderModel, row_losses
 from operators.core.training.checkpoints import read_position, read_tensors
 from operators.core.training.job import TrainingJob
 from operators.core.training.loader import Batch, Loader
+from operators.core.training.mesh import HALF, clip, gradients, prepare, spread
 from operators.core.training.optimisation import make_optimiser, rate_factor, set_rates
+from operators.core.training.pieces import Piece, pieces
 from operators.core.training.saving import Saver
-from operators.core.training.state import Position, gather_generators, give_state, set_generator, take_state
+from operators.core.training.state import (
+    Position,
+    Tensors,
+    gather_generators,
+    give_state,
+    set_generator,
+    take_best,
+    take_state,
+    whole,
+)
+from operators.core.training.stopping import LossWatch, is_stale
 
 Report = Callable[[int, int, float, float], None]
 """(step, total_steps, loss, examples_per_second)."""
@@ -28,21 +40,37 @@ Report = Callable[[int, int, float, float], None]
 log = logging.getLogger(__name__)
 
 
+def loss_of(model: nn.Module, piece: Piece, half: torch.dtype | None) -> torch.Tensor:
+    """Return the sum of the losses of a piece's rows, computed in half precision where one is given."""
+    with torch.autocast(piece.ids.device.type, dtype=half, enabled=half is not None):
+        logits = model(input_ids=piece.ids, attention_mask=piece.mask)
+    return row_losses(logits.float(), piece.labels).sum()
+
+
 class Loop:
     """One rank's view of a training job; `examples` and `seconds` count what this process itself has trained."""
 
-    def __init__(self, job: TrainingJob, model: EncoderModel, loader: Loader, device: torch.device) -> None:
-        self.job, self.spec, self.loader, self.device = job, job.loop, loader, device
-        self.model = model.to(device).train()
-        if device.type == "cuda":
-            model.encoder.set_attn_implementation("sdpa")  # type: ignore[operator]
+    def __init__(
+        self,
+        job: TrainingJob,
+        model: EncoderModel,
+        loader: Loader,
+        device: torch.device,
+        held_out: Loader | None = None,
+    ) -> None:
+        self.job, self.spec, self.loader, self.held_out, self.device = job, job.loop, loader, held_out, device
+        self.model = prepare(model.to(device).train(), self.spec)
+        self.parallel = spread(self.model, self.spec, device)
         self.optimiser = make_optimiser(self.model, self.spec)
-        # With unused parameters looked for, DDP never rebuilds its buckets after the first step. A resumed run would
-        # rebuild them at another step, and with more than two ranks add gradients in another order: other bits.
-        self.parallel = DistributedDataParallel(self.model, find_unused_parameters=True, gradient_as_bucket_view=True)
+        self._half = HALF.get(self.spec.precision)
+        # Without fp16 it does nothing.
+        self.scaler = torch.amp.GradScaler(device.type, enabled=self.spec.precision == "fp16")
         self.steps_per_epoch = loader.steps_per_epoch
         self.total_steps = self.steps_per_epoch * self.spec.epochs
-        self.position = Position()
+        self.is_first = dist.get_rank() == 0
+        self.position = Position(world_sizes=[dist.get_world_size()])
+        self._best: Tensors = {}
+        self._watch = LossWatch(self.spec.divergence_ratio)
         self._saved = 0
         self.examples = 0
         self.seconds = 0.0
@@ -51,9 +79,19 @@ class Loop:
     def resume(self, folder: Path) -> None:
         """Put this rank where the checkpoint in a folder says."""
         tensors, generators = read_tensors(folder)
+        best = {name: tensors.pop(name) for name in list(tensors) if name.startswith("best.")}
+        self._best = best if self.is_first else {}
         give_state(self.model, self.optimiser, tensors)
-        set_generator(generators[dist.get_rank()], self.device)
+        # A rank that was not there draws on from its seed.
+        if dist.get_rank() < len(generators):
+            set_generator(generators[dist.get_rank()], self.device)
         self.position = read_position(folder)
+        if self.position.world_sizes[-1:] != [dist.get_world_size()]:
+            self.position.world_sizes.append(dist.get_world_size())
+        if self.position.scaler:
+            self.scaler.load_state_dict(self.position.scaler)
+        for loss in self.position.losses:
+            self._watch.diverged(loss)
         self._saved = self.position.step
 
     def run(self, saver: Saver | None, report: Report) -> None:
@@ -69,18 +107,37 @@ class Loop:
             StorageError: Checkpoints could not be written several times in a row.
         """
         started = time.perf_counter()
-        while self.position.step < self.total_steps:
+        while not self._is_over():
             batch = self.loader.batch(self.position.step)
             loss, is_due = self._step(batch, saver is not None and self._is_due() and saver.is_free())
             self.position.losses.append(loss)
             self.position.step += 1
             self.examples += batch.size
             self.seconds = time.perf_counter() - started
+            if self.held_out is not None and self.position.step % self.steps_per_epoch == 0:
+                self._judge(self.held_out)
             report(self.position.step, self.total_steps, loss, self.examples / self.seconds)
             if is_due:
                 self._save(saver)
         if saver is not None:
             saver.finish()
+
+    def close(self) -> None:
+        """Read no further ahead."""
+        for loader in filter(None, (self.loader, self.held_out)):
+            loader.close()
+
+    def weights(self) -> Tensors:
+        """Return the whole trained model, by name, on the CPU of rank 0; every rank must call this.
+
+        Where rows are held out, it is that of the best epoch.
+        """
+        best = {name.removeprefix("best."): tensor for name, tensor in self._best.items()}
+        return whole(self.model.state_dict().items()) | best
+
+    def _is_over(self) -> bool:
+        is_stuck = is_stale(self.position.held_out_losses, self.spec.patience)
+        return self.position.step >= self.total_steps or is_stuck
 
     def _is_due(self) -> bool:
         """Return whether the state after this step is to be saved: often enough, and once an epoch.
@@ -92,31 +149,91 @@ class Loop:
 
     def _step(self, batch: Batch, is_due: bool) -> tuple[float, bool]:
         """Take one optimiser step; return the batch's mean loss over all ranks, and whether a save is called for."""
-        ids, mask = (torch.from_numpy(array).to(self.device) for array in batch.padded())
-        targets = torch.from_numpy(batch.targets()).to(self.device)
-        set_rates(self.optimiser, rate_factor(self.position.step, self.total_steps, self.spec.warm_up))
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.spec.precision == "bf16"):
-            logits = self.parallel(input_ids=ids, attention_mask=mask)
-        # DDP averages over ranks; ranks may hold one row more or less, so each scales its sum to the mean over all
-        # rows.
-        loss = self.model.losses(logits.float(), targets).sum() * (dist.get_world_size() / batch.size)
-        loss.backward()  # type: ignore[no-untyped-call]
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.spec.clip_norm)
+        set_rates(
+            self.optimiser,
+            rate_factor(self.position.step, self.total_steps, self.spec.warm_up, self.spec.schedule),
+        )
+        loss = self._backward(batch)
+        self.scaler.unscale_(self.optimiser)
+        norm = clip(self.model, self.spec.clip_norm)
         # What all ranks must know of each other, in one message; the host waits for the device here alone.
-        told = torch.stack([loss.detach() / dist.get_world_size(), loss.new_tensor(float(is_due))])
+        told = torch.stack([loss / dist.get_world_size(), loss.new_tensor(float(is_due))])
         dist.all_reduce(told)
         (mean, due), length = told.tolist(), norm.item()
-        if not (math.isfinite(mean) and math.isfinite(length)):
-            raise LossDiverged(
-                f"step {self.position.step}: loss {mean}, gradient norm {length}; lower the learning rates"
-            )
-        self.optimiser.step()
+        self._check(mean, length)
+        self.scaler.step(self.optimiser)
+        self.scaler.update()
         self.optimiser.zero_grad(set_to_none=False)
         return mean, due > 0
+
+    def _backward(self, batch: Batch) -> torch.Tensor:
+        """Leave the gradients of the batch's mean loss over all ranks; return this rank's share of that, times ranks.
+
+        Gradients are averaged over ranks, which may hold one row more or less: so each scales its sum to the mean over
+        all rows.
+        """
+        ranks = dist.get_world_size()
+        total = torch.zeros((), device=self.device)
+        share = list(pieces(batch, ranks, self.spec.micro_batch_size, self.device))
+        for number, piece in enumerate(share, 1):
+            with gradients(self.parallel, is_last=number == len(share)):
+                loss = loss_of(self.parallel, piece, self._half) * (ranks / batch.size)
+                self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+            total += loss.detach()
+        return total
+
+    def _judge(self, held_out: Loader) -> None:
+        """Measure the held-out rows' mean loss after an epoch; keep the weights when it is the lowest so far."""
+        total = torch.zeros((), dtype=torch.float64, device=self.device)
+        rows = 0
+        self.model.eval()
+        with torch.no_grad():
+            for step in range(held_out.steps_per_epoch):
+                batch = held_out.batch(step)
+                rows += batch.size
+                for piece in pieces(batch, dist.get_world_size(), self.spec.micro_batch_size, self.device):
+                    total += loss_of(self.parallel, piece, self._half)
+        self.model.train()
+        dist.all_reduce(total)
+        loss = total.item() / rows
+        if not math.isfinite(loss):
+            raise LossDiverged(f"step {self.position.step}: held-out loss {loss}; lower the learning rates")
+        if loss < min(self.position.held_out_losses, default=math.inf):
+            self._best = take_best(self.model)
+        self.position.held_out_losses.append(loss)
+
+    def _check(self, loss: float, norm: float) -> None:
+        """Count a step that is going to be skipped.
+
+        Raises:
+            LossDiverged: Going on would help nobody.
+        """
+        where = f"step {self.position.step}: loss {loss:.4g}, gradient norm {norm:.4g}"
+        is_skipped = self.scaler.is_enabled() and math.isfinite(loss) and not math.isfinite(norm)
+        if not (math.isfinite(loss) and math.isfinite(norm)) and not is_skipped:
+            raise LossDiverged(f"{where}; lower the learning rates")
+        if is_skipped and self.scaler.get_scale() < 1.0:
+            raise LossDiverged(f"{where}, however small the loss is scaled: choose precision bf16 or fp32")
+        self.position.skipped_steps += is_skipped
+        if self._watch.diverged(loss):
+            raise LossDiverged(
+                f"{where}; over the last steps the loss was {self._watch.level:.4g}, having been down to "
+                f"{self._watch.lowest:.4g} (divergence_ratio={self.spec.divergence_ratio:g}): lower the learning rates"
+            )
 
     def _save(self, saver: Saver | None) -> None:
         self._saved = self.position.step
         generators = gather_generators(self.device)
+        tensors = take_state(self.model, self.optimiser)
         if saver is not None and generators is not None:
-            position = replace(self.position, losses=list(self.position.losses))
-            saver.save(position, take_state(self.model, self.optimiser), generators)
+            saver.save(self._copied_position(), tensors | self._best, generators)
+
+    def _copied_position(self) -> Position:
+        position = self.position
+        return replace(
+            position,
+            losses=list(position.losses),
+            held_out_losses=list(position.held_out_losses),
+            world_sizes=list(position.world_sizes),
+            scaler=self.scaler.state_dict(),
+        )

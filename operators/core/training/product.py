@@ -5,37 +5,54 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import torch
 from safetensors.torch import save_file
 
 from operators.core.manifest import canonical, sha256_of_file
+from operators.core.models.encoder import load_trained
 from operators.core.training import job as names
 from operators.core.training.job import write_record
-from operators.core.training.loop import Loop
+from operators.core.training.loop import Loop, loss_of
+from operators.core.training.mesh import HALF
+from operators.core.training.pieces import pieces
+from operators.core.training.state import Tensors
+from operators.core.training.stopping import best_epoch
 
 FILES = ("classifier.json", "config.json", "history.json", "model.safetensors", "tokenizer.json")
 
 
 def leave_product(folder: Path, loop: Loop) -> None:
-    """Write the trained classifier and `done.json` into the job's folder."""
+    """Have the trained classifier and `done.json` in the job's folder; every rank must call this."""
+    weights = loop.weights()
+    if loop.is_first:
+        _write(folder, loop, weights)
+
+
+def _write(folder: Path, loop: Loop, weights: Tensors) -> None:
     job, output = loop.job, folder / names.OUTPUT
     shutil.rmtree(output, ignore_errors=True)
     output.mkdir()
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in loop.model.state_dict().items()}
     save_file(weights, output / "model.safetensors")
     for name in ("config.json", "tokenizer.json"):
         shutil.copyfile(folder / names.BASE_MODEL / name, output / name)
-    card = job.card
-    (output / "classifier.json").write_text(card.to_json())
+    (output / "classifier.json").write_text(job.card.to_json())
     history = _history(loop)
     (output / "history.json").write_bytes(canonical(history))
     facts = {
         "labels": list(job.labels),
-        "epochs": job.loop.epochs,
+        "epochs": len(history["epoch_losses"]),
         "steps": loop.position.step,
+        "skipped_steps": loop.position.skipped_steps,
         "final_loss": history["epoch_losses"][-1],
-        "world_size": job.loop.ranks,
+        "world_size": loop.position.world_sizes[-1],
         "precision": job.loop.precision,
     }
+    if job.loop.precision != "fp32":
+        facts["precision_effect"] = _precision_effect(output, loop)
+    if len(loop.position.world_sizes) > 1 or job.ranks != job.loop.ranks:
+        facts["world_sizes"] = loop.position.world_sizes
+    if held_out := loop.position.held_out_losses:
+        facts["best_epoch"] = best_epoch(held_out) + 1
     account = {
         "examples": loop.examples,
         "training_seconds": round(loop.seconds, 3),
@@ -48,4 +65,19 @@ def leave_product(folder: Path, loop: Loop) -> None:
 def _history(loop: Loop) -> dict[str, list[float]]:
     losses, size = loop.position.losses, loop.steps_per_epoch
     epochs = [losses[start : start + size] for start in range(0, len(losses), size)]
-    return {"step_losses": losses, "epoch_losses": [sum(epoch) / len(epoch) for epoch in epochs]}
+    return {
+        "step_losses": losses,
+        "epoch_losses": [sum(epoch) / len(epoch) for epoch in epochs],
+        "held_out_losses": loop.position.held_out_losses,
+    }
+
+
+def _precision_effect(output: Path, loop: Loop) -> dict[str, float]:
+    """Return what the finished model loses on its last batch in the precision it was trained in, and in fp32."""
+    model = load_trained(output, loop.job.loop.task, loop.job.card.outputs).to(loop.device)
+    piece = next(pieces(loop.loader.batch(loop.position.step - 1), 1, None, loop.device))
+    losses: dict[str, float] = {}
+    with torch.no_grad():
+        for precision in (loop.job.loop.precision, "fp32"):
+            losses[precision] = (loss_of(model, piece, HALF.get(precision)) / len(piece.labels)).item()
+    return losses

@@ -20,8 +20,13 @@ from operators.core.training.rows import number_labels, read_shard, shards_of
 from operators.core.training.tokens import TokenTable, TokenTables
 
 
-def open_loader(store: Store, job: TrainingJob, folder: Path, *, rank: int, ranks: int) -> Loader:
-    """Return one rank's loader; tables lie in the job's folder, where the other ranks find them."""
+def open_loader(
+    store: Store, job: TrainingJob, folder: Path, *, rank: int, ranks: int, is_held_out: bool = False
+) -> Loader:
+    """Return one rank's loader of the rows to train on, or of those held out.
+
+    Tables lie in the job's folder, where the other ranks find them.
+    """
     shards = shards_of(_dataset(store, job), "train")
     tokenizer = load_tokenizer(folder / names.BASE_MODEL)
 
@@ -35,6 +40,8 @@ def open_loader(store: Store, job: TrainingJob, folder: Path, *, rank: int, rank
         batch_size=job.loop.batch_size,
         batch_by=job.loop.batch_by,
         seed=job.loop.seed,
+        held_out=job.loop.held_out,
+        is_held_out=is_held_out,
     )
     return Loader(plan, TokenTables(folder / names.TOKENS, make), rank, ranks)
 

@@ -7,15 +7,31 @@ from typing import Literal
 
 from operators.core.labels import Task
 
-Precision = Literal["bf16", "fp32"]
+Precision = Literal["bf16", "fp16", "fp32"]
 Device = Literal["cpu", "cuda"]
 BatchBy = Literal["rows", "tokens"]
+Optimiser = Literal["adamw", "sgd"]
+Schedule = Literal["linear", "cosine", "constant"]
 
 
 def least_batch(batch_by: BatchBy, ranks: int) -> int:
     """Return the least batch size with which no rank is ever left without a row."""
     # A window's batches have half the batch size at least; by tokens one may have half of that.
     return (4 if batch_by == "tokens" else 2) * ranks
+
+
+def check_ranks(ranks: int, fsdp_degree: int, batch_size: int, batch_by: BatchBy) -> None:
+    """Refuse ranks that no mesh or no batch can be shared out to.
+
+    Raises:
+        ValueError: The degree divides no such number of ranks, or a rank could be left without a row.
+    """
+    if ranks % fsdp_degree:
+        raise ValueError(f"fsdp_degree={fsdp_degree} for {ranks} ranks: choose a divisor of {ranks}")
+    if batch_size < (least := least_batch(batch_by, ranks)):
+        raise ValueError(
+            f"batch_size={batch_size} by {batch_by} is less than {ranks} ranks need: raise it to {least} or lower ranks"
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,24 +46,41 @@ class LoopSpec:
     """Rows of one optimiser step, over all ranks together."""
     batch_by: BatchBy
     """`rows`: as many in every batch. `tokens`: as many tokens, `batch_size` rows on average."""
+    micro_batch_size: int | None
+    """Rows that a rank takes at once, 2 or more; None: its whole share of a batch."""
     max_length: int
     """Tokens kept of a text, special ones included."""
+    optimiser: Optimiser
+    momentum: float
+    """Share of the gradients' running sum (SGD) or mean (AdamW) that a step keeps."""
     encoder_rate: float
     """Peak learning rate of the encoder."""
     head_rate: float
     """Peak learning rate of the head."""
+    schedule: Schedule
+    """How rates go on after the warm-up: down to zero in a line or along a cosine, or not at all."""
     warm_up: float
-    """Share of all steps in which the rates rise; then they fall linearly to zero."""
+    """Share of all steps in which the rates rise."""
     weight_decay: float
-    """AdamW's decoupled decay, on matrices only."""
+    """Of matrices only: decoupled for AdamW, added to the gradient for SGD."""
     dropout: float
     """Share of hidden activations dropped; attention weights are never dropped, which halves the time of a step."""
     clip_norm: float
     """Gradients with a larger global norm are scaled down to it."""
+    divergence_ratio: float
+    """See `LossWatch`."""
+    held_out: float
+    """Share of the training rows that no step trains on; with any, the best epoch's weights are the result."""
+    patience: int
+    """Epochs in a row without a lower held-out loss after which training ends; 0: never before its last."""
+    activation_checkpointing: bool
+    """Keep what goes into a layer and compute the rest again in the backward pass."""
     frozen_embeddings: bool
     """Leave the embedding tables as they are."""
     ranks: int
     """Training processes; another number adds gradients in another order."""
+    fsdp_degree: int
+    """Ranks that hold one copy of the model between them; there are `ranks / fsdp_degree` copies."""
     threads_per_rank: int
     """Threads of each rank; another number may round sums differently."""
     precision: Precision
@@ -55,10 +88,7 @@ class LoopSpec:
     seed: int
 
     def __post_init__(self) -> None:
-        if self.batch_size < (least := least_batch(self.batch_by, self.ranks)):
-            raise ValueError(
-                f"batch_size={self.batch_size} for {self.ranks} ranks: raise it to {least}, or lower ranks"
-            )
+        check_ranks(self.ranks, self.fsdp_degree, self.batch_size, self.batch_by)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,5 +99,7 @@ class Machine:
     """CPU cores this process may use."""
     gpus: int
     """CUDA devices this process may use."""
-    has_bf16: bool
-    """Whether the device training would use multiplies bf16 in hardware."""
+    precision: Precision
+    """The fastest that the device it would train on was measured in; fp32 unless another is worth its rounding."""
+    why: str = ""
+    """What was measured, for people."""

@@ -61,14 +61,13 @@ def _train(folder: Path, job: TrainingJob) -> None:
     try:
         _resume(loop, checkpoints, folder / names.CHECKPOINT)
         loop.run(saver, _reporter(folder) if is_first else _silent)
+        leave_product(folder, loop)
     finally:
         if saver is not None:
             saver.close()
-        loop.loader.close()
+        loop.close()
         # The collector need not wait for this trainer any more.
         store.close()
-    if is_first:
-        leave_product(folder, loop)
     dist.barrier()
     _leave()
 
@@ -123,8 +122,12 @@ def _loop(store: Store, folder: Path, job: TrainingJob, device: torch.device) ->
 
     base = folder / names.BASE_MODEL
     model = load_base(base, job.loop.task, job.card.outputs, dropout=job.loop.dropout, seed=job.loop.seed)
-    loader = open_loader(store, job, folder, rank=dist.get_rank(), ranks=dist.get_world_size())
-    return Loop(job, model, loader, device)
+    rank, ranks = dist.get_rank(), dist.get_world_size()
+    loader = open_loader(store, job, folder, rank=rank, ranks=ranks)
+    held_out = None
+    if job.loop.held_out:
+        held_out = open_loader(store, job, folder, rank=rank, ranks=ranks, is_held_out=True)
+    return Loop(job, model, loader, device, held_out)
 
 
 def _resume(loop: Loop, checkpoints: Checkpoints | None, folder: Path) -> None:

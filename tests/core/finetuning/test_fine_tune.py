@@ -30,7 +30,7 @@ pytestmark = pytest.mark.integration
 SPEC = TrainingSpec(
     epochs=3, batch_size=4, max_length=32, encoder_rate=1e-3, ranks=2, precision="fp32", checkpoint_steps=25
 )
-CPU = Machine(cores=2, gpus=0, has_bf16=False)
+CPU = Machine(cores=2, gpus=0, precision="fp32")
 """Also where there are GPUs: theirs are tests of their own."""
 
 

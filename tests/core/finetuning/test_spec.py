@@ -11,7 +11,7 @@ from operators.core.finetuning.spec import RANGES, TrainingSpec
 from operators.core.manifest import StageCall, spec_json
 from operators.core.training.spec import Machine
 
-TWO_CORES = Machine(cores=2, gpus=0, has_bf16=True)
+TWO_CORES = Machine(cores=2, gpus=0, precision="bf16")
 
 
 @pytest.mark.parametrize("name", RANGES)
@@ -30,12 +30,18 @@ def test_a_number_out_of_range_is_refused_by_name(name: str) -> None:
     [
         ({"ranks": 0}, "ranks"),
         ({"ranks": "all"}, "ranks"),
-        ({"precision": "fp16"}, "precision"),
+        ({"precision": "fp8"}, "precision"),
+        ({"optimiser": "lion"}, "optimiser"),
+        ({"schedule": "step"}, "schedule"),
+        ({"micro_batch_size": 1}, "micro_batch_size"),
+        ({"patience": 2}, "held_out"),
+        ({"fewer_ranks": True}, "ranks"),
         ({"ranks": 64}, "batch_size"),
+        ({"ranks": 4, "fsdp_degree": 3}, "fsdp_degree"),
     ],
 )
 def test_a_wrong_choice_is_refused_by_name(changes: dict[str, Any], word: str) -> None:
-    """Ranks, precision and a batch too small for its ranks are refused too."""
+    """So are degrees that do not fit the ranks, patience without rows to judge by, and a batch too small."""
     with pytest.raises(ValueError, match=word):
         TrainingSpec(**changes)
 
@@ -44,9 +50,9 @@ def test_a_wrong_choice_is_refused_by_name(changes: dict[str, Any], word: str) -
     ("machine", "expected"),
     [
         (TWO_CORES, (2, "bf16", "cpu")),
-        (Machine(cores=1, gpus=0, has_bf16=False), (1, "fp32", "cpu")),
-        (Machine(cores=64, gpus=0, has_bf16=False), (2, "fp32", "cpu")),
-        (Machine(cores=64, gpus=8, has_bf16=True), (8, "bf16", "cuda")),
+        (Machine(cores=1, gpus=0, precision="fp32"), (1, "fp32", "cpu")),
+        (Machine(cores=64, gpus=0, precision="fp32"), (2, "fp32", "cpu")),
+        (Machine(cores=64, gpus=8, precision="bf16"), (8, "bf16", "cuda")),
     ],
 )
 def test_auto_is_decided_by_the_machine(machine: Machine, expected: tuple[int, str, str]) -> None:
@@ -56,10 +62,39 @@ def test_auto_is_decided_by_the_machine(machine: Machine, expected: tuple[int, s
     assert (loop.ranks, loop.precision, loop.device) == expected
 
 
+def test_a_degree_that_fits_no_decided_ranks_is_refused() -> None:
+    """With ranks left to the machine, the degree is held against what the machine has."""
+    with pytest.raises(ValueError, match="fsdp_degree=4 for 2 ranks"):
+        TrainingSpec(fsdp_degree=4).resolve(TWO_CORES)
+
+
 def test_more_ranks_than_gpus_are_refused() -> None:
     """Two ranks cannot share a GPU."""
     with pytest.raises(ValueError, match="ranks=3"):
-        TrainingSpec(ranks=3).resolve(Machine(cores=8, gpus=2, has_bf16=True))
+        TrainingSpec(ranks=3).resolve(Machine(cores=8, gpus=2, precision="bf16"))
+
+
+@pytest.mark.parametrize(
+    ("machine", "expected"),
+    [
+        (Machine(cores=64, gpus=8, precision="bf16"), 8),
+        (Machine(cores=64, gpus=7, precision="bf16"), 6),
+        (Machine(cores=64, gpus=2, precision="bf16"), 2),
+        (Machine(cores=5, gpus=0, precision="bf16"), 4),
+    ],
+)
+def test_fewer_ranks_are_as_many_as_hold_whole_copies(machine: Machine, expected: int) -> None:
+    """Of eight wanted, two to a copy, a machine starts what it has; and the run key stays that of eight."""
+    spec = TrainingSpec(ranks=8, fsdp_degree=2, fewer_ranks=True)
+
+    assert spec.ranks_on(machine, spec.resolve(machine).ranks) == expected
+    assert spec.resolve(machine).ranks == 8
+
+
+def test_a_machine_without_room_for_one_copy_is_refused() -> None:
+    """Four ranks hold a copy, and two devices are left."""
+    with pytest.raises(ValueError, match="fsdp_degree=4"):
+        TrainingSpec(ranks=8, fsdp_degree=4, fewer_ranks=True).ranks_on(Machine(cores=8, gpus=2, precision="bf16"), 8)
 
 
 def test_how_often_checkpoints_are_written_changes_no_run_key() -> None:
@@ -70,4 +105,5 @@ def test_how_often_checkpoints_are_written_changes_no_run_key() -> None:
         return StageCall(stage="fine_tune", revision=1, spec=spec_json(loop)).run_key
 
     assert run_key(checkpoint_steps=7) == run_key()
+    assert run_key(ranks=2, fewer_ranks=True) == run_key(ranks=2)
     assert len({run_key(), run_key(epochs=3), run_key(ranks=1), run_key(precision="fp32"), run_key(seed=1)}) == 5

@@ -16,8 +16,8 @@ from operators.core.training.job import TrainingJob  # noqa: E402
 from operators.core.training.spec import Machine  # noqa: E402
 from operators.core.training.state import Position  # noqa: E402
 
-LOOP = TrainingSpec(precision="fp32").resolve(Machine(cores=2, gpus=0, has_bf16=False))
-JOB = TrainingJob(run_key="0" * 64, inputs=(), loop=LOOP, labels=("ham", "spam"), checkpoint_steps=1)
+LOOP = TrainingSpec(precision="fp32").resolve(Machine(cores=2, gpus=0, precision="fp32"))
+JOB = TrainingJob(run_key="0" * 64, inputs=(), loop=LOOP, ranks=2, labels=("ham", "spam"), checkpoint_steps=1)
 GENERATORS = torch.arange(12, dtype=torch.uint8).reshape(2, 6)
 
 

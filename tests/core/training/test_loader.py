@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from operators.core.errors import DataError
+from operators.core.finetuning.spec import TrainingSpec
 from operators.core.manifest import Input, Made, StageCall
 from operators.core.models.tags import UNTOLD
 from operators.core.storage import Store
@@ -26,7 +27,7 @@ from operators.core.training.loader import Batch, Loader, Plan
 from operators.core.training.order import EpochOrder, Windows, cut_window
 from operators.core.training.reading import open_loader
 from operators.core.training.rows import number_labels
-from operators.core.training.spec import BatchBy, LoopSpec
+from operators.core.training.spec import BatchBy, Machine
 from operators.core.training.tokens import TokenTable, TokenTables
 from tests.core.training.tiny import WORDS, write_base
 
@@ -256,13 +257,10 @@ def _job(store: Store, folder: Path) -> TrainingJob:
         files.append(store.put_bytes(f"train/{shard:05d}.parquet", buffer.getvalue(), rows=20))
     call = StageCall(stage="publish_dataset", revision=1)
     dataset = store.once(call, lambda: Made(files=tuple(files), facts={"labels": ["ham", "spam"]}))
-    loop = LoopSpec(
-        epochs=1, batch_size=8, batch_by="rows", max_length=16, encoder_rate=1e-3, head_rate=1e-3, warm_up=0.1,
-        weight_decay=0.0, dropout=0.0, clip_norm=1.0, frozen_embeddings=True, ranks=1, threads_per_rank=1,
-        precision="fp32", device="cpu", seed=0,
-    )  # fmt: skip
+    spec = TrainingSpec(epochs=1, batch_size=8, max_length=16, ranks=1, precision="fp32")
+    loop = spec.resolve(Machine(cores=1, gpus=0, precision="fp32"))
     inputs = (Input(role="dataset", identity=dataset.manifest.identity, manifest=dataset.digest),)
-    return TrainingJob(run_key="0" * 64, inputs=inputs, loop=loop, labels=("ham", "spam"), checkpoint_steps=10)
+    return TrainingJob(run_key="0" * 64, inputs=inputs, loop=loop, ranks=1, labels=("ham", "spam"), checkpoint_steps=10)
 
 
 def _epoch(loader: Loader) -> list[tuple[tuple[int, ...], int]]:

@@ -26,6 +26,10 @@ def test_an_unreadable_description_means_no_bf16(tmp_path: Path) -> None:
     assert cpu_has_bf16(tmp_path / "missing") is False
 
 
-def test_this_machine_has_a_core() -> None:
-    """The process that asks runs somewhere."""
-    assert this_machine().cores >= 1
+@pytest.mark.integration
+def test_this_machine_has_a_core(tmp_path: Path) -> None:
+    """The process that asks runs somewhere, and precision is chosen for a reason that names it."""
+    machine = this_machine(tmp_path)
+
+    assert machine.cores >= 1
+    assert machine.why.startswith(machine.precision)
