@@ -35,9 +35,17 @@ from tests.core.training.tiny import adopt_tiny
 pytestmark = pytest.mark.integration
 
 SPEC = TrainingSpec(
-    task="token_classification", epochs=3, batch_size=4, max_length=32, encoder_rate=1e-3, ranks=2, precision="fp32"
+    task="token_classification",
+    epochs=4,
+    batch_size=4,
+    max_length=32,
+    encoder_rate=3e-3,
+    head_rate=3e-2,
+    dropout=0.0,
+    ranks=2,
+    precision="fp32",
 )
-CPU = Machine(cores=2, gpus=0, has_bf16=False)
+CPU = Machine(cores=2, gpus=0, precision="fp32")
 
 
 @dataclass(frozen=True)
