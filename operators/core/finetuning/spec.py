@@ -21,6 +21,8 @@ RANGES: dict[str, tuple[float, float]] = {
     "epochs": (1, 100),
     "batch_size": (2, 4096),
     "max_length": (8, 512),
+    "word_drop": (0.0, 0.5),
+    "word_swap": (0.0, 0.5),
     "encoder_rate": (1e-7, 1e-2),
     "head_rate": (1e-6, 1.0),
     "momentum": (0.0, 0.999),
@@ -66,6 +68,10 @@ class TrainingSpec:
     batch is cut into, so memory follows this and the step follows `batch_size`, but for rounding."""
     max_length: int = 128
     """Tokens kept of a text, special ones included."""
+    word_drop: float = 0.0
+    """Share of a training text's words left out, others in every epoch: augmentation, for few rows of long texts."""
+    word_swap: float = 0.0
+    """Share of a training text's words that change places with the next, others in every epoch."""
     optimiser: Optimiser = "adamw"
     """`adamw`, or `sgd` with momentum, which keeps one number a parameter instead of two and wants larger rates."""
     momentum: float = 0.9
@@ -126,6 +132,8 @@ class TrainingSpec:
         # Two, for ranks whose shares differ by one row must cut them into as many pieces.
         if self.micro_batch_size is not None and not 2 <= self.micro_batch_size <= RANGES["batch_size"][1]:
             raise ValueError(f"micro_batch_size={self.micro_batch_size!r}: choose 2 to 4096, or None")
+        if self.task == "token_classification" and (self.word_drop or self.word_swap):
+            raise ValueError("word_drop and word_swap take spans apart: set both to 0 for task='token_classification'")
         if self.patience and not self.held_out:
             raise ValueError(
                 f"patience={self.patience} needs held-out rows to judge epochs by: set held_out, say to 0.1"

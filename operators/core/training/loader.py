@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,9 @@ from operators.core.training.order import EpochOrder, Windows, cut_window
 from operators.core.training.permutation import Ints
 from operators.core.training.spec import BatchBy
 from operators.core.training.tokens import TokenTables
+
+if TYPE_CHECKING:
+    from operators.core.training.augmentation import Augmenter
 
 
 class Batch(NamedTuple):
@@ -85,10 +88,13 @@ class Loader:
         tables: The shards' rows.
         rank: Which share of a batch to give: every `ranks`-th row, so that lengths are shared out evenly too.
         ranks: How many share a batch.
+        augment: Changes the rows of a batch.
     """
 
-    def __init__(self, plan: Plan, tables: TokenTables, rank: int = 0, ranks: int = 1) -> None:
-        self._plan, self._tables, self._rank, self._ranks = plan, tables, rank, ranks
+    def __init__(
+        self, plan: Plan, tables: TokenTables, rank: int = 0, ranks: int = 1, augment: Augmenter | None = None
+    ) -> None:
+        self._plan, self._tables, self._rank, self._ranks, self._augment = plan, tables, rank, ranks, augment
         self._part = part = Part(plan.shard_rows, plan.held_out, plan.is_held_out)
         self._windows = Windows(sum(part.shard_rows), plan.batch_size)
         self._starts = np.concatenate([[0], np.cumsum(part.shard_rows)]).astype(np.int64)
@@ -115,11 +121,12 @@ class Loader:
         shards = window.shards[own].tolist()
         tables = {shard: self._tables.table(shard) for shard in set(shards)}
         spans = list(zip(shards, begins.tolist(), ends.tolist(), strict=True))
-        tokens = _joined({shard: table.tokens for shard, table in tables.items()}, spans, np.int32)
+        tokens = _joined({shard: table.tokens.data for shard, table in tables.items()}, spans, np.int32)
         tags = np.empty(0, np.int16)
         if len(tables[shards[0]].tags):
-            tags = _joined({shard: table.tags for shard, table in tables.items()}, spans, np.int16)
-        return Batch(tokens, ends - begins, window.labels[own], len(whole), tags)
+            tags = _joined({shard: table.tags.data for shard, table in tables.items()}, spans, np.int16)
+        batch = Batch(tokens, ends - begins, window.labels[own], len(whole), tags)
+        return batch if self._augment is None else self._augment(batch, window.key[0], window.rows[own])
 
     def rows(self, step: int) -> Ints:
         """Return the numbers of a step's rows, of all ranks; the part's rows are counted through all shards."""
@@ -161,7 +168,8 @@ class Loader:
         return self._order[1]
 
 
-def _joined(arrays: Mapping[int, Any], spans: Iterable[tuple[int, int, int]], kind: type[Any]) -> npt.NDArray[Any]:
+def _joined(
+    views: Mapping[int, memoryview], spans: Iterable[tuple[int, int, int]], kind: type[np.integer[Any]]
+) -> npt.NDArray[Any]:
     """Return pieces of arrays one after the other; a span names an array, and where in it a piece begins and ends."""
-    views = {name: memoryview(array) for name, array in arrays.items()}
     return np.frombuffer(b"".join([views[name][begin:end] for name, begin, end in spans]), kind)

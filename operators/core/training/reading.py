@@ -14,6 +14,7 @@ from operators.core.models.tags import tag_tokens
 from operators.core.models.tokenising import encode, encode_words, load_tokenizer
 from operators.core.storage import Store
 from operators.core.training import job as names
+from operators.core.training.augmentation import Augmenter, word_beginnings
 from operators.core.training.job import TrainingJob
 from operators.core.training.loader import Loader, Plan
 from operators.core.training.rows import number_labels, read_shard, shards_of
@@ -43,7 +44,10 @@ def open_loader(
         held_out=job.loop.held_out,
         is_held_out=is_held_out,
     )
-    return Loader(plan, TokenTables(folder / names.TOKENS, make), rank, ranks)
+    loop, augment = job.loop, None
+    if (loop.word_drop or loop.word_swap) and not is_held_out:
+        augment = Augmenter(word_beginnings(tokenizer), drop=loop.word_drop, swap=loop.word_swap, seed=loop.seed)
+    return Loader(plan, TokenTables(folder / names.TOKENS, make), rank, ranks, augment)
 
 
 def _labelled(tokenizer: Tokenizer, texts: list[str], labels: pa.StringArray, job: TrainingJob) -> TokenTable:

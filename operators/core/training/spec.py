@@ -50,6 +50,10 @@ class LoopSpec:
     """Rows that a rank takes at once, 2 or more; None: its whole share of a batch."""
     max_length: int
     """Tokens kept of a text, special ones included."""
+    word_drop: float
+    """Share of a text's words left out, others in every epoch."""
+    word_swap: float
+    """Share of a text's words that change places with the next."""
     optimiser: Optimiser
     momentum: float
     """Share of the gradients' running sum (SGD) or mean (AdamW) that a step keeps."""
