@@ -132,6 +132,9 @@ class TrainingSpec:
         # Two, for ranks whose shares differ by one row must cut them into as many pieces.
         if self.micro_batch_size is not None and not 2 <= self.micro_batch_size <= RANGES["batch_size"][1]:
             raise ValueError(f"micro_batch_size={self.micro_batch_size!r}: choose 2 to 4096, or None")
+        self._check_together()
+
+    def _check_together(self) -> None:
         if self.task == "token_classification" and (self.word_drop or self.word_swap):
             raise ValueError("word_drop and word_swap take spans apart: set both to 0 for task='token_classification'")
         if self.patience and not self.held_out:
