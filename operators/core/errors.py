@@ -17,7 +17,7 @@ NightshiftError
 ├── TrainingError          training failed
 │   ├── WorkerLost             a rank died: resume
 │   │   └── Superseded             another trainer of the same run key went on: resume from its checkpoints
-│   └── LossDiverged           the loss is not a number: never retry
+│   └── LossDiverged           the loss is no number, or has run away: never retry
 ├── GateFailed             the model is worse: never retry
 └── DeploymentError        the release did not go live: retry
     └── HealthCheckFailed      the candidate failed under traffic: rolled back, never retry
@@ -124,7 +124,7 @@ class Superseded(WorkerLost):
 
 
 class LossDiverged(TrainingError):
-    """The loss is no longer a finite number."""
+    """The loss is no finite number any more, or so high that the model has lost what it had learnt."""
 
 
 class GateFailed(NightshiftError):

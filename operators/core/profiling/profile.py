@@ -22,6 +22,8 @@ from operators.core.manifest import canonical
 PROFILE_NAME = "profile.json"
 WORD_BUCKETS = 4096
 """Words are counted by a hash of 12 bits: enough to see another vocabulary, too little to find a word again."""
+LABEL_BUCKETS = 64
+"""Of labels, and of the words of each: so what goes with what takes no more room than the words themselves."""
 _WORD = re.compile(r"\w+")
 
 Counts = Counter[int]
@@ -69,6 +71,8 @@ class Profile:
     """For each of `MEASURES`, the number of rows in each bin."""
     words: Counts = field(default_factory=Counter)
     """Number of rows that hold a word of a bucket."""
+    label_words: Counts = field(default_factory=Counter)
+    """Number of rows with a label and a word of two buckets, under `label * LABEL_BUCKETS + word`."""
 
     @classmethod
     def of(cls, rows: Iterable[Mapping[str, Any]], task: Task = "text_classification") -> Profile:
@@ -83,7 +87,10 @@ class Profile:
             profile.labels.update(names_in(row["label"], task) or ("",))
             for name, measure in MEASURES.items():
                 profile.measures[name][measure(text, words)] += 1
-            profile.words.update({zlib.crc32(word.encode()) % WORD_BUCKETS for word in words})
+            buckets = {zlib.crc32(word.encode()) % WORD_BUCKETS for word in words}
+            profile.words.update(buckets)
+            first = zlib.crc32(row["label"].encode()) % LABEL_BUCKETS * LABEL_BUCKETS
+            profile.label_words.update({first + bucket % LABEL_BUCKETS for bucket in buckets})
             seen.add(text)
         return profile
 
@@ -93,6 +100,7 @@ class Profile:
         self.repeated += other.repeated
         self.labels += other.labels
         self.words += other.words
+        self.label_words += other.label_words
         for name, bins in other.measures.items():
             self.measures[name] += bins
 
@@ -105,6 +113,7 @@ class Profile:
                 "labels": dict(self.labels),
                 "measures": {name: sorted(bins.items()) for name, bins in self.measures.items()},
                 "words": sorted(self.words.items()),
+                "label_words": sorted(self.label_words.items()),
             }
         )
 
@@ -125,6 +134,8 @@ class Profile:
                 labels=Counter(document["labels"]),
                 measures={name: Counter(dict(bins)) for name, bins in document["measures"].items()},
                 words=Counter(dict(document["words"])),
+                # What an older revision ingested has none.
+                label_words=Counter(dict(document.get("label_words", []))),
             )
         except (ValueError, KeyError, TypeError) as error:
             raise DataError(f"not a profile: {type(error).__name__}") from error

@@ -90,7 +90,7 @@ def wait(folder: Path, child: subprocess.Popen[bytes] | None, progress: Progress
     to its log, and must not take with it what its retry will go on with, or goes on with already.
 
     Raises:
-        LossDiverged: The loss was no longer finite.
+        LossDiverged: The loss was no longer finite, or had run away.
         Superseded: Another trainer of the run key went on.
         DataError: An input did not fit.
         WorkerLost: The processes died more often than they are started again; the log's end is in the message.

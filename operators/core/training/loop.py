@@ -95,14 +95,14 @@ class Loop:
         self._saved = self.position.step
 
     def run(self, saver: Saver | None, report: Report) -> None:
-        """Train to the end of the last epoch.
+        """Train to the end of the last epoch, or until the held-out rows call for an end.
 
         Args:
             saver: Writes the checkpoints of rank 0, which decides when; None at the other ranks.
             report: Called by each rank after each step.
 
         Raises:
-            LossDiverged: The loss or the gradient is no longer finite; at all ranks in the same step.
+            LossDiverged: Going on would help nobody; at all ranks in the same step.
             Superseded: Another trainer has taken the job over.
             StorageError: Checkpoints could not be written several times in a row.
         """
@@ -203,10 +203,10 @@ class Loop:
         self.position.held_out_losses.append(loss)
 
     def _check(self, loss: float, norm: float) -> None:
-        """Count a step that is going to be skipped.
+        """Take in a step's mean loss and gradient norm, before the step is taken; count it where it will be skipped.
 
         Raises:
-            LossDiverged: Going on would help nobody.
+            LossDiverged: One is not finite, where fp16 does not explain it, or the loss has run away.
         """
         where = f"step {self.position.step}: loss {loss:.4g}, gradient norm {norm:.4g}"
         is_skipped = self.scaler.is_enabled() and math.isfinite(loss) and not math.isfinite(norm)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
@@ -36,30 +37,35 @@ def _write(folder: Path, loop: Loop, weights: Tensors) -> None:
     for name in ("config.json", "tokenizer.json"):
         shutil.copyfile(folder / names.BASE_MODEL / name, output / name)
     (output / "classifier.json").write_text(job.card.to_json())
-    history = _history(loop)
-    (output / "history.json").write_bytes(canonical(history))
-    facts = {
-        "labels": list(job.labels),
-        "epochs": len(history["epoch_losses"]),
-        "steps": loop.position.step,
-        "skipped_steps": loop.position.skipped_steps,
-        "final_loss": history["epoch_losses"][-1],
-        "world_size": loop.position.world_sizes[-1],
-        "precision": job.loop.precision,
-    }
-    if job.loop.precision != "fp32":
-        facts["precision_effect"] = _precision_effect(output, loop)
-    if len(loop.position.world_sizes) > 1 or job.ranks != job.loop.ranks:
-        facts["world_sizes"] = loop.position.world_sizes
-    if held_out := loop.position.held_out_losses:
-        facts["best_epoch"] = best_epoch(held_out) + 1
+    (output / "history.json").write_bytes(canonical(_history(loop)))
     account = {
         "examples": loop.examples,
         "training_seconds": round(loop.seconds, 3),
         "examples_per_second": round(loop.examples / loop.seconds, 2) if loop.seconds else None,
     }
     digests = {name: sha256_of_file(output / name) for name in FILES}
-    write_record(folder / names.DONE, {"files": digests, "facts": facts, "account": account})
+    write_record(folder / names.DONE, {"files": digests, "facts": _facts(output, loop), "account": account})
+
+
+def _facts(output: Path, loop: Loop) -> dict[str, Any]:
+    job, position = loop.job, loop.position
+    epoch_losses = _history(loop)["epoch_losses"]
+    facts = {
+        "labels": list(job.labels),
+        "epochs": len(epoch_losses),
+        "steps": position.step,
+        "skipped_steps": position.skipped_steps,
+        "final_loss": epoch_losses[-1],
+        "world_size": position.world_sizes[-1],
+        "precision": job.loop.precision,
+    }
+    if job.loop.precision != "fp32":
+        facts["precision_effect"] = _precision_effect(output, loop)
+    if position.world_sizes != [job.loop.ranks]:
+        facts["world_sizes"] = position.world_sizes
+    if position.held_out_losses:
+        facts["best_epoch"] = best_epoch(position.held_out_losses) + 1
+    return facts
 
 
 def _history(loop: Loop) -> dict[str, list[float]]:

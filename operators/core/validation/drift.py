@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import chi2, chi2_contingency, kstwobign
+from scipy.stats import chi2, chi2_contingency, hypergeom, kstwobign
 
-from operators.core.profiling.profile import WORD_BUCKETS, Profile
+from operators.core.profiling.profile import LABEL_BUCKETS, WORD_BUCKETS, Profile
 from operators.core.validation.spec import DriftSpec, Levels
 
 Level = Literal["none", "warn", "block"]
@@ -30,10 +30,10 @@ class Finding:
     """How far one measure of the new rows is from the accepted ones."""
 
     measure: str
-    """`labels`, `repeated`, `vocabulary`, or one of `profile.MEASURES`."""
+    """`labels`, `lost_label`, `repeated`, `vocabulary`, `label_words`, or one of `profile.MEASURES`."""
     size: float
-    """0 to 1: Cramer's V of labels and repeated rows, Kolmogorov-Smirnov distance of numbers, Jensen-Shannon distance
-    of vocabularies."""
+    """0 to 1: Cramer's V of labels and repeated rows, of the label that lost most the part that is gone,
+    Kolmogorov-Smirnov distance of numbers, Jensen-Shannon distance of vocabularies."""
     chance: float
     """0 to 1: how probable a difference of this size is where nothing changed."""
     level: Level
@@ -53,13 +53,19 @@ def compare(new: Profile, accepted: Profile, spec: DriftSpec) -> list[Finding]:
         _finding(name, *_distance(bins, accepted.measures[name]), spec.numbers, spec)
         for name, bins in new.measures.items()
     ]
-    return [*found, _finding("vocabulary", *_vocabulary(new, accepted), spec.vocabulary, spec)]
+    return [
+        *found,
+        _finding("lost_label", *_lost_label(new.labels, accepted.labels, spec.max_chance), spec.lost_label, spec),
+        _finding("vocabulary", *_vocabulary(new, accepted), spec.vocabulary, spec),
+        _finding("label_words", *_label_words(new, accepted), spec.label_words, spec),
+    ]
 
 
 def _finding(measure: str, size: float, chance: float, levels: Levels, spec: DriftSpec) -> Finding:
     level: Level = "none"
     if chance < spec.max_chance:
-        level = "block" if size >= levels.block else "warn" if size >= levels.warn else "none"
+        is_too_far = levels.block is not None and size >= levels.block
+        level = "block" if is_too_far else "warn" if size >= levels.warn else "none"
     return Finding(measure=measure, size=size, chance=chance, level=level)
 
 
@@ -95,30 +101,66 @@ def _distance(new: Mapping[int, int], accepted: Mapping[int, int]) -> tuple[floa
     return size, float(kstwobign.sf(size * math.sqrt(effective)))
 
 
+def _lost_label(new: Counter[str], accepted: Counter[str], max_chance: float) -> tuple[float, float]:
+    """Return, of the label that lost most, which part of its rows is gone, and the chance of that for any label.
+
+    Among many labels one can go without the shares as a whole showing it. A loss that chance explains is none.
+    """
+    rows, known, worst_loss = new.total(), accepted.total(), (0.0, 1.0)
+    for label, count in accepted.items():
+        loss = 1 - new[label] * known / (rows * count)
+        if loss > worst_loss[0]:
+            chance = float(hypergeom.cdf(new[label], rows + known, new[label] + count, rows)) * len(accepted)
+            worst_loss = (loss, chance) if chance < max_chance else worst_loss
+    return worst_loss
+
+
 def _vocabulary(new: Profile, accepted: Profile) -> tuple[float, float]:
-    """Return the Jensen-Shannon distance of the words, and its chance.
+    """Return the Jensen-Shannon distance of the words, and its chance."""
+    counts = _table(new.words, accepted.words, WORD_BUCKETS)
+    has_words = counts.any(axis=1)
+    if not has_words.all():
+        return (1.0, 0.0) if has_words.any() else (0.0, 1.0)
+    return _word_distance([counts])
+
+
+def _label_words(new: Profile, accepted: Profile) -> tuple[float, float]:
+    """Return the Jensen-Shannon distance of the words that go with each label, over all labels, and its chance."""
+    counts = _table(new.label_words, accepted.label_words, LABEL_BUCKETS**2).reshape(2, LABEL_BUCKETS, LABEL_BUCKETS)
+    # A label that one side lacks says nothing of what goes with it.
+    return _word_distance(counts[:, label] for label in range(LABEL_BUCKETS) if counts[:, label].any(axis=1).all())
+
+
+def _table(new: Mapping[int, int], accepted: Mapping[int, int], buckets: int) -> Table:
+    """Return what both sides count in each bucket, shape (2, buckets)."""
+    return np.array([[side.get(key, 0) for key in range(buckets)] for side in (new, accepted)], float)
+
+
+def _word_distance(tables: Iterable[Table]) -> tuple[float, float]:
+    """Return the Jensen-Shannon distance of two sides' words, within each of some tables, and its chance.
 
     Samples of one source differ by chance, the more the smaller they are: what chance gives on average is taken off.
     """
-    counts = np.array([[side.words.get(key, 0) for key in range(WORD_BUCKETS)] for side in (new, accepted)], float)
-    # Where few are counted the chi-square distribution does not hold: rare words are one bucket.
-    counts = _lumped(counts, counts.sum(axis=0) < RARE)
-    totals = counts.sum(axis=1, keepdims=True)
-    if not totals.all():
-        return (0.0, 1.0) if not totals.any() else (1.0, 0.0)
-    shares = counts / totals
-    weights = totals / totals.sum()
-    middle = (weights * shares).sum(axis=0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        terms = np.where(shares > 0, shares * np.log2(shares / middle), 0.0)
-    divergence = float((weights * terms).sum())
-    freedom = counts.shape[1] - 1
-    # 2 n ln(2) times this weighted divergence is the likelihood-ratio statistic, chi-square distributed.
-    statistic = 2 * math.log(2) * float(totals.sum()) * divergence
-    excess = max(0.0, statistic - freedom) / (2 * math.log(2) * float(totals.sum()))
-    # Weighted by the sides' sizes it reaches the entropy of the weights at most; scaled, other words altogether give 1.
-    reachable = -float((weights * np.log2(weights)).sum())
-    return min(1.0, math.sqrt(excess / reachable)), float(chi2.sf(statistic, freedom))
+    statistic = reachable = 0.0
+    freedom = 0
+    for counts in tables:
+        # Where few are counted the chi-square distribution does not hold: rare words are one bucket.
+        counts = _lumped(counts, counts.sum(axis=0) < RARE)
+        totals = counts.sum(axis=1, keepdims=True)
+        shares, weights = counts / totals, totals / totals.sum()
+        middle = (weights * shares).sum(axis=0)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            terms = np.where(shares > 0, shares * np.log2(shares / middle), 0.0)
+        # 2 n ln(2) times this weighted divergence is the likelihood-ratio statistic, chi-square distributed.
+        scale = 2 * math.log(2) * float(totals.sum())
+        statistic += scale * float((weights * terms).sum())
+        # Weighted by the sides' sizes it reaches the entropy of the weights at most; scaled, other words altogether
+        # give 1.
+        reachable -= scale * float((weights * np.log2(weights)).sum())
+        freedom += counts.shape[1] - 1
+    if not freedom:
+        return 0.0, 1.0
+    return min(1.0, math.sqrt(max(0.0, statistic - freedom) / reachable)), float(chi2.sf(statistic, freedom))
 
 
 def _lumped(table: Table, rare: npt.NDArray[np.bool_]) -> Table:

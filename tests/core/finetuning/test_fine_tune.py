@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
+from safetensors.torch import load
 
 from operators.core.errors import LossDiverged
 from operators.core.finetuning.fine_tune import fine_tune
@@ -199,3 +202,42 @@ def test_a_loss_that_is_no_number_stops_training_at_once(tmp_path: Path) -> None
     with pytest.raises(LossDiverged, match="step 0"):
         place.fine_tune()
     assert place.ranks() == []
+
+
+def test_a_loss_that_runs_away_stops_training(place: Place) -> None:
+    """Long before it is no number; a retry would only repeat it."""
+    wild = replace(SPEC, optimiser="sgd", encoder_rate=1e-2, head_rate=1.0, clip_norm=1e3)
+
+    with pytest.raises(LossDiverged, match=r"divergence_ratio=3\): lower the learning rates"):
+        place.fine_tune(spec=wild)
+    assert place.ranks() == []
+
+
+def test_a_machine_with_fewer_devices_trains_the_same_run_key(place: Place) -> None:
+    """One core for two ranks: the model says that one trained it, and with two it is found and not trained again."""
+    spec = replace(SPEC, fewer_ranks=True)
+    alone = place.fine_tune(spec=spec, machine=replace(CPU, cores=1))
+    found = place.fine_tune(spec=spec)
+
+    assert (alone.manifest.facts["world_sizes"], alone.manifest.spec["ranks"]) == ([1], 2)
+    assert (found.digest, found.found) == (alone.digest, True)
+
+
+def test_a_sharded_training_that_gets_no_better_is_told_by_its_model(place: Place) -> None:
+    """Two ranks with half a model each, in bf16: the whole best epoch is left; facts say which, and what bf16 cost."""
+    spec = replace(
+        SPEC, fsdp_degree=2, precision="bf16", epochs=30, held_out=0.1, patience=1, schedule="constant",
+        encoder_rate=5e-3,
+    )  # fmt: skip
+    model = place.fine_tune(spec=spec).manifest
+    losses = json.loads(place.store.read(model.file("history.json")))["held_out_losses"]
+    weights = load(place.store.read(model.file("model.safetensors")))
+    base = load(place.store.read(place.store.manifest(place.base_model).file("model.safetensors")))
+    effect = model.facts["precision_effect"]
+
+    assert model.facts["epochs"] == len(losses) < 30
+    assert model.facts["best_epoch"] == len(losses) - 1 == losses.index(min(losses)) + 1
+    assert {f"encoder.{name}": tensor.shape for name, tensor in base.items()}.items() <= {
+        name: tensor.shape for name, tensor in weights.items()
+    }.items()
+    assert set(effect) == {"bf16", "fp32"} and 0 < abs(effect["bf16"] - effect["fp32"]) < 0.05

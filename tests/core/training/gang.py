@@ -6,25 +6,34 @@ import dataclasses
 import json
 import multiprocessing
 import os
+import signal
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from operators.core.finetuning.spec import TrainingSpec
 from operators.core.settings import EndpointSettings, StorageSettings
+from operators.core.training.job import TrainingJob
+from operators.core.training.loader import Loader, Plan
 from operators.core.training.spec import LoopSpec, Machine
+from operators.core.training.tokens import TokenTable, TokenTables
 from tests.core.training.tiny import CONFIG, WORDS
 
 if TYPE_CHECKING:
     import torch
 
+    from operators.core.training.checkpoints import Checkpoints
     from operators.core.training.loop import Loop
+    from operators.core.training.saving import Saver
 
-ROWS = 64
+ROWS, MILLION = 64, 1_000_000
 SECONDS = 120.0
 SPEC = TrainingSpec(epochs=2, batch_size=16, max_length=32, encoder_rate=1e-3, dropout=0.0, precision="fp32")
+Make = Callable[..., "Loop"]
 LOSS_SCALE = 2.0**40
 """No gradient of fp16 fits under it."""
 
@@ -57,8 +66,24 @@ def loop_spec(ranks: int = 1, **changes: Any) -> LoopSpec:
     return dataclasses.replace(SPEC, ranks=ranks, **changes).resolve(machine)
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Kill:
+    """When rank 0 is killed."""
+
+    step: int
+    """Not before it."""
+    at: Literal["step", "write", "written"] = "step"
+    """After that very step, while a checkpoint is half written (its files in the store, its entry not appended), or
+    when one is there."""
+
+
 def train(
-    folder: Path, spec: LoopSpec, *, ranks: int | None = None, stop: int | None = None, loss_scale: float | None = None
+    folder: Path,
+    spec: LoopSpec,
+    *,
+    ranks: int | None = None,
+    loss_scale: float | None = None,
+    make: Make | None = None,
 ) -> Trained:
     """Return what a gang of gloo ranks has trained in a folder, going on from the newest checkpoint there.
 
@@ -66,38 +91,64 @@ def train(
         folder: Store, checkpoints and product of one training.
         spec: What to do.
         ranks: As many as the spec says if None.
-        stop: Step after which every rank stops as if it were killed.
         loss_scale: To begin with, in fp16.
+        make: Makes a rank's loop, given folder, spec, rank and ranks.
     """
-    from safetensors.torch import load_file
+    exits = _start(folder, spec, ranks or spec.ranks, None, loss_scale, make or make_loop)
+    assert set(exits) == {0}
+    return _read(folder)
 
+
+def train_until_killed(
+    folder: Path, spec: LoopSpec, kill: Kill, *, ranks: int | None = None, loss_scale: float | None = None
+) -> None:
+    """Have a gang train as `train` does until SIGKILL meets rank 0 and ends it."""
+    exits = _start(folder, spec, ranks or spec.ranks, kill, loss_scale, make_loop)
+    assert exits[0] == -signal.SIGKILL, "the training ended before the kill"
+
+
+def _start(
+    folder: Path, spec: LoopSpec, ranks: int, kill: Kill | None, loss_scale: float | None, make: Make
+) -> list[int | None]:
+    """Return how each rank of a gang ended."""
     folder.mkdir(exist_ok=True)
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__, "operators.core.training.loop", "transformers.models.bert.modeling_bert"])
-    ranks = ranks or spec.ranks
     meeting = Path(tempfile.mkdtemp(dir=folder)) / "gang"
     gang = [
-        context.Process(target=_rank, args=(rank, ranks, meeting, folder, spec, stop, loss_scale))
+        context.Process(target=_rank, args=(rank, ranks, meeting, folder, spec, kill, loss_scale, make))
         for rank in range(ranks)
     ]
     for process in gang:
         process.start()
+    gang[0].join(SECONDS)
     for process in gang:
-        process.join(SECONDS)
+        # The others of a killed gang wait for ever.
+        process.join(0 if gang[0].exitcode else SECONDS)
         process.kill()
-    assert [process.exitcode for process in gang] == [0] * ranks
+    return [process.exitcode for process in gang]
+
+
+def _read(folder: Path) -> Trained:
+    from safetensors.torch import load_file
+
     document = json.loads((folder / "trained.json").read_text())
     return Trained(losses=document["position"]["losses"], weights=load_file(folder / "model.safetensors"), **document)
 
 
 def _rank(
-    rank: int, ranks: int, meeting: Path, folder: Path, spec: LoopSpec, stop: int | None, loss_scale: float | None
+    rank: int,
+    ranks: int,
+    meeting: Path,
+    folder: Path,
+    spec: LoopSpec,
+    kill: Kill | None,
+    loss_scale: float | None,
+    make: Make,
 ) -> None:
     import torch
     import torch.distributed as dist
 
-    from operators.core.storage import initialise, open_store
-    from operators.core.training.checkpoints import Checkpoints
     from operators.core.training.saving import Saver
     from operators.core.training.worker import _resume
 
@@ -106,63 +157,98 @@ def _rank(
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.set_flush_denormal(True)
     dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=ranks)
-    loop = make_loop(folder, spec, rank, ranks)
+    loop = make(folder, spec, rank, ranks)
     if loss_scale is not None:
         loop.scaler.load_state_dict(loop.scaler.state_dict() | {"scale": loss_scale})
-    checkpoints = None
-    if rank == 0:
-        settings = store_settings(folder)
-        if not (folder / "a").exists():
-            for name in "abc":
-                (folder / name).mkdir()
-            initialise(settings, rounds=0)
-        checkpoints = Checkpoints(open_store(settings), loop.job, folder / "checkpoint")
-    saver = Saver(checkpoints) if checkpoints else None
+    checkpoints = _checkpoints(loop, folder, kill) if rank == 0 else None
     _resume(loop, checkpoints, folder / "checkpoint")
-    _run(loop, saver, folder, stop)
+    saver = Saver(checkpoints) if checkpoints else None
+    _run(loop, saver, folder, kill)
     dist.barrier()
     os._exit(0)
 
 
-def store_settings(folder: Path) -> StorageSettings:
-    """Return the settings of the store in a training's folder."""
-    return StorageSettings(endpoints=tuple(EndpointSettings(name=n, url=f"file://{folder / n}") for n in "abc"))
+def _checkpoints(loop: Loop, folder: Path, kill: Kill | None) -> Checkpoints:
+    from operators.core.storage import initialise, open_store
+    from operators.core.training.checkpoints import Checkpoints
+
+    class Killed(Checkpoints):
+        def _append(self, digest: str) -> None:
+            self._die("write")
+            super()._append(digest)
+            self._die("written")
+
+        def _die(self, moment: str) -> None:
+            if kill is not None and kill.at == moment and loop.position.step >= kill.step:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    settings = StorageSettings(endpoints=tuple(EndpointSettings(name=n, url=f"file://{folder / n}") for n in "abc"))
+    if not (folder / "a").exists():
+        for name in "abc":
+            (folder / name).mkdir()
+        initialise(settings, rounds=0)
+    return Killed(open_store(settings), loop.job, folder / "checkpoint")
 
 
-class _Stop(Exception):
-    """The gang is to stop here."""
-
-
-def _run(loop: Loop, saver: Any, folder: Path, stop: int | None) -> None:
+def _run(loop: Loop, saver: Saver | None, folder: Path, kill: Kill | None) -> None:
     import torch
     from safetensors.torch import save_file
 
-    saved: dict[str, int] = {"now": 0, "most": 0}
+    kept = most = 0
 
     def pack(tensor: torch.Tensor) -> torch.Tensor:
-        saved["now"] += 0 if isinstance(tensor, torch.nn.Parameter) else tensor.nbytes
-        saved["most"] = max(saved.values())
+        nonlocal kept, most
+        kept += _kept_bytes(tensor)
+        most = max(most, kept)
         return tensor
 
     def unpack(tensor: torch.Tensor) -> torch.Tensor:
-        saved["now"] -= 0 if isinstance(tensor, torch.nn.Parameter) else tensor.nbytes
+        nonlocal kept
+        kept -= _kept_bytes(tensor)
         return tensor
 
     def report(step: int, total: int, loss: float, speed: float) -> None:
-        if step == stop:
-            raise _Stop
+        if kill is not None and kill.at == "step" and loop.is_first and step == kill.step:
+            os.kill(os.getpid(), signal.SIGKILL)
 
-    try:
-        with torch.autograd.graph.saved_tensors_hooks(pack, unpack):
-            loop.run(saver, report)
-    except _Stop:
-        if saver is not None:
-            saver.finish()
+    with torch.autograd.graph.saved_tensors_hooks(pack, unpack):
+        loop.run(saver, report)
     weights = loop.weights()
     if loop.is_first:
         save_file(weights, folder / "model.safetensors")
-        document = {"position": dataclasses.asdict(loop.position), "saved_bytes": saved["most"]}
+        document = {"position": dataclasses.asdict(loop.position), "saved_bytes": most}
         (folder / "trained.json").write_text(json.dumps(document))
+
+
+def _kept_bytes(tensor: torch.Tensor) -> int:
+    """Return what a tensor kept for the backward pass takes; parameters are there anyway."""
+    import torch
+
+    return 0 if isinstance(tensor, torch.nn.Parameter) else tensor.nbytes
+
+
+def make_bags(folder: Path, spec: LoopSpec, rank: int, ranks: int) -> Loop:
+    """Return one rank's loop of a bag of words over a million rows of two tokens."""
+    import torch
+
+    from operators.core.models.encoder import MeanPoolClassifier
+    from operators.core.training.loop import Loop
+
+    class Bag(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.table = torch.nn.Embedding(64, 8)
+
+        def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> SimpleNamespace:
+            return SimpleNamespace(last_hidden_state=self.table(input_ids))
+
+    draw = np.random.default_rng(0)
+    tokens = draw.integers(0, 64, 2 * MILLION).astype(np.int32)
+    labels = (tokens[::2] > 20).astype(np.int64)
+    tables = TokenTables(folder / f"bags-{rank}", lambda shard: TokenTable(tokens, 2 * np.arange(MILLION + 1), labels))
+    torch.manual_seed(0)
+    model = MeanPoolClassifier(Bag(), 8, 2)
+    return Loop(_job(spec, ranks), model, _loader(spec, MILLION, tables, rank, ranks), torch.device("cpu"))
 
 
 def make_loop(folder: Path, spec: LoopSpec, rank: int, ranks: int) -> Loop:
@@ -170,10 +256,7 @@ def make_loop(folder: Path, spec: LoopSpec, rank: int, ranks: int) -> Loop:
     import torch
 
     from operators.core.models.encoder import build_model
-    from operators.core.training.job import TrainingJob
-    from operators.core.training.loader import Loader, Plan
     from operators.core.training.loop import Loop
-    from operators.core.training.tokens import TokenTable, TokenTables
 
     own = folder / str(rank)
     own.mkdir(exist_ok=True)
@@ -184,19 +267,27 @@ def make_loop(folder: Path, spec: LoopSpec, rank: int, ranks: int) -> Loop:
     rows = [(4 + draw.integers(0, half, 3 + i % 20) + half * labels[i]).tolist() for i in range(ROWS)]
     tables = TokenTables(own / "tokens", lambda shard: TokenTable.of(rows, labels))
 
-    def loader(*, is_held_out: bool) -> Loader:
-        plan = Plan(
-            shard_rows=(ROWS,),
-            batch_size=spec.batch_size,
-            batch_by=spec.batch_by,
-            seed=spec.seed,
-            held_out=spec.held_out,
-            is_held_out=is_held_out,
-        )
-        return Loader(plan, tables, rank, ranks)
-
-    job = TrainingJob(run_key="0" * 64, inputs=(), loop=spec, ranks=ranks, labels=("high", "low"), checkpoint_steps=5)
     torch.manual_seed(0)
     model = build_model(own, "text_classification", 2, dropout=spec.dropout)
-    held_out = loader(is_held_out=True) if spec.held_out else None
-    return Loop(job, model, loader(is_held_out=False), torch.device("cpu"), held_out)
+    loader = _loader(spec, ROWS, tables, rank, ranks)
+    held_out = _loader(spec, ROWS, tables, rank, ranks, is_held_out=True) if spec.held_out else None
+    return Loop(_job(spec, ranks), model, loader, torch.device("cpu"), held_out)
+
+
+def _job(spec: LoopSpec, ranks: int) -> TrainingJob:
+    labels = ("high", "low")
+    return TrainingJob(run_key="0" * 64, inputs=(), loop=spec, ranks=ranks, labels=labels, checkpoint_steps=5)
+
+
+def _loader(
+    spec: LoopSpec, rows: int, tables: TokenTables, rank: int, ranks: int, *, is_held_out: bool = False
+) -> Loader:
+    plan = Plan(
+        shard_rows=(rows,),
+        batch_size=spec.batch_size,
+        batch_by=spec.batch_by,
+        seed=spec.seed,
+        held_out=spec.held_out,
+        is_held_out=is_held_out,
+    )
+    return Loader(plan, tables, rank, ranks)

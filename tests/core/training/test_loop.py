@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-pytest.importorskip("torch")
+torch = pytest.importorskip("torch")
 
-from tests.core.training.gang import LOSS_SCALE, Trained, loop_spec, train
+from tests.core.training.gang import (  # noqa: E402
+    LOSS_SCALE,
+    Kill,
+    Trained,
+    loop_spec,
+    make_bags,
+    train,
+    train_until_killed,
+)
 
 pytestmark = pytest.mark.integration
 
@@ -78,23 +88,24 @@ def test_activation_checkpointing_gives_the_same_bits_in_less_memory(tmp_path: P
 def test_a_training_that_was_cut_off_ends_with_the_same_bits(
     tmp_path: Path, ranks: int, changes: dict[str, Any]
 ) -> None:
-    """Stopped after its seventh step, it goes on from a checkpoint before that, dropout and all."""
+    """Killed after its seventh step, it goes on from a checkpoint before that, dropout and all."""
     spec = loop_spec(ranks, dropout=0.1, **changes)
     # Some steps are skipped until the scale fits, which the checkpoint must tell.
     loss_scale = 2.0**19 if spec.precision == "fp16" else None
     through = train(tmp_path / "through", spec, loss_scale=loss_scale)
-    cut = train(tmp_path / "cut", spec, stop=7, loss_scale=loss_scale)
+    train_until_killed(tmp_path / "cut", spec, Kill(step=7), loss_scale=loss_scale)
     resumed = train(tmp_path / "cut", spec)
 
-    assert len(cut.losses) == 7 < len(through.losses)
     assert resumed.is_same(through)
     assert resumed.position | {"scaler": None} == through.position | {"scaler": None}
     assert (0 < through.position["skipped_steps"] < 7) is (spec.precision == "fp16")
 
 
-def test_a_step_whose_gradients_overflow_is_skipped_and_counted(tmp_path: Path) -> None:
+@pytest.mark.parametrize("optimiser", ["adamw", "sgd"])
+def test_a_step_whose_gradients_overflow_is_skipped_and_counted(tmp_path: Path, optimiser: str) -> None:
     """From far too large a scale, fp16 skips steps until the gradients fit, and learns then."""
-    trained = train(tmp_path, loop_spec(precision="fp16", epochs=12), loss_scale=LOSS_SCALE)
+    spec = loop_spec(precision="fp16", epochs=15, optimiser=optimiser, schedule="constant")
+    trained = train(tmp_path, spec, loss_scale=LOSS_SCALE)
 
     assert 20 <= trained.position["skipped_steps"] < 40
     assert trained.losses[-1] < trained.losses[0] - 0.1
@@ -113,12 +124,39 @@ def test_the_best_epoch_is_what_is_left_and_training_ends_when_none_gets_better(
     assert all(stopped.weights[name].equal(best.weights[name]) for name in best.weights)
 
 
-def test_another_number_of_ranks_goes_on_within_the_bound(alone: Trained, tmp_path: Path) -> None:
+def test_another_number_of_ranks_goes_on_within_the_bound(tmp_path: Path) -> None:
     """Two ranks, then one, then four: each step's loss is that of one process throughout."""
-    spec = loop_spec(4)
-    train(tmp_path, spec, ranks=2, stop=5)
-    train(tmp_path, spec, ranks=1, stop=7)
-    trained = train(tmp_path, spec)
+    spec = loop_spec(4, epochs=6)
+    for ranks in (2, 1):
+        train_until_killed(tmp_path / "smaller", spec, Kill(step=1, at="written"), ranks=ranks)
+    trained = train(tmp_path / "smaller", spec)
+    alone = train(tmp_path / "alone", spec, ranks=1)
 
     assert trained.distance(alone) < BOUND
     assert trained.position["world_sizes"] == [2, 1, 4]
+
+
+def test_a_training_killed_at_ten_moments_ends_with_the_same_bits(tmp_path: Path) -> None:
+    """At ten seeded moments, three of them while a checkpoint is half written; two ranks, dropout on."""
+    spec = loop_spec(2, epochs=12, dropout=0.1, held_out=0.25)
+    draw = random.Random(5)
+    steps = sorted(draw.sample(range(3, 36), 10))
+    for number, step in enumerate(steps):
+        train_until_killed(tmp_path / "killed", spec, Kill(step=step, at="write" if number % 3 == 1 else "step"))
+    killed, through = (train(tmp_path / name, spec) for name in ("killed", "through"))
+
+    assert killed.is_same(through)
+
+
+def test_a_million_rows_in_a_hundred_parts_give_the_update_of_one_device(tmp_path: Path) -> None:
+    """The textbook case: four ranks with 25 parts each of one batch, and one that takes it whole, step alike."""
+    spec = loop_spec(epochs=1, optimiser="sgd", momentum=0.0, warm_up=0.0, encoder_rate=1e-2, frozen_embeddings=False)
+    whole = replace(spec, batch_size=1_000_000)
+    parts = replace(whole, ranks=4, micro_batch_size=10_000)
+    one, hundred = (train(tmp_path / str(s.ranks), s, make=make_bags) for s in (whole, parts))
+    start = torch.zeros_like(one.weights["head.bias"])
+
+    assert len(one.losses) == 1
+    assert hundred.distance(one) < BOUND
+    assert max((one.weights[name] - hundred.weights[name]).abs().max().item() for name in one.weights) < 1e-6
+    assert not torch.allclose(one.weights["head.bias"], start, atol=1e-4)

@@ -25,7 +25,7 @@ from operators.core.sources.discover import discover
 from operators.core.storage import Result, Store
 from operators.core.validation.check_drift import REPORT_NAME, check_drift
 from operators.core.validation.drift import compare
-from operators.core.validation.spec import DriftSpec
+from operators.core.validation.spec import DriftSpec, Levels
 from operators.core.validation.validate import validate
 from tests.core.mails import DAY, KEY, POLICY, SOURCE, SUITE, at, land, mail
 
@@ -85,11 +85,60 @@ def test_a_profile_holds_no_word() -> None:
     ],
 )
 def test_what_changed_is_what_is_named(new: list[dict[str, Any]], measure: str) -> None:
-    """The largest finding is the one that was made."""
+    """The largest finding that stops the run is the one that was made."""
     found = compare(Profile.of(new), Profile.of(_rows(1000, 1, _ham)), DriftSpec())
-    largest = max(found, key=lambda finding: finding.size if finding.level != "none" else 0)
+    largest = max(found, key=lambda finding: finding.size if finding.level == "block" else 0)
 
     assert (largest.measure, largest.level) == (measure, "block")
+
+
+def test_labels_dealt_out_at_random_show_by_the_words_that_go_with_them() -> None:
+    """The shares of labels and words are what they were; what goes with what is not."""
+    accepted, sound = (
+        [*_rows(400, seed, lambda index: "ham", WORDS[:8]), *_rows(400, seed, lambda index: "spam", WORDS[8:])]
+        for seed in (1, 2)
+    )
+    labels = [row["label"] for row in sound]
+    Random(3).shuffle(labels)
+    dealt = [{**row, "label": label} for row, label in zip(sound, labels, strict=True)]
+    levels = [
+        {finding.measure: finding.level for finding in compare(Profile.of(new), Profile.of(accepted), DriftSpec())}
+        for new in (sound, dealt)
+    ]
+
+    assert set(levels[0].values()) == {"none"}
+    assert {measure for measure, level in levels[1].items() if level != "none"} == {"label_words"}
+
+
+@pytest.mark.parametrize(("without", "level"), [(7, "warn"), (None, "none")])
+def test_one_of_many_labels_that_is_gone_is_told_of(without: int | None, level: str) -> None:
+    """With a share of a thirtieth: too little for the shares as a whole to show it; without a loss nothing is said."""
+    new = _rows(900, 2, lambda index: f"label {index % 30}")
+    kept = [row for index, row in enumerate(new) if index % 30 != without]
+    accepted = Profile.of(_rows(3000, 1, lambda index: f"label {index % 30}"))
+    found = {one.measure: one for one in compare(Profile.of(kept), accepted, DriftSpec())}
+
+    assert found["labels"].level == "none"
+    assert found["lost_label"].level == level
+
+
+def test_a_recipe_may_have_a_lost_label_stop_the_run() -> None:
+    """By default it is told of: a day of mail may well bring no spam."""
+    new, accepted = Profile.of(_rows(300, 2, lambda index: "ham")), Profile.of(_rows(1000, 1, _ham))
+    spec = DriftSpec(lost_label=Levels(warn=0.5, block=1.0))
+    levels = [{f.measure: f.level for f in compare(new, accepted, one)}["lost_label"] for one in (DriftSpec(), spec)]
+
+    assert levels == ["warn", "block"]
+
+
+def test_a_profile_of_before_labels_had_words_is_read_and_not_judged_by_them() -> None:
+    """What is live may have been ingested by an older release."""
+    document = json.loads(Profile.of(_rows(300, 1, _ham)).encode())
+    del document["label_words"]
+    old = Profile.decode(json.dumps(document).encode())
+    found = {one.measure: one for one in compare(Profile.of(_rows(300, 2, _ham)), old, DriftSpec())}
+
+    assert (found["label_words"].size, found["label_words"].level) == (0.0, "none")
 
 
 def test_with_few_rows_nothing_is_judged() -> None:

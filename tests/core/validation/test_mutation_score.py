@@ -23,7 +23,7 @@ from tests.core.validation.corruptions import CORRUPTIONS, Rows
 BANKING = Path(__file__).resolve().parents[4] / "shared" / "datasets" / "banking77" / "train.csv"
 DAY = datetime.date(2026, 11, 22)
 ACCEPTED, NEW = 8000, 2000
-GOAL = 0.9
+GOAL = 0.96
 SOURCE = SourceSpec(
     folder="queries",
     content=Content.PLAIN,
@@ -103,7 +103,7 @@ def _noticed(data: bytes, suite: ValidationSpec, accepted: Profile) -> str:
 def test_nearly_every_corruption_is_noticed_and_sound_data_is_not(
     rows: Rows, suite: ValidationSpec, seed: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """At least nine of ten kinds; the same rows without corruption pass."""
+    """One kind may escape; the same rows without corruption pass."""
     shuffled = Random(seed).sample(rows, len(rows))
     new, accepted = shuffled[:NEW], Profile.of(shuffled[NEW : NEW + ACCEPTED])
     said = {}

@@ -1,0 +1,1 @@
+"""Hyper-parameter search: trials that are trainings, each found again by its run key."""
