@@ -44,7 +44,7 @@ class CompressOperator(StageOperator):
         chosen = compress(store, self.candidates, measured.digest, spec.budget)
         for one in chosen.manifest.facts["candidates"]:
             self.log.info(
-                "%s: %d bytes, p50 %.1f ms, p99 %.1f ms, accuracy %.4f, agreement %.4f: %s",
-                *(one[key] for key in ("name", "bytes", "p50_ms", "p99_ms", "accuracy", "agreement", "why")),
+                "%s: %d bytes, p50 %.1f ms, p99 %.1f ms, %s %.4f, agreement %.4f: %s",
+                *(one[key] for key in ("name", "bytes", "p50_ms", "p99_ms", "measure", "score", "agreement", "why")),
             )
         return chosen

@@ -51,7 +51,7 @@ class GateOperator(StageOperator):
             )
 
         verdict = gate(store, self.evaluation, recipe=recipe.name, spec=recipe.gate, evaluate=evaluate_live)
-        self.log.info("passed: accuracy %(accuracy)s, compared: %(comparison)s", verdict.manifest.facts)
+        self.log.info("passed: %(measure)s %(score)s, compared: %(comparison)s", verdict.manifest.facts)
         return verdict
 
 

@@ -50,7 +50,7 @@ def trigger_form(recipe: Recipe) -> dict[str, Param]:
         "ranks": number("integer", "Training", "Training processes", "one per GPU, or two on a CPU", 1, 1024),
         **search,
         "quality_floor": number(
-            "number", "Release", "Accuracy below which nothing is released", f"{recipe.gate.min_accuracy:g}", 0, 1
+            "number", "Release", "Score below which nothing is released", f"{recipe.gate.min_score:g}", 0, 1
         ),
         "release_anyway": Param(
             False,

@@ -45,4 +45,5 @@ class PublishDatasetOperator(StageOperator):
             spec=recipe.dataset,
             key=connections.pseudonym_key(),
             progress=progress,
+            task=recipe.anonymisation.task,
         )

@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 SOURCES = sorted([*(ROOT / "operators").rglob("*.py"), *(ROOT / "dags").rglob("*.py")])
-SPECS = [path for path in SOURCES if path.name in ("spec.py", "recipe.py")]
+SPECS = [path for path in SOURCES if path.name in ("spec.py", "recipe.py", "labels.py")]
 HEAVY = ("torch", "pyarrow", "great_expectations", "transformers", "onnx", "onnxruntime", "pandas", "numpy", "spacy")
 
 PARSE = """
@@ -56,12 +56,12 @@ def test_parsing_the_dags_is_light(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("path", SPECS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_specs_need_the_standard_library_only(path: Path) -> None:
-    """A spec imports the standard library, other specs and errors, nothing else."""
+    """A spec imports the standard library, other specs, what labels are, and errors, nothing else."""
     foreign = {
         name
         for name in _imports(path)
         if name.split(".")[0] not in sys.stdlib_module_names
-        and not (name.startswith("operators.core") and name.endswith((".spec", ".errors")))
+        and not (name.startswith("operators.core") and name.endswith((".spec", ".labels", ".errors")))
     }
 
     assert foreign == set()

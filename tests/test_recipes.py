@@ -56,7 +56,7 @@ def test_parameters_take_the_place_of_the_recipe_s_values() -> None:
     )
 
     assert (changed.training.epochs, changed.training.encoder_rate) == (3, 1e-5)
-    assert (changed.window_days, changed.gate.min_accuracy) == (7, 0.5)
+    assert (changed.window_days, changed.gate.min_score) == (7, 0.5)
     assert changed.training.ranks == recipe.training.ranks
     assert changed == replace(changed, name=recipe.name)
 

@@ -82,6 +82,6 @@ RECIPE = Recipe(
     training=TrainingSpec(epochs=2, batch_size=32, max_length=128, encoder_rate=1.5e-4, head_rate=1e-2, dropout=0.0),
     evaluation=EvaluationSpec(),
     compression=CompressionSpec(),
-    gate=GateSpec(min_accuracy=0.9, max_accuracy_drop=0.01),
+    gate=GateSpec(min_score=0.9, max_score_drop=0.01),
     deployment=DeploymentSpec(),
 )

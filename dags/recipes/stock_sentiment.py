@@ -61,6 +61,6 @@ RECIPE = Recipe(
     training=TrainingSpec(epochs=6, batch_size=16, max_length=96, encoder_rate=1e-4, head_rate=1e-2),
     evaluation=EvaluationSpec(),
     compression=CompressionSpec(),
-    gate=GateSpec(min_accuracy=0.7, max_accuracy_drop=0.03),
+    gate=GateSpec(min_score=0.7, max_score_drop=0.03),
     deployment=DeploymentSpec(),
 )

@@ -53,6 +53,11 @@ class Recipe:
         if not 1 <= self.window_days <= LONGEST_WINDOW_DAYS:
             raise ValueError(f"window_days={self.window_days}: from 1 to {LONGEST_WINDOW_DAYS}")
         output_columns(self.source, self.anonymisation)
+        if self.anonymisation.task != self.training.task:
+            raise ValueError(
+                f"training.task={self.training.task!r}, but by the policy of 'label' labels are for "
+                f"{self.anonymisation.task}: spans need the action SPANS, others another"
+            )
         if self.dataset.risk is not None:
             check_risk(self.source, self.anonymisation, self.dataset.risk)
         if self.search is not None:
@@ -75,7 +80,7 @@ class Recipe:
             )
             if name in given
         }
-        gate = {"min_accuracy": given["quality_floor"]} if "quality_floor" in given else {}
+        gate = {"min_score": given["quality_floor"]} if "quality_floor" in given else {}
         search = self.search
         if search is not None and "search_trials" in given:
             search = replace(search, trials=given["search_trials"])

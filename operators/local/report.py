@@ -63,18 +63,22 @@ def _training(summary: Summary) -> list[str]:
     how = f"{facts['epochs']} epochs on {facts['world_size']} ranks in {facts['precision']}"
     speed = f", {facts['examples_per_second']:.0f} examples/s" if facts["examples_per_second"] else ""
     lines = [f"{how}{speed}, loss {facts['final_loss']:.3f}"]
-    if facts.get("accuracy") is not None:
+    if facts.get("score") is not None:
         lines.append(
-            f"accuracy {facts['accuracy']:.4f}, macro F1 {facts['macro_f1']:.4f}; "
-            f"baseline (probe on frozen embeddings, same rows) {facts['baseline_accuracy']:.4f}"
+            f"{_measure(facts)} {facts['score']:.4f}, macro F1 {facts['macro_f1']:.4f}; "
+            f"baseline (probe on the frozen encoder, same rows) {facts['baseline_score']:.4f}"
         )
     return lines
+
+
+def _measure(figures: Mapping[str, Any]) -> str:
+    return str(figures["measure"]).replace("_", " ")
 
 
 def _candidates(summary: Summary) -> list[str]:
     return [
         f"{'*' if one['chosen'] else ' '} {one['name']:<12} {_size(one['bytes']):>8}  p50 {one['p50_ms']:6.1f} ms  "
-        f"accuracy {one['accuracy']:.4f}  {one['why']}"
+        f"{_measure(one)} {one['score']:.4f}  {one['why']}"
         for one in summary["candidates"]
     ]
 

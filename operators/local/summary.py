@@ -85,10 +85,12 @@ def _training(
         "examples_per_second": _speed(store, model),
     }
     if proof is not None:
-        for name in ("accuracy", "macro_f1", "baseline_accuracy", "baseline_macro_f1"):
+        of_text = ("accuracy", "macro_f1", "baseline_accuracy", "baseline_macro_f1")
+        for name in ("measure", "score", "baseline_score", *of_text):
             figures[name] = proof.facts.get(name)
     if compressed is not None:
         figures["compressed_accuracy"] = compressed.facts.get("accuracy")
+        figures["compressed_score"] = compressed.facts.get("score")
     return figures
 
 

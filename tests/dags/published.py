@@ -40,5 +40,12 @@ def published(store: Store, landing: Path, recipe: Recipe, day: datetime.date) -
         **common,
     )
     return publish_dataset(
-        store, parts=[part.digest], recipe=recipe.name, day=day, spec=recipe.dataset, key=KEY, progress=no_progress
+        store,
+        parts=[part.digest],
+        recipe=recipe.name,
+        day=day,
+        spec=recipe.dataset,
+        key=KEY,
+        progress=no_progress,
+        task=recipe.anonymisation.task,
     ).manifest

@@ -13,7 +13,7 @@ import torch
 import torch.distributed as dist
 
 from operators.core.finetuning.spec import TrainingSpec
-from operators.core.models.encoder import build_classifier
+from operators.core.models.encoder import build_model
 from operators.core.training.job import TrainingJob
 from operators.core.training.loader import Loader, Plan
 from operators.core.training.loop import Loop
@@ -82,4 +82,4 @@ def make_loop(shape: Shape, folder: Path) -> Loop:
     loader = Loader(plan, TokenTables(folder / "tokens", lambda shard: TokenTable.of(rows, labels)))
     job = TrainingJob(run_key="0" * 64, inputs=(), loop=spec, labels=("high", "low"), checkpoint_steps=10**6)
     torch.manual_seed(0)
-    return Loop(job, build_classifier(folder, 2), loader, torch.device("cuda", 0))
+    return Loop(job, build_model(folder, "text_classification", 2), loader, torch.device("cuda", 0))

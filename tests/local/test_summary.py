@@ -17,6 +17,8 @@ CANDIDATE = {
     "name": "int8",
     "bytes": 22_000_000,
     "p50_ms": 15.7,
+    "measure": "accuracy",
+    "score": 0.98,
     "accuracy": 0.98,
     "chosen": True,
     "why": "the fastest",
@@ -31,8 +33,16 @@ FACTS: dict[str, dict[str, Any]] = {
     },
     "publish_dataset": {"rows": ROWS, "splits": {"train": 6, "test": 1}, "labels": ["ham", "spam"]},
     "fine_tune": {"world_size": 2, "epochs": 2, "steps": 8, "final_loss": 0.1, "precision": "bf16"},
-    "evaluate": {"accuracy": 0.98, "macro_f1": 0.97, "baseline_accuracy": 0.95, "baseline_macro_f1": 0.93},
-    "evaluate_compressed": {"accuracy": 0.975},
+    "evaluate": {
+        "measure": "accuracy",
+        "score": 0.98,
+        "accuracy": 0.98,
+        "macro_f1": 0.97,
+        "baseline_score": 0.95,
+        "baseline_accuracy": 0.95,
+        "baseline_macro_f1": 0.93,
+    },
+    "evaluate_compressed": {"score": 0.975, "accuracy": 0.975},
     "compress": {"chosen": "int8", "candidates": [CANDIDATE]},
     "deploy": {"version": "2002-09-26-abcdef12", "recipe": "mail_triage", "day": "2002-09-26"},
     "back_up": {"verified": True},
@@ -95,5 +105,5 @@ def test_rows_of_the_printed_summary_add_up(store: Store):
     report(Console(file=out, width=200), whole, "secret")
 
     assert "10 in = 7 kept + 2 duplicate (1 nearly) + 1 quarantined (1 empty_text)" in out.getvalue()
-    assert "accuracy 0.9800, macro F1 0.9700; baseline (probe on frozen embeddings, same rows) 0.9500" in out.getvalue()
+    assert "accuracy 0.9800, macro F1 0.9700; baseline (probe on the frozen encoder, same rows) 0.95" in out.getvalue()
     assert "http://ui  user admin  password secret" in out.getvalue()

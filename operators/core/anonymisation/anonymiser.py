@@ -9,12 +9,14 @@ from typing import Any
 from operators.core.anonymisation.addresses import ADDRESS_PATTERN, find_addresses
 from operators.core.anonymisation.coarsening import beginning_of, mask, period_of, range_of
 from operators.core.anonymisation.lines import Finder, by_line
+from operators.core.anonymisation.moving import Replaced, move_spans
 from operators.core.anonymisation.names import find_names, finder_by_model
 from operators.core.anonymisation.occurrences import Entity, find_entities
 from operators.core.anonymisation.pseudonyms import PSEUDONYM_PATTERN, normal_form, pseudonym
 from operators.core.anonymisation.spans import Span, settle
 from operators.core.anonymisation.spec import Action, AnonymisationSpec, ColumnPolicy, Recogniser
 from operators.core.errors import DataError, PrivacyRiskTooHigh
+from operators.core.labels import LabelledSpan, decode_spans
 
 MAX_ROUNDS = 6
 """A replacement can join its neighbours to something new, as in `a@b.c@d.e`; two rounds settle every mail seen."""
@@ -43,7 +45,7 @@ class Anonymiser:
         """Return what a policy other than TEXT makes of a value of the source's type; what is missing stays so.
 
         Raises:
-            DataError: A category has a value that the policy does not list.
+            DataError: A category, or the name of a span, is none that the policy lists.
         """
         if value is None or policy.action is Action.KEEP:
             return value
@@ -53,8 +55,9 @@ class Anonymiser:
         if policy.action is Action.MASK:
             assert policy.visible is not None
             return mask(word, policy.visible)
-        if policy.action is Action.CATEGORY:
-            if word not in policy.values:
+        if policy.action in (Action.CATEGORY, Action.SPANS):
+            names = [span.name for span in decode_spans(word)] if policy.action is Action.SPANS else [word]
+            if not set(names) <= set(policy.values):
                 raise DataError(
                     f"column {policy.column}: a value that the policy does not list; it lists {policy.values}"
                 )
@@ -80,14 +83,30 @@ class Anonymiser:
         Raises:
             PrivacyRiskTooHigh: Personal data is still found after six rounds.
         """
+        return self.labelled_text(text, (), names=names, addresses=addresses, entities=entities)[0]
+
+    def labelled_text(
+        self,
+        text: str,
+        spans: tuple[LabelledSpan, ...],
+        *,
+        names: Iterable[str] = (),
+        addresses: Iterable[str] = (),
+        entities: Iterable[Entity] = (),
+    ) -> tuple[str, tuple[LabelledSpan, ...]]:
+        """Return what `text` does, and where labelled spans of the text lie in it."""
         entities = list(entities)
         names = [*names, *(entity.value for entity in entities if entity.kind == Recogniser.NAME.value)]
         addresses = list(addresses)
         for _ in range(MAX_ROUNDS):
-            spans = settle(self._find(text, names, addresses, entities))
-            if not spans:
-                return text
-            text = self._replaced(text, spans)
+            found = settle(self._find(text, names, addresses, entities))
+            if not found:
+                return text, spans
+            words = [self._word(span.kind, span.value) for span in found]
+            spans = move_spans(
+                spans, [Replaced(s.start, s.end, len(word)) for s, word in zip(found, words, strict=True)]
+            )
+            text = _with_words(text, found, words)
         raise PrivacyRiskTooHigh(f"a text still holds personal data after {MAX_ROUNDS} rounds of replacing it")
 
     def _find(self, text: str, names: list[str], addresses: list[str], entities: list[Entity]) -> Iterator[Span]:
@@ -99,14 +118,6 @@ class Anonymiser:
             yield from find_entities(text, entities, self.spec.min_name_characters)
         yield from self._find_patterns(text)
 
-    def _replaced(self, text: str, spans: list[Span]) -> str:
-        pieces: list[str] = []
-        end = 0
-        for span in spans:
-            pieces += [text[end : span.start], self._word(span.kind, span.value)]
-            end = span.end
-        return "".join([*pieces, text[end:]])
-
     def _word(self, kind: str, value: str) -> str:
         word = pseudonym(kind, value, self._key)
         if self.spec.reversible:
@@ -117,6 +128,15 @@ class Anonymiser:
         """Return what each pseudonym stands for that was made since the last call; nothing unless reversible."""
         taken, self._originals = self._originals, {}
         return taken
+
+
+def _with_words(text: str, spans: Iterable[Span], words: Iterable[str]) -> str:
+    pieces: list[str] = []
+    end = 0
+    for span, word in zip(spans, words, strict=True):
+        pieces += [text[end : span.start], word]
+        end = span.end
+    return "".join([*pieces, text[end:]])
 
 
 def _pattern_finders(spec: AnonymisationSpec) -> list[Finder]:

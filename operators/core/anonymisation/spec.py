@@ -6,6 +6,8 @@ import enum
 import re
 from dataclasses import dataclass
 
+from operators.core.labels import Task
+
 OWN_COLUMNS = ("id", "label", "text")
 """The columns that every data set has, whatever the source calls them."""
 
@@ -30,6 +32,9 @@ class Action(enum.Enum):
     """Kept if it is one of the policy's values; anything else stops the run."""
     IDENTIFIER = "identifier"
     """Kept if it is one word of `[A-Za-z0-9._/-]`; anything else is replaced by its keyed pseudonym."""
+    SPANS = "spans"
+    """Labelled spans of the text, moved with what is replaced in it; kept if the policy's values list each one's name,
+    anything else stops the run."""
     TEXT = "text"
     """Free text: personal data found in it is replaced by keyed pseudonyms."""
 
@@ -64,10 +69,12 @@ class Period(enum.Enum):
 
 FITTING = {
     "id": frozenset({Action.KEEP, Action.PSEUDONYM, Action.IDENTIFIER}),
-    "label": frozenset({Action.KEEP, Action.PSEUDONYM, Action.IDENTIFIER, Action.CATEGORY}),
+    "label": frozenset({Action.KEEP, Action.PSEUDONYM, Action.IDENTIFIER, Action.CATEGORY, Action.SPANS}),
     "text": frozenset({Action.KEEP, Action.TEXT}),
 }
 """What may happen to the columns that every data set has."""
+FITTING_OTHERS = frozenset(Action) - {Action.SPANS}
+"""What may happen to any other column."""
 SOUGHT = frozenset({Action.DROP, Action.MASK, Action.PSEUDONYM})
 """Actions of columns whose values are looked for in the row's free text."""
 
@@ -80,7 +87,7 @@ class ColumnPolicy:
     """`id`, `label` or `text`, which every data set has, or a column of the source that is to stand beside them."""
     action: Action
     values: tuple[str, ...] = ()
-    """CATEGORY: the values that it may take."""
+    """CATEGORY: the values that it may take. SPANS: the names that spans may have."""
     visible: int | None = None
     """MASK: how many characters stay at the end, 0 to 8, at most half of them."""
     width: float | None = None
@@ -96,14 +103,19 @@ class ColumnPolicy:
     def __post_init__(self) -> None:
         if self.column == "day" or not self.column:
             raise ValueError(f"column {self.column!r}: no name for a column, or that of a data set's own; rename it")
-        if self.action not in FITTING.get(self.column, frozenset(Action)):
-            fitting = sorted(action.name for action in FITTING[self.column])
+        if self.action not in (allowed := FITTING.get(self.column, FITTING_OTHERS)):
+            fitting = sorted(action.name for action in allowed)
             raise ValueError(f"column {self.column!r}: {self.action.name} does not fit it; one of {fitting} does")
         self._check_options()
         self._check_ranges()
 
     def _check_options(self) -> None:
-        of = {Action.CATEGORY: {"values"}, Action.MASK: {"visible"}, Action.GENERALISE: {"width", "period", "prefix"}}
+        of = {
+            Action.CATEGORY: {"values"},
+            Action.SPANS: {"values"},
+            Action.MASK: {"visible"},
+            Action.GENERALISE: {"width", "period", "prefix"},
+        }
         wanted = of.get(self.action, set())
         given = {name for name in set().union(*of.values()) if getattr(self, name) not in (None, ())}
         if not given <= wanted or len(given) != min(1, len(wanted)):
@@ -187,6 +199,11 @@ class AnonymisationSpec:
     def policy(self, column: str) -> ColumnPolicy:
         """Return the policy of a column."""
         return next(policy for policy in self.columns if policy.column == column)
+
+    @property
+    def task(self) -> Task:
+        """What rows with such labels teach: spans are for tokens, anything else is for a text."""
+        return "token_classification" if self.policy("label").action is Action.SPANS else "text_classification"
 
     @property
     def further(self) -> tuple[ColumnPolicy, ...]:

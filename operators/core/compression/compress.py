@@ -12,7 +12,7 @@ from operators.core.errors import GateFailed
 from operators.core.manifest import Made, StageCall, spec_json
 from operators.core.storage import Result, Store
 
-REVISION = 5
+REVISION = 6
 
 
 def compress(store: Store, candidates: str, measurement: str, spec: BudgetSpec) -> Result:
@@ -79,8 +79,9 @@ def _compared(one: Mapping[str, Any], parent: Mapping[str, Any]) -> str:
 def _excess(one: Mapping[str, Any], parent: Mapping[str, Any], spec: BudgetSpec) -> str:
     """Return in words what a candidate exceeds, empty where it is within the budget."""
     reasons = []
-    if (drop := parent["accuracy"] - one["accuracy"]) > spec.max_accuracy_drop + 1e-12:
-        reasons.append(f"accuracy falls by {drop:.4f}, at most {spec.max_accuracy_drop:g} is allowed")
+    if (drop := parent["score"] - one["score"]) > spec.max_score_drop + 1e-12:
+        name = one["measure"].replace("_", " ")
+        reasons.append(f"{name} falls by {drop:.4f}, at most {spec.max_score_drop:g} is allowed")
     if one["agreement"] < spec.min_agreement:
         reasons.append(
             f"agrees with its parent on {one['agreement']:.4f} of the rows, {spec.min_agreement:g} is needed"

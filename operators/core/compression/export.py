@@ -18,7 +18,7 @@ def export_onnx(model: torch.nn.Module, path: Path, *, opset: int) -> None:
     """Write `model` as ONNX in single precision, with free batch and sequence axes.
 
     Args:
-        model: Takes token ids and attention mask, each int64 of shape (batch, sequence); gives logits (batch, labels).
+        model: Takes token ids and attention mask, each int64 of shape (batch, sequence); gives logits.
         path: Where the graph goes, weights inside.
         opset: Version of the ONNX operator set.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +11,14 @@ from operators.core.compression.sample import spread
 from operators.core.compression.spec import CandidateKind, ExportSpec
 from operators.core.errors import DataError, TrainingError
 from operators.core.manifest import FileEntry, Made, Manifest, StageCall, spec_json
-from operators.core.models.classifier import ClassifierCard, load_classifier
+from operators.core.models.card import ClassifierCard
+from operators.core.models.classifier import load_classifier
 from operators.core.progress import Progress, no_progress
 from operators.core.scratch import scratch_folder
 from operators.core.storage import Result, Store
 from operators.core.training.rows import read_rows
 
-REVISION = 6
+REVISION = 7
 MODEL_FILE = "model.onnx"
 
 
@@ -55,7 +57,7 @@ def _make(store: Store, model: Manifest, spec: ExportSpec, folder: Path, progres
     progress(0, steps, "exporting to ONNX")
     card = ClassifierCard.from_folder(parent)
     exported.mkdir()
-    export_onnx(load_trained(parent, len(card.labels)), exported / MODEL_FILE, opset=spec.opset)
+    export_onnx(load_trained(parent, card.task, card.outputs), exported / MODEL_FILE, opset=spec.opset)
     _add_card_and_tokenizer(parent, exported, card)
     progress(1, steps, "comparing the graph with PyTorch")
     difference = _check_parity(parent, exported, _parity_texts(store, model, spec), spec)
@@ -94,8 +96,5 @@ def _check_parity(parent: Path, exported: Path, texts: list[str], spec: ExportSp
 
 
 def _add_card_and_tokenizer(parent: Path, target: Path, card: ClassifierCard) -> None:
-    of_graph = ClassifierCard(
-        format="onnx", labels=card.labels, max_length=card.max_length, pooling=card.pooling, pad_id=card.pad_id
-    )
-    (target / "classifier.json").write_text(of_graph.to_json())
+    (target / "classifier.json").write_text(replace(card, format="onnx").to_json())
     (target / "tokenizer.json").write_bytes((parent / "tokenizer.json").read_bytes())

@@ -1,4 +1,4 @@
-"""Stage `measure_candidates`: size, latency, accuracy and agreement with the parent. Its report is its file.
+"""Stage `measure_candidates`: size, latency, score and agreement with the parent. Its report is its file.
 
 A measurement differs from try to try, so this stage is the exception to "equal inputs, equal result": the first report
 that was acknowledged stands, and a choice made from it is a stage of its own.
@@ -15,32 +15,30 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from operators.core.compression.sample import spread
 from operators.core.compression.spec import CandidateKind, MeasurementSpec
 from operators.core.errors import DataError
 from operators.core.manifest import Made, Manifest, StageCall, canonical, spec_json
 from operators.core.models.classifier import Classifier, load_classifier
+from operators.core.models.metrics import measure
 from operators.core.progress import Progress, no_progress
 from operators.core.scratch import scratch_folder
 from operators.core.storage import Result, Store
 from operators.core.training.rows import LabelledRows, read_rows
 
-REVISION = 5
+REVISION = 6
 REPORT = "report.json"
 PARENT = "parent"
 EXPORTED = CandidateKind.ONNX_FP32.value
 
-Labels = npt.NDArray[np.intp]
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Predictions:
-    """Index of the predicted label of each row."""
+    """The predicted label of each row."""
 
-    test: Labels
-    all: Labels
+    test: list[str]
+    all: list[str]
     """The test rows, then the train rows where the model was asked for them."""
 
 
@@ -52,7 +50,7 @@ def measure_candidates(
     Args:
         store: The store.
         candidates: Digest of what `make_candidates` made.
-        dataset: Digest of the data set; accuracy is on its test rows, agreement on all its rows.
+        dataset: Digest of the data set; the score is on its test rows, agreement on all its rows.
         spec: How to measure.
         progress: Told of every pass over the rows.
     """
@@ -101,7 +99,7 @@ def _measure(
                 "bytes": _weights(folder / name).stat().st_size,
                 "p50_ms": round(1000 * float(np.percentile(seconds[name], 50)), 3),
                 "p99_ms": round(1000 * float(np.percentile(seconds[name], 99)), 3),
-                "accuracy": float((predicted[name].test == np.asarray(test.labels)).mean()),
+                **measure(test.task, test.labels, predicted[name].test, test.label_names).facts,
                 "agreement": _agreement(predicted[PARENT], predicted[name]),
                 "agreement_rows": len(predicted[name].all),
             }
@@ -137,13 +135,13 @@ def _predict(
     predicted: dict[str, _Predictions] = {}
     done = 0
     for name, compared in splits.items():
-        numbers: list[Labels] = []
+        labels: list[list[str]] = []
         for texts in compared:
             # Each split by itself: what else lies in a batch moves an int8 model's answers a little.
-            logits = models[name].logits(texts, _shifted(progress, done, total, f"rows, {name} predicts"))
-            numbers.append(logits.argmax(axis=1))
+            answers = models[name].answers(texts, _shifted(progress, done, total, f"rows, {name} predicts"))
+            labels.append([answer.label for answer in answers])
             done += len(texts)
-        predicted[name] = _Predictions(test=numbers[0], all=np.concatenate(numbers))
+        predicted[name] = _Predictions(test=labels[0], all=[label for split in labels for label in split])
     return predicted
 
 
@@ -153,7 +151,8 @@ def _shifted(progress: Progress, before: int, total: int, note: str) -> Callable
 
 def _agreement(parent: _Predictions, candidate: _Predictions) -> float:
     """Return the part of the rows a candidate was asked on which it predicts what its parent does."""
-    return float((parent.all[: len(candidate.all)] == candidate.all).mean())
+    same = sum(ours == theirs for ours, theirs in zip(parent.all, candidate.all, strict=False))
+    return same / len(candidate.all)
 
 
 def _weights(folder: Path) -> Path:

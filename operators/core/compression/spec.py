@@ -58,16 +58,17 @@ class MeasurementSpec:
 class BudgetSpec:
     """What a candidate may cost; the fastest within it is released."""
 
-    max_accuracy_drop: float = 0.005
-    """Accuracy a candidate may lose against its parent on the test rows, in parts of 1."""
+    max_score_drop: float = 0.005
+    """What a candidate may lose against its parent on the test rows, in parts of 1: of the accuracy of texts, of the
+    strict F1 of spans."""
     min_agreement: float = 0.99
     """Part of all rows on which it must predict what its parent predicts."""
     max_bytes: int | None = None
     """Largest size of the model file; None for any size."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.max_accuracy_drop < 1:
-            raise ValueError(f"max_accuracy_drop={self.max_accuracy_drop}: at least 0 and below 1")
+        if not 0 <= self.max_score_drop < 1:
+            raise ValueError(f"max_score_drop={self.max_score_drop}: at least 0 and below 1")
         if not 0 <= self.min_agreement <= 1:
             raise ValueError(f"min_agreement={self.min_agreement}: 0 to 1")
         if self.max_bytes is not None and self.max_bytes < 1:

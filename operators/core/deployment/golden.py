@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow.parquet as parquet
 
 from operators.core.errors import DataError
+from operators.core.labels import names_in
 from operators.core.manifest import Manifest
 from operators.core.storage import Store
 from operators.core.training.rows import read_rows
@@ -26,8 +27,9 @@ class Golden:
 def golden_requests(store: Store, release: Manifest, count: int) -> list[Golden]:
     """Return up to `count` held-out texts with the labels that the release must give.
 
-    They are the rows the evaluation was surest of, the labels taking turns: a quantised activation's scale depends on
-    what else is in a batch, so a close call may differ between evaluation and server without anything being wrong.
+    They are the rows the evaluation was surest of, what labels name taking turns: a quantised activation's scale
+    depends on what else is in a batch, so a close call may differ between evaluation and server without anything being
+    wrong.
 
     Raises:
         DataError: The evaluation has no prediction for any row of its data set.
@@ -37,15 +39,15 @@ def golden_requests(store: Store, release: Manifest, count: int) -> list[Golden]
     rows = read_rows(store, dataset, "test")
     texts = dict(zip(rows.ids, rows.texts, strict=True))
     predicted = parquet.read_table(io.BytesIO(store.read(evaluation.file("predictions.parquet")))).to_pylist()
-    by_label: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    by_names: dict[frozenset[str], list[dict[str, Any]]] = defaultdict(list)
     for row in sorted(predicted, key=lambda row: (-row["score"], row["id"])):
         if row["id"] in texts:
-            by_label[row["predicted"]].append(row)
-    if not by_label:
+            by_names[frozenset(names_in(row["predicted"], rows.task))].append(row)
+    if not by_names:
         raise DataError("the evaluation of this release holds no prediction on its data set: evaluate it again")
-    rank = {row["id"]: index for ranked in by_label.values() for index, row in enumerate(ranked)}
+    rank = {row["id"]: index for ranked in by_names.values() for index, row in enumerate(ranked)}
     ordered = sorted(
-        (row for ranked in by_label.values() for row in ranked), key=lambda row: (rank[row["id"]], row["id"])
+        (row for ranked in by_names.values() for row in ranked), key=lambda row: (rank[row["id"]], row["id"])
     )
     return [Golden(text=texts[row["id"]], label=row["predicted"]) for row in ordered[:count]]
 

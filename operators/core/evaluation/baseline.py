@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 
-from operators.core.evaluation.metrics import measure
 from operators.core.evaluation.spec import EvaluationSpec
 from operators.core.manifest import Made, StageCall, canonical
+from operators.core.models.metrics import measure
 from operators.core.progress import Progress
 from operators.core.scratch import scratch_folder
 from operators.core.storage import Result, Store
 from operators.core.training.rows import read_rows
 
-REVISION = 8
+REVISION = 9
 
 
 def evaluate_baseline(
     store: Store, spec: EvaluationSpec, *, dataset: str, base_model: str, threads: int, progress: Progress
 ) -> Result:
-    """Return the measure of a logistic regression on mean-pooled features of the frozen base model, on the test rows.
+    """Return the measure of a logistic regression on features of the frozen base model, on the test rows.
 
     Args:
         store: Holds inputs and result.
@@ -45,9 +45,9 @@ def evaluate_baseline(
         with scratch_folder() as folder:
             store.fetch_all(store.manifest(base_model), folder)
             predicted = probe(folder, train, test, spec, threads, lambda done: progress(done, total, "baseline rows"))
-        metrics = measure(test.labels, predicted, test.label_names)
+        metrics = measure(test.task, test.labels, predicted, test.label_names)
         report = {"rows": len(test.texts), "labels": list(test.label_names), **dataclasses.asdict(metrics)}
-        facts = {"accuracy": metrics.accuracy, "macro_f1": metrics.macro_f1, "rows": len(test.texts)}
+        facts = {**metrics.facts, "rows": len(test.texts)}
         return Made(files=(store.put_bytes("report.json", canonical(report)),), facts=facts)
 
     return store.once(call, make)

@@ -5,24 +5,21 @@ from __future__ import annotations
 import dataclasses
 import io
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from operators.core.errors import DataError
 from operators.core.evaluation.baseline import evaluate_baseline
-from operators.core.evaluation.metrics import measure
 from operators.core.evaluation.spec import EvaluationSpec
 from operators.core.manifest import Made, Manifest, StageCall, canonical
-from operators.core.models.batching import Floats
-from operators.core.models.classifier import Classifier, load_classifier
+from operators.core.models.classifier import Answer, Classifier, load_classifier
+from operators.core.models.metrics import measure
 from operators.core.progress import Progress
 from operators.core.scratch import scratch_folder
 from operators.core.storage import Result, Store
 from operators.core.training.rows import LabelledRows, read_rows
 
-REVISION = 8
+REVISION = 9
 
 
 def evaluate(
@@ -47,7 +44,7 @@ def evaluate(
         progress: Told about rows predicted.
 
     Raises:
-        DataError: The model's labels are not the data set's.
+        DataError: The model's labels, or what it tells, are not the data set's.
     """
     baseline = evaluate_baseline(
         store, spec, dataset=dataset, base_model=base_model, threads=threads, progress=progress
@@ -70,46 +67,42 @@ def evaluate(
             classifier = load_classifier(folder, threads, spec.batch_size)
             if tuple(classifier.labels) != rows.label_names:
                 raise DataError(f"the model tells {classifier.labels} apart, the data set {list(rows.label_names)}")
-            logits = classifier.logits(rows.texts, lambda done: progress(done, len(rows.texts), "test rows"))
-        return _made(store, classifier, rows, logits, baseline.manifest)
+            if classifier.card.task != rows.task:
+                raise DataError(f"the model is for {classifier.card.task}, the data set for {rows.task}")
+            answers = classifier.answers(rows.texts, lambda done: progress(done, len(rows.texts), "test rows"))
+        return _made(store, classifier, rows, answers, baseline.manifest)
 
     return store.once(call, make)
 
 
-def _made(store: Store, classifier: Classifier, rows: LabelledRows, logits: Floats, baseline: Manifest) -> Made:
+def _made(store: Store, classifier: Classifier, rows: LabelledRows, answers: list[Answer], baseline: Manifest) -> Made:
     # Here, not at the top: a result that is found needs no pictures.
     from operators.core.evaluation.picture import confusion_png
 
-    predicted = logits.argmax(1)
-    metrics = measure(rows.labels, predicted, rows.label_names)
+    metrics = measure(rows.task, rows.labels, [answer.label for answer in answers], rows.label_names)
     facts = {
-        "accuracy": metrics.accuracy,
-        "macro_f1": metrics.macro_f1,
-        "baseline_accuracy": baseline.facts["accuracy"],
-        "baseline_macro_f1": baseline.facts["macro_f1"],
+        **metrics.facts,
+        **{f"baseline_{name}": baseline.facts[name] for name in ("score", metrics.measure, "macro_f1")},
         "rows": len(rows.ids),
         "model_format": classifier.card.format,
     }
     report = {**facts, "labels": list(rows.label_names), **dataclasses.asdict(metrics)}
     files = (
         store.put_bytes("report.json", canonical(report)),
-        store.put_bytes("confusion.png", confusion_png(metrics.confusion, rows.label_names)),
-        store.put_bytes("predictions.parquet", _predictions(rows, logits, predicted), rows=len(rows.ids)),
+        store.put_bytes("confusion.png", confusion_png(metrics.confusion, metrics.axis)),
+        store.put_bytes("predictions.parquet", _predictions(rows, answers), rows=len(rows.ids)),
     )
     return Made(files=files, facts=facts)
 
 
-def _predictions(rows: LabelledRows, logits: Floats, predicted: npt.NDArray[np.int64]) -> bytes:
-    """Return Parquet: id, true label, predicted label and the probability given to it, in the data set's order."""
-    shifted = np.exp(logits - logits.max(1, keepdims=True))
-    scores = shifted.max(1) / shifted.sum(1)
-    names = rows.label_names
+def _predictions(rows: LabelledRows, answers: list[Answer]) -> bytes:
+    """Return Parquet: id, true label, predicted label and how sure it is, in the data set's order."""
     table = pa.table(
         {
             "id": pa.array(rows.ids, pa.string()),
-            "label": pa.array([names[number] for number in rows.labels], pa.string()),
-            "predicted": pa.array([names[number] for number in predicted], pa.string()),
-            "score": pa.array(scores, pa.float32()),
+            "label": pa.array(rows.labels, pa.string()),
+            "predicted": pa.array([answer.label for answer in answers], pa.string()),
+            "score": pa.array([answer.score for answer in answers], pa.float32()),
         }
     )
     buffer = io.BytesIO()

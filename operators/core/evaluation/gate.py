@@ -15,7 +15,7 @@ from operators.core.evaluation.spec import GateSpec
 from operators.core.manifest import Input, Made, Manifest, StageCall, spec_json
 from operators.core.storage import Result, Store
 
-REVISION = 1
+REVISION = 2
 
 Evaluate = Callable[[str, str], Result]
 """(model digest, data set digest) -> its evaluation, found or made."""
@@ -83,8 +83,9 @@ def gate(store: Store, evaluation: str, *, recipe: str, spec: GateSpec, evaluate
         "day": day,
         "model": model.manifest,
         "live": live.model.manifest if live else None,
-        "accuracy": judged.facts["accuracy"],
-        "live_accuracy": reference.facts["accuracy"] if reference else None,
+        "measure": judged.facts["measure"],
+        "score": judged.facts["score"],
+        "live_score": reference.facts["score"] if reference else None,
     }
     verdict = store.once(call, lambda: Made(facts=facts))
     if verdict.manifest.facts["verdict"] != "passed":
@@ -119,15 +120,15 @@ def _reasons(judged: Manifest, reference: Manifest | None, spec: GateSpec, compa
     """Return in words why a model may not go live, nothing where it may."""
     if comparison is Comparison.SAME_MODEL:
         return []
-    accuracy = float(judged.facts["accuracy"])
+    name, score = judged.facts["measure"].replace("_", " "), float(judged.facts["score"])
     reasons = []
-    if accuracy < spec.min_accuracy:
-        reasons.append(f"accuracy {accuracy:.4f} is below the floor of {spec.min_accuracy:g}")
+    if score < spec.min_score:
+        reasons.append(f"{name} {score:.4f} is below the floor of {spec.min_score:g}")
     if reference is not None:
-        live = float(reference.facts["accuracy"])
-        if live - accuracy > spec.max_accuracy_drop + 1e-12:
+        live = float(reference.facts["score"])
+        if live - score > spec.max_score_drop + 1e-12:
             reasons.append(
-                f"accuracy {accuracy:.4f} is {live - accuracy:.4f} below the live model's {live:.4f} on the same rows, "
-                f"at most {spec.max_accuracy_drop:g} is allowed"
+                f"{name} {score:.4f} is {live - score:.4f} below the live model's {live:.4f} on the same rows, "
+                f"at most {spec.max_score_drop:g} is allowed"
             )
     return reasons

@@ -1,35 +1,33 @@
-"""The linear probe: a logistic regression on mean-pooled features of a frozen encoder."""
+"""The linear probe: a logistic regression on what a frozen encoder makes of texts, or of their words."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from sklearn.linear_model import LogisticRegression
 
 from operators.core.evaluation.spec import EvaluationSpec
-from operators.core.models.batching import Floats, Ints, run_batches
-from operators.core.models.encoder import load_base
-from operators.core.models.tokenising import encode, load_tokenizer
+from operators.core.labels import Task, decode_spans, encode_spans
+from operators.core.models.batching import Floats, Forward, Ints, run_batches
+from operators.core.models.encoder import MeanPoolClassifier, load_base
+from operators.core.models.tags import read_spans, tag_tokens
+from operators.core.models.tokenising import encode, encode_words, load_tokenizer
 from operators.core.training.machine import cpu_has_bf16
 from operators.core.training.rows import LabelledRows
 
 MAX_ITERATIONS = 1000
 
+Report = Callable[[int], None]
+
 
 def probe(
-    folder: Path,
-    train: LabelledRows,
-    test: LabelledRows,
-    spec: EvaluationSpec,
-    threads: int,
-    report: Callable[[int], None],
-) -> npt.NDArray[np.int64]:
-    """Return the label numbers that a probe fitted on the train rows gives to the test rows.
+    folder: Path, train: LabelledRows, test: LabelledRows, spec: EvaluationSpec, threads: int, report: Report
+) -> list[str]:
+    """Return the labels that a probe fitted on the train rows gives to the test rows.
 
     Args:
         folder: The base model's files.
@@ -39,29 +37,81 @@ def probe(
         threads: Batches computed beside each other.
         report: Told how many rows have become features.
     """
-    features = _features(folder, [*train.texts, *test.texts], spec, threads, report)
-    regression = LogisticRegression(C=spec.baseline_strength, max_iter=MAX_ITERATIONS)
-    regression.fit(features[: len(train.texts)], train.labels)
-    return cast("npt.NDArray[np.int64]", regression.predict(features[len(train.texts) :]))
-
-
-def _features(
-    folder: Path, texts: Sequence[str], spec: EvaluationSpec, threads: int, report: Callable[[int], None]
-) -> Floats:
-    """Return unit-length features of the frozen encoder, shape (texts, hidden)."""
     torch.set_num_threads(1)
-    model = load_base(folder, 2, dropout=0.0, seed=0).eval()
-    rows = encode(load_tokenizer(folder), texts, spec.baseline_max_length)
-    features = np.zeros((len(rows), model.head.in_features), dtype=np.float32)
+    return _PROBES[train.task](folder, train, test, spec, threads, report)
 
+
+def _probe_texts(
+    folder: Path, train: LabelledRows, test: LabelledRows, spec: EvaluationSpec, threads: int, report: Report
+) -> list[str]:
+    """Predict from the unit-length mean of a text's token states."""
+    model = cast(MeanPoolClassifier, load_base(folder, train.task, 2, dropout=0.0, seed=0).eval())
+    rows = encode(load_tokenizer(folder), [*train.texts, *test.texts], spec.baseline_max_length)
+    features = np.stack(_each(_forward(model.features), rows, lambda row, output: output, spec, threads, report))
+    regression = _fitted(features[: len(train.texts)], train.labels, spec)
+    return [str(label) for label in regression.predict(features[len(train.texts) :])]
+
+
+def _probe_words(
+    folder: Path, train: LabelledRows, test: LabelledRows, spec: EvaluationSpec, threads: int, report: Report
+) -> list[str]:
+    """Predict each word's tag from the unit-length state of its first token."""
+    model = load_base(folder, train.task, 2, dropout=0.0, seed=0).eval()
+    words = encode_words(load_tokenizer(folder), [*train.texts, *test.texts], spec.baseline_max_length)
+    rows = [one.ids for one in words]
+    features = _each(
+        _forward(model.states), rows, lambda row, output: _unit(output[words[row].firsts]), spec, threads, report
+    )
+    size = len(train.texts)
+    tags = [
+        tag_tokens(one, decode_spans(label), train.label_names)[one.firsts]
+        for one, label in zip(words[:size], train.labels, strict=True)
+    ]
+    regression = _fitted(np.concatenate(features[:size]), np.concatenate(tags), spec)
+    return [
+        encode_spans(read_spans(one, regression.predict(row).tolist() if len(row) else (), train.label_names))
+        for one, row in zip(words[size:], features[size:], strict=True)
+    ]
+
+
+_PROBES: dict[Task, Callable[[Path, LabelledRows, LabelledRows, EvaluationSpec, int, Report], list[str]]] = {
+    "text_classification": _probe_texts,
+    "token_classification": _probe_words,
+}
+
+
+def _fitted(features: Floats, targets: Any, spec: EvaluationSpec) -> LogisticRegression:
+    regression = LogisticRegression(C=spec.baseline_strength, max_iter=MAX_ITERATIONS)
+    return regression.fit(features, targets)
+
+
+def _unit(states: Floats) -> Floats:
+    return cast(Floats, states / np.linalg.norm(states, axis=1, keepdims=True))
+
+
+def _forward(features: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> Forward:
     def forward(ids: Ints, mask: Ints) -> Floats:
         # A first result stands for its run key, so a rounding that differs between machines does no harm here.
         with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16, enabled=cpu_has_bf16()):
-            return cast(Floats, model.features(torch.from_numpy(ids), torch.from_numpy(mask)).numpy())
+            return cast(Floats, features(torch.from_numpy(ids), torch.from_numpy(mask)).float().numpy())
 
+    return forward
+
+
+def _each(
+    forward: Forward,
+    rows: Sequence[Sequence[int]],
+    pick: Callable[[int, Floats], Floats],
+    spec: EvaluationSpec,
+    threads: int,
+    report: Report,
+) -> list[Floats]:
+    """Return what is picked, by a row's number, of what the frozen encoder makes of it, in the order of the rows."""
+    found: list[Floats] = [np.empty(0, np.float32)] * len(rows)
     done = 0
-    for batch, output in run_batches(forward, rows, batch_size=spec.batch_size, pad_id=0, threads=threads):
-        features[batch] = output
+    for batch, outputs in run_batches(forward, rows, batch_size=spec.batch_size, pad_id=0, threads=threads):
+        for row, output in zip(batch.tolist(), outputs, strict=True):
+            found[row] = pick(row, output)
         done += len(batch)
         report(done)
-    return features
+    return found

@@ -31,13 +31,13 @@ class EvaluationSpec:
 class GateSpec:
     """What a model must reach before it may go live."""
 
-    min_accuracy: float = 0.9
-    """Floor: accuracy on the held-out rows, 0 to 1."""
-    max_accuracy_drop: float = 0.01
-    """Largest loss of accuracy against the live model on the same rows, 0 to 1."""
+    min_score: float = 0.9
+    """Floor on the held-out rows, 0 to 1: of the accuracy of texts, of the strict F1 of spans."""
+    max_score_drop: float = 0.01
+    """Largest loss of it against the live model on the same rows, 0 to 1."""
 
     def __post_init__(self) -> None:
-        for name in ("min_accuracy", "max_accuracy_drop"):
+        for name in ("min_score", "max_score_drop"):
             value = getattr(self, name)
             if not 0.0 <= value <= 1.0:
                 raise ValueError(f"{name}={value!r}: choose 0 to 1")

@@ -19,10 +19,10 @@ from operators.core.training import job as names
 from operators.core.training import launcher
 from operators.core.training.job import TrainingJob, read_record
 from operators.core.training.machine import this_machine
-from operators.core.training.rows import shards_of
+from operators.core.training.rows import shards_of, task_of
 from operators.core.training.spec import Machine
 
-REVISION = 13
+REVISION = 14
 DISK_FACTOR = 8
 """Free local space needed, in sizes of the base model: it, one checkpoint, the product, and a margin."""
 
@@ -120,6 +120,8 @@ def _train(
 def _prepare(store: Store, job: TrainingJob, folder: Path) -> None:
     """Lay out the job: the base model's files, the job itself last. The ranks read the data set themselves."""
     dataset, base_model = (_manifest(store, job, role) for role in ("dataset", "base_model"))
+    if (task := task_of(dataset)) != job.loop.task:
+        raise DataError(f"the data set's labels are for {task}, the recipe trains {job.loop.task}: change one")
     rows = sum(entry.rows or 0 for entry in shards_of(dataset, "train"))
     held_out = int(rows * job.loop.held_out)
     if rows - held_out < 2 * job.loop.ranks:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Literal, get_args
 
+from operators.core.labels import TASKS, Task
 from operators.core.training.spec import (
     BatchBy,
     Device,
@@ -39,6 +40,7 @@ RANGES: dict[str, tuple[float, float]] = {
 }
 """Lowest and highest value of each number, both inclusive."""
 CHOICES: dict[str, tuple[str, ...]] = {
+    "task": TASKS,
     "batch_by": get_args(BatchBy),
     "optimiser": get_args(Optimiser),
     "schedule": get_args(Schedule),
@@ -52,6 +54,8 @@ PLACEMENT = ("checkpoint_steps", "fewer_ranks")
 class TrainingSpec:
     """How a base model is fine-tuned."""
 
+    task: Task = "text_classification"
+    """What it learns to tell: the label of a text, or labelled spans of it."""
     epochs: int = 2
     """Passes over the training rows."""
     batch_size: int = 32
@@ -131,6 +135,11 @@ class TrainingSpec:
         most = self.micro_batch_size
         if most is not None and not (type(most) is int and 2 <= most <= RANGES["batch_size"][1]):
             raise ValueError(f"micro_batch_size={most!r}: choose 2 to 4096, or None")
+        self._check_together()
+
+    def _check_together(self) -> None:
+        if self.task == "token_classification" and (self.word_drop or self.word_swap):
+            raise ValueError("word_drop and word_swap take spans apart: set both to 0 for task='token_classification'")
         needing = [name for name in ("patience", "give_up_above") if getattr(self, name)]
         if needing and not self.held_out:
             raise ValueError(f"{needing[0]} needs held-out rows to judge epochs by: set held_out, say to 0.1")

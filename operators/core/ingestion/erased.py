@@ -22,7 +22,7 @@ from operators.core.sources.spec import SourceSpec
 from operators.core.storage import Store
 from operators.core.storage.erasures import ErasedRow, erased_rows
 
-REVISION = 4
+REVISION = 5
 ERASED = "erased"
 """Why a row is quarantined that is on the record of erasures."""
 

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from operators.core.ingestion.rows import RowAnonymiser
     from operators.core.models.names import NameModel
 
-REVISION = 16
+REVISION = 18
 PART_NAME = "part.parquet"
 EMPTY = "empty_after_cut"
 """Why a row is quarantined here and not by validation: nothing of its text is left."""
@@ -210,7 +210,7 @@ class _FileStage:
         schema = schema_with(output_columns(self._source, self._anonymisation))
         entries = [
             self._store.put_bytes(PART_NAME, encode_rows(kept, schema), rows=len(kept)),
-            self._store.put_bytes(PROFILE_NAME, Profile.of(kept).encode()),
+            self._store.put_bytes(PROFILE_NAME, Profile.of(kept, self._anonymisation.task).encode()),
             self._store.put_bytes(SELECTION_NAME, selection.encode()),
         ]
         if self._vault is not None:

@@ -28,12 +28,13 @@ from operators.core.ingestion.near_duplicates import check_apart, drop_near_dupl
 from operators.core.ingestion.parts import Window, fetch_window
 from operators.core.ingestion.shards import ShardWriter
 from operators.core.ingestion.spec import DatasetSpec
+from operators.core.labels import Task, names_in
 from operators.core.manifest import FileEntry, Input, Made, StageCall, spec_json
 from operators.core.progress import Progress
 from operators.core.scratch import scratch_folder
 from operators.core.storage import Result, Store
 
-REVISION = 17
+REVISION = 19
 WORKERS = 2
 """Parts that are read at once, and shards that are stored while the next one is written. Changes no byte."""
 
@@ -47,13 +48,14 @@ def publish_dataset(
     spec: DatasetSpec,
     key: bytes,
     progress: Progress,
+    task: Task = "text_classification",
     workers: int = WORKERS,
 ) -> Result:
     """Have the window's data set committed, and be the newest of its stream if it is new.
 
     Files are `train/00000.parquet`, ... and `test/00000.parquet`, ..., their rows in the order of days; facts `rows`
     {in, kept, duplicates, near_duplicates, quarantined: {reason: n}}, where the duplicates count the near ones too,
-    `splits` {train, test}, `labels` (sorted), `recipe` and `day`; `risk` if it is asked for.
+    `splits` {train, test}, `labels` (the names, sorted), `task`, `recipe` and `day`; `risk` if it is asked for.
 
     Args:
         store: Where parts are and the data set goes.
@@ -63,6 +65,7 @@ def publish_dataset(
         spec: How to split and shard.
         key: The key of the pseudonyms; it keys the split too.
         progress: Told after each part that was read, and after each that was written.
+        task: What the labels are for.
         workers: Threads; any number makes the same bytes.
 
     Raises:
@@ -78,12 +81,12 @@ def publish_dataset(
         stage="publish_dataset",
         revision=REVISION,
         inputs=inputs,
-        spec={"dataset": spec_json(spec), "key": key_id(key), "recipe": recipe, "day": day.isoformat()},
+        spec={"dataset": spec_json(spec), "key": key_id(key), "task": task, "recipe": recipe, "day": day.isoformat()},
     )
 
     def make() -> Made:
-        made = _make(store, inputs, spec, key, progress, workers)
-        return Made(files=made.files, facts={**made.facts, "recipe": recipe, "day": day.isoformat()})
+        made = _make(store, inputs, spec, key, task, progress, workers)
+        return Made(files=made.files, facts={**made.facts, "task": task, "recipe": recipe, "day": day.isoformat()})
 
     result = store.once(call, make)
     _announce(store, f"dataset-{recipe}", result.digest)
@@ -91,7 +94,7 @@ def publish_dataset(
 
 
 def _make(
-    store: Store, inputs: tuple[Input, ...], spec: DatasetSpec, key: bytes, progress: Progress, workers: int
+    store: Store, inputs: tuple[Input, ...], spec: DatasetSpec, key: bytes, task: Task, progress: Progress, workers: int
 ) -> Made:
     total = sum_facts([store.manifest(item.manifest).facts for item in inputs if item.manifest is not None])
     steps = count(1)
@@ -112,7 +115,7 @@ def _make(
         rows = _count(total, sum(window.rows), splits) | {"near_duplicates": near}
         risk = {} if spec.risk is None else {"risk": accepted_risk(_kept(window, choice, spec.risk), spec.risk)}
         deposit = _Deposit(store, pool)
-        labels = _write(deposit, window, choice, folder, spec.target_bytes, done)
+        labels = _write(deposit, window, choice, folder, spec.target_bytes, task, done)
         files = deposit.files()
     placed = {name: sum(file.rows or 0 for file in files if file.name.startswith(f"{name}/")) for name in splits}
     if placed != splits:
@@ -169,9 +172,15 @@ class _Deposit:
 
 
 def _write(
-    deposit: _Deposit, window: Window, choice: Choice, folder: Path, target_bytes: int, done: Callable[[str], None]
+    deposit: _Deposit,
+    window: Window,
+    choice: Choice,
+    folder: Path,
+    target_bytes: int,
+    task: Task,
+    done: Callable[[str], None],
 ) -> list[str]:
-    """Write the chosen rows as shards, and return the labels that they have, sorted."""
+    """Write the chosen rows as shards, and return the names that their labels have, sorted."""
     writers = {
         side: ShardWriter(name, window.schema, folder, target_bytes, deposit.seal) for name, side in SIDES.items()
     }
@@ -183,7 +192,8 @@ def _write(
             place += batch.num_rows
             for side, writer in writers.items():
                 kept = batch.filter(pa.array(sides == side))
-                labels.update(pc.unique(kept["label"]).to_pylist())
+                for label in pc.unique(kept["label"]).to_pylist():
+                    labels.update(names_in(label, task))
                 writer.write(kept)
         done(f"{rows} rows written")
     for writer in writers.values():

@@ -7,10 +7,12 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from operators.core.anonymisation.anonymiser import Anonymiser, check_clean
+from operators.core.anonymisation.moving import cut_spans
 from operators.core.anonymisation.occurrences import Entity
 from operators.core.anonymisation.spec import SOUGHT, Action, AnonymisationSpec, ColumnPolicy, Recogniser
 from operators.core.errors import DataError
 from operators.core.ingestion.spec import IngestionSpec, output_columns
+from operators.core.labels import LabelledSpan, decode_spans, encode_spans
 from operators.core.sources.contents import normalise, read_content
 from operators.core.sources.spec import ROW_SHA256, SourceSpec
 
@@ -43,6 +45,7 @@ class RowAnonymiser:
         self._source = source
         self._spec = spec
         self._anonymiser = Anonymiser(policy, key, None if names is None else names.find)
+        self._has_spans = policy.task == "token_classification"
         self._further = output_columns(source, policy)
         own = {"id": source.id_column, "label": source.label_column}
         sought = [(item, own.get(item.column, item.column)) for item in policy.columns if item.action in _SOUGHT]
@@ -53,17 +56,21 @@ class RowAnonymiser:
         """Return what leaves a row, or None where nothing is left of its text.
 
         Raises:
-            DataError: The id or the label is missing, or a category has a value that the policy does not list.
+            DataError: The id or the label is missing, a category or a span's name is none that the policy lists, or a
+                span lies beyond the text.
             PrivacyRiskTooHigh: A mail address would leave.
         """
         content = read_content(row, self._source)
         known = {"names": content.names, "addresses": content.addresses, "entities": tuple(self._entities(row))}
-        text = self._text(self._anonymiser.spec.policy("text"), content.text, known)
+        spans = self._spans(row, content.text)
+        text, spans = self._text(self._anonymiser.spec.policy("text"), content.text, spans, known)
         if not text:
             return None
         done: dict[str, Any] = {"day": day, "text": text}
         for name, column in (("id", self._source.id_column), ("label", self._source.label_column)):
             done[name] = self._word(name, row.get(column), column)
+        if self._has_spans:
+            done["label"] = encode_spans(spans)
         for policy in (column.policy for column in self._further):
             done[policy.column] = self._leaving(policy, row.get(policy.column), known)
         if Recogniser.ADDRESS in self._anonymiser.spec.recognisers:
@@ -76,6 +83,16 @@ class RowAnonymiser:
         """Return what each pseudonym stands for that was made since the last call, where the policy is reversible."""
         return self._anonymiser.take_originals()
 
+    def _spans(self, row: Mapping[str, Any], text: str) -> tuple[LabelledSpan, ...]:
+        """Return the labelled spans of a row's text, none where a label is of the whole text."""
+        if not self._has_spans:
+            return ()
+        column = self._source.label_column
+        spans = decode_spans(self._word("label", row.get(column), column))
+        if spans and spans[-1].end > len(text):
+            raise DataError(f"column {column}: a span ends at {spans[-1].end} of a text of {len(text)} characters")
+        return spans
+
     def _word(self, name: str, value: Any, column: str) -> str:
         if value is None:
             raise DataError(f"column {column}: missing in a row that was validated; let the suite hold such rows back")
@@ -86,12 +103,20 @@ class RowAnonymiser:
             # As it would stand in a text, where it is looked for.
             value = normalise(value)
         if policy.action is Action.TEXT and value is not None:
-            return self._text(policy, value, known)
+            return self._text(policy, value, (), known)[0]
         return self._anonymiser.value(policy, value)
 
-    def _text(self, policy: ColumnPolicy, text: str, known: Mapping[str, Any]) -> str:
+    def _text(
+        self, policy: ColumnPolicy, text: str, spans: tuple[LabelledSpan, ...], known: Mapping[str, Any]
+    ) -> tuple[str, tuple[LabelledSpan, ...]]:
+        """Return what leaves of a text, and where its labelled spans lie in it."""
         raw = cut(text, self._spec.max_text_characters)
-        return raw if policy.action is Action.KEEP else self._anonymiser.text(raw, **known).strip()
+        spans = cut_spans(spans, len(raw))
+        if policy.action is Action.KEEP:
+            return raw, spans
+        # It begins with no blank, before or after: what replaces a piece is a word.
+        done, spans = self._anonymiser.labelled_text(raw, spans, **known)
+        return done.rstrip(), spans
 
     def _entities(self, row: Mapping[str, Any]) -> Iterator[Entity]:
         for policy, column in self._sought:

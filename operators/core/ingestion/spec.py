@@ -89,14 +89,10 @@ def output_columns(source: SourceSpec, policy: AnonymisationSpec) -> tuple[Outpu
     """Return what a data set holds beside id, day, text and label, in the policy's order.
 
     Raises:
-        ValueError: The policy names a column that the source does not have, an action does not fit a column's type,
-            or ids made of the rows would leave as they are.
+        ValueError: The policy names a column that the source does not have, an action does not fit a column's type or
+            its label, or ids made of the rows would leave as they are.
     """
-    if not source.has_ids and policy.policy("id").action is not Action.PSEUDONYM:
-        raise ValueError(
-            "anonymisation: rows without an id get a digest of what they hold, by which a guess could be checked: "
-            "give the column 'id' the action PSEUDONYM"
-        )
+    _check_own(source, policy)
     types = {column.name: column.type for column in source.columns}
     columns = []
     for item in policy.further:
@@ -111,6 +107,19 @@ def output_columns(source: SourceSpec, policy: AnonymisationSpec) -> tuple[Outpu
             left = kind if item.action is Action.KEEP else ColumnType.TEXT
             columns.append(OutputColumn(policy=item, type=left))
     return tuple(columns)
+
+
+def _check_own(source: SourceSpec, policy: AnonymisationSpec) -> None:
+    if not source.has_ids and policy.policy("id").action is not Action.PSEUDONYM:
+        raise ValueError(
+            "anonymisation: rows without an id get a digest of what they hold, by which a guess could be checked: "
+            "give the column 'id' the action PSEUDONYM"
+        )
+    if source.has_spans != (policy.task == "token_classification"):
+        raise ValueError(
+            "anonymisation: the label 'entities' of CoNLL files beside their 'text' takes the action SPANS, no other "
+            "label does: change the action or the column"
+        )
 
 
 def check_risk(source: SourceSpec, policy: AnonymisationSpec, risk: RiskSpec) -> None:

@@ -1,4 +1,4 @@
-"""A classifier loaded from a folder, whichever format its weights have.
+"""A classifier loaded from a folder, whichever task it was trained for and whichever format its weights have.
 
 The folder holds `classifier.json`, `tokenizer.json` and the weights: `model.safetensors` with `config.json` (run by
 torch), or `model.onnx` (run by ONNX Runtime, without torch).
@@ -6,54 +6,42 @@ torch), or `model.onnx` (run by ONNX Runtime, without torch).
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 
-from operators.core.errors import DataError
-from operators.core.models.batching import Floats, Forward, Ints, run_batches
-from operators.core.models.tokenising import encode, load_tokenizer
+from operators.core.labels import Task, encode_spans
+from operators.core.models.batching import Floats, Forward, run_batches
+from operators.core.models.card import ClassifierCard
+from operators.core.models.forward import load_forward
+from operators.core.models.tags import read_spans
+from operators.core.models.tokenising import encode, encode_words, load_tokenizer
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ClassifierCard:
-    """What one must know to run a classifier's weights: the content of `classifier.json`."""
-
-    format: Literal["safetensors", "onnx"]
-    labels: tuple[str, ...]
-    """In the order of the logits."""
-    max_length: int
-    """Tokens kept of a text, special ones included."""
-    pooling: str = "mean"
-    pad_id: int = 0
-
-    def to_json(self) -> str:
-        """Return the card as stored, the same for equal cards."""
-        return json.dumps(asdict(self), sort_keys=True, indent=1) + "\n"
-
-    @classmethod
-    def from_folder(cls, folder: Path) -> ClassifierCard:
-        """Read the card of a model folder.
-
-        Raises:
-            DataError: It is missing or not such a card.
-        """
-        try:
-            document = json.loads((folder / "classifier.json").read_text())
-            card = cls(**{**document, "labels": tuple(document["labels"])})
-        except (OSError, ValueError, TypeError, KeyError) as error:
-            raise DataError(f"classifier.json of the model is missing or unreadable: {error}") from error
-        if card.format not in ("safetensors", "onnx") or card.pooling != "mean" or len(card.labels) < 2:
-            raise DataError(f"classifier.json asks for what this release cannot run: {card}")
-        return card
+Done = Callable[[int], None]
+"""Called with the number of texts done after each batch."""
 
 
-class Classifier:
-    """A loaded model: texts in, logits out."""
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a model says of one text."""
+
+    label: str
+    """As a data set would hold it."""
+    score: float
+    """Probability of the label; of spans that of the word's tag that is least sure."""
+    probabilities: tuple[float, ...] = ()
+    """Of a text's label, in the order of the names; spans have none."""
+
+
+class Classifier(ABC):
+    """A loaded model: texts in, logits or answers out.
+
+    Texts may be any number; those of like length share a batch, so the batch of a text follows from all texts.
+    """
 
     def __init__(self, folder: Path, card: ClassifierCard, forward: Forward, threads: int, batch_size: int) -> None:
         self.card = card
@@ -63,24 +51,76 @@ class Classifier:
         self._tokenizer = load_tokenizer(folder)
         self._forward = forward
 
-    def logits(self, texts: Sequence[str], progress: Callable[[int], None] | None = None) -> Floats:
-        """Return logits in the order of the texts, shape (texts, labels).
+    @abstractmethod
+    def logits(self, texts: Sequence[str], progress: Done | None = None) -> Floats:
+        """Return logits in the order of the texts."""
 
-        Args:
-            texts: Any number of them; rows of like length share a batch, so the batch of a text follows from all texts.
-            progress: Called with the number of texts done after each batch.
+    @abstractmethod
+    def answers(self, texts: Sequence[str], progress: Done | None = None) -> list[Answer]:
+        """Return an answer a text.
+
+        Raises:
+            FloatingPointError: A logit is not a finite number.
         """
-        result = np.zeros((len(texts), len(self.labels)), dtype=np.float32)
-        rows = encode(self._tokenizer, texts, self.card.max_length)
+
+    def _run(self, rows: Sequence[Sequence[int]], progress: Done | None) -> Iterator[tuple[int, Floats]]:
+        """Yield each row's number and what the weights make of it, padding included, batch by batch."""
         done = 0
-        for batch, logits in run_batches(
+        for batch, outputs in run_batches(
             self._forward, rows, batch_size=self.batch_size, pad_id=self.card.pad_id, threads=self.threads
         ):
-            result[batch] = logits
+            yield from zip(batch.tolist(), outputs, strict=True)
             done += len(batch)
             if progress:
                 progress(done)
+
+
+class TextClassifier(Classifier):
+    """Tells the label of a text."""
+
+    def logits(self, texts: Sequence[str], progress: Done | None = None) -> Floats:
+        """Return logits, shape (texts, labels)."""
+        result = np.zeros((len(texts), len(self.labels)), dtype=np.float32)
+        for row, output in self._run(encode(self._tokenizer, texts, self.card.max_length), progress):
+            result[row] = output
         return result
+
+    def answers(self, texts: Sequence[str], progress: Done | None = None) -> list[Answer]:
+        """Return the likeliest label of each text."""
+        probabilities = softmax(self.logits(texts, progress))
+        best = probabilities.argmax(axis=1)
+        return [
+            Answer(self.labels[n], float(row[n]), tuple(row.tolist()))
+            for row, n in zip(probabilities, best, strict=True)
+        ]
+
+
+class TokenTagger(Classifier):
+    """Tells the labelled spans of a text."""
+
+    def logits(self, texts: Sequence[str], progress: Done | None = None) -> Floats:
+        """Return logits of each word's tag, text after text, shape (words, tags)."""
+        words = encode_words(self._tokenizer, texts, self.card.max_length)
+        results: list[Floats] = [np.empty((0, self.card.outputs), np.float32)] * len(texts)
+        for row, output in self._run([one.ids for one in words], progress):
+            results[row] = output[words[row].firsts]
+        return np.concatenate(results)
+
+    def answers(self, texts: Sequence[str], progress: Done | None = None) -> list[Answer]:
+        """Return the spans of each text; nothing is told of what lies beyond `max_length` tokens."""
+        words = encode_words(self._tokenizer, texts, self.card.max_length)
+        results = [Answer(encode_spans(()), 1.0)] * len(texts)
+        for row, output in self._run([one.ids for one in words], progress):
+            probabilities = softmax(output[words[row].firsts])
+            spans = read_spans(words[row], probabilities.argmax(axis=1).tolist(), self.labels)
+            results[row] = Answer(encode_spans(spans), float(probabilities.max(axis=1).min(initial=1.0)))
+        return results
+
+
+CLASSIFIERS: dict[Task, type[Classifier]] = {
+    "text_classification": TextClassifier,
+    "token_classification": TokenTagger,
+}
 
 
 def load_classifier(folder: Path, threads: int, batch_size: int = 32) -> Classifier:
@@ -95,42 +135,17 @@ def load_classifier(folder: Path, threads: int, batch_size: int = 32) -> Classif
         DataError: A file is missing or does not fit the others.
     """
     card = ClassifierCard.from_folder(folder)
-    make = _torch_forward if card.format == "safetensors" else _onnx_forward
-    return Classifier(folder, card, make(folder, card), threads, batch_size)
+    return CLASSIFIERS[card.task](folder, card, load_forward(folder, card), threads, batch_size)
 
 
-def _torch_forward(folder: Path, card: ClassifierCard) -> Forward:
-    import torch
+def softmax(logits: Floats) -> npt.NDArray[np.float64]:
+    """Return probabilities along the last axis.
 
-    from operators.core.models.encoder import load_trained
-
-    torch.set_num_threads(1)
-    model = load_trained(folder, len(card.labels))
-
-    def forward(ids: Ints, mask: Ints) -> Floats:
-        with torch.inference_mode():
-            logits: Floats = model(torch.from_numpy(ids), torch.from_numpy(mask)).numpy()
-        return logits
-
-    return forward
-
-
-def _onnx_forward(folder: Path, card: ClassifierCard) -> Forward:
-    import onnxruntime as ort
-
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    try:
-        session = ort.InferenceSession(str(folder / "model.onnx"), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # the runtime's errors share no class of their own
-        raise DataError(f"model.onnx cannot be loaded: {error}") from error
-    width = session.get_outputs()[0].shape[-1]
-    if isinstance(width, int) and width != len(card.labels):
-        raise DataError(f"model.onnx gives {width} logits, classifier.json names {len(card.labels)} labels")
-
-    def forward(ids: Ints, mask: Ints) -> Floats:
-        logits: Floats = session.run(None, {"input_ids": ids, "attention_mask": mask})[0]
-        return logits
-
-    return forward
+    Raises:
+        FloatingPointError: A logit is not a finite number.
+    """
+    if not np.isfinite(logits).all():
+        raise FloatingPointError("the model gave a logit that is not a finite number")
+    powers = np.exp(logits.astype(np.float64) - logits.max(axis=-1, keepdims=True))
+    probabilities: npt.NDArray[np.float64] = powers / powers.sum(axis=-1, keepdims=True)
+    return probabilities

@@ -4,13 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
-from tokenizers import Tokenizer
+from tokenizers import Encoding, Tokenizer
 
 from operators.core.errors import DataError
 
 CHARACTERS_PER_TOKEN = 12
 """Characters read for each token kept, at first: texts are many times longer than what a model sees of them."""
+
+
+class Words(NamedTuple):
+    """A text's tokens, and the words that they are pieces of."""
+
+    ids: list[int]
+    """Token numbers, special ones included."""
+    firsts: list[int]
+    """Where each word begins, among the tokens."""
+    places: list[tuple[int, int]]
+    """Where each word begins and ends, in characters of the text."""
 
 
 def load_tokenizer(folder: Path) -> Tokenizer:
@@ -29,17 +41,41 @@ def load_tokenizer(folder: Path) -> Tokenizer:
 
 
 def encode(tokenizer: Tokenizer, texts: Sequence[str], max_length: int) -> list[list[int]]:
-    """Return each text's token numbers, special ones included, at most `max_length` of them.
+    """Return each text's token numbers, special ones included, at most `max_length` of them."""
+    return [encoding.ids for encoding in _encodings(tokenizer, texts, max_length)]
+
+
+def encode_words(tokenizer: Tokenizer, texts: Sequence[str], max_length: int) -> list[Words]:
+    """Return each text's tokens with the words they make up; words beyond `max_length` tokens are not there."""
+    return [_words(encoding) for encoding in _encodings(tokenizer, texts, max_length)]
+
+
+def _words(encoding: Encoding) -> Words:
+    firsts: list[int] = []
+    places: list[tuple[int, int]] = []
+    before = None
+    for index, (word, (start, end)) in enumerate(zip(encoding.word_ids, encoding.offsets, strict=True)):
+        if word is not None and word == before:
+            places[-1] = (places[-1][0], end)
+        elif word is not None:
+            firsts.append(index)
+            places.append((start, end))
+        before = word
+    return Words(encoding.ids, firsts, places)
+
+
+def _encodings(tokenizer: Tokenizer, texts: Sequence[str], max_length: int) -> list[Encoding]:
+    """Return what the tokenizer makes of texts.
 
     Only the beginning of a long text is read, up to a white space, where no token can straddle; a text whose beginning
     gives too few tokens is read whole. So the numbers are those of the whole text.
     """
     tokenizer.enable_truncation(max_length)
     heads = [_head(text, max_length * CHARACTERS_PER_TOKEN) for text in texts]
-    rows = [encoding.ids for encoding in tokenizer.encode_batch(heads)]
+    rows: list[Encoding] = tokenizer.encode_batch(heads)
     for index, row in enumerate(rows):
         if len(row) < max_length and len(heads[index]) < len(texts[index]):
-            rows[index] = tokenizer.encode(texts[index]).ids
+            rows[index] = tokenizer.encode(texts[index])
     return rows
 
 

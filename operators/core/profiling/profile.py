@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from operators.core.errors import DataError
+from operators.core.labels import Task, names_in
 from operators.core.manifest import canonical
 
 PROFILE_NAME = "profile.json"
@@ -68,6 +69,7 @@ class Profile:
     repeated: int = 0
     """Rows whose text stood in an earlier row of the same file."""
     labels: Counter[str] = field(default_factory=Counter)
+    """Of a text its label, of tokens the name of each span; rows without any count as the empty name."""
     measures: dict[str, Counts] = field(default_factory=lambda: {name: Counter() for name in _NAMES})
     """For each of `MEASURES` and `CLASSES`, the number of rows in each bin."""
     words: Counts = field(default_factory=Counter)
@@ -76,8 +78,8 @@ class Profile:
     """Number of rows with a label and a word of two buckets, under `label * LABEL_BUCKETS + word`."""
 
     @classmethod
-    def of(cls, rows: Iterable[Mapping[str, Any]]) -> Profile:
-        """Return the profile of a file's rows; each has a `text` that is not empty and a `label`."""
+    def of(cls, rows: Iterable[Mapping[str, Any]], task: Task = "text_classification") -> Profile:
+        """Return the profile of a file's rows; each has a `text` that is not empty and a `label` of the task."""
         profile = cls()
         seen: set[str] = set()
         pending: list[str] = []
@@ -90,13 +92,14 @@ class Profile:
             words = _WORD.findall(text.casefold())
             profile.rows += 1
             profile.repeated += text in seen
-            profile.labels[row["label"]] += 1
+            names = names_in(row["label"], task) or ("",)
+            profile.labels.update(names)
             for name, measure in MEASURES.items():
                 profile.measures[name][measure(text, words)] += 1
             buckets = {zlib.crc32(word.encode()) % WORD_BUCKETS for word in words}
             profile.words.update(buckets)
-            first = zlib.crc32(row["label"].encode()) % LABEL_BUCKETS * LABEL_BUCKETS
-            profile.label_words.update({first + bucket % LABEL_BUCKETS for bucket in buckets})
+            firsts = {zlib.crc32(name.encode()) % LABEL_BUCKETS * LABEL_BUCKETS for name in names}
+            profile.label_words.update({first + bucket % LABEL_BUCKETS for first in firsts for bucket in buckets})
             seen.add(text)
         if pending:
             profile._count_classes(pending)

@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from operators.core.errors import DataError, HostileInput
 from operators.core.sources.codec import PlainFile, plain_bytes
+from operators.core.sources.conll import parse_conll
 from operators.core.sources.delimited import parse_csv
 from operators.core.sources.job import ParseJob
 from operators.core.sources.json_lines import parse_json_lines
@@ -29,6 +30,7 @@ _STREAMS: dict[Format, Callable[[BinaryIO, ParseJob], Rows]] = {
     Format.CSV: parse_csv,
     Format.MBOX: parse_mbox,
     Format.EML: parse_eml,
+    Format.CONLL: parse_conll,
 }
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 1, 4, 38
 _libc = ctypes.CDLL(None, use_errno=True)

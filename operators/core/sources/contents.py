@@ -54,12 +54,14 @@ def normalise(text: str) -> str:
     """Return text in one form, so that no look-alike hides personal data from a recogniser.
 
     NFKC makes a fullwidth @ an @; format characters (zero-width spaces, soft hyphens, direction marks) and lone
-    surrogates go; controls become blanks, line ends newlines, runs of blanks one blank; empty lines go.
+    surrogates go; controls become blanks, line ends newlines, runs of blanks one blank; empty lines go. A text in that
+    form stays as it is.
     """
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     if not text.isascii():
-        text = unicodedata.normalize("NFKC", text)
-        text = "".join(c for c in text if unicodedata.category(c) not in INVISIBLE)
+        seen = (c for c in unicodedata.normalize("NFKC", text) if unicodedata.category(c) not in INVISIBLE)
+        # Again: what stood on both sides of one that shows nothing may be one character.
+        text = unicodedata.normalize("NFKC", "".join(seen))
     text = CONTROL.sub(" ", text)
     lines = (" ".join(line.split()) for line in text.split("\n"))
     return "\n".join(line for line in lines if line)

@@ -16,6 +16,7 @@ ROW_SHA256 = "row_sha256"
 DERIVED = (WRONG_TYPE, ROW_SHA256, "text_characters", "decodable", "sent_offset_days")
 """Columns that reading and validation add to a source's own."""
 MAIL_COLUMNS = ("id", "headers", "body")
+CONLL_COLUMNS = ("text", "entities")
 
 
 class Format(enum.Enum):
@@ -30,6 +31,9 @@ class Format(enum.Enum):
     """Mails after `From ` lines (RFC 4155). Columns: `id` (its SHA-256), `headers`, `body`, and headers by name."""
     EML = "eml"
     """One mail a file; columns as for mbox."""
+    CONLL = "conll"
+    """A word and its tag a line, in IOB2, sentences apart by empty lines. Columns: `text`, the words of a sentence with
+    blanks between, and `entities`, the tagged spans of it as `core.labels` has them."""
 
 
 class ColumnType(enum.Enum):
@@ -152,6 +156,7 @@ class SourceSpec:
             raise ValueError(f"columns {missing} are used but not among columns={names}: add them")
         self._check_types()
         self._check_mail()
+        self._check_conll()
 
     def _check_types(self) -> None:
         expected = 2 if self.content is Content.MAIL else 1
@@ -172,6 +177,19 @@ class SourceSpec:
             known = column.header is not None or column.name in (*MAIL_COLUMNS, *self.partition_columns)
             if is_mail and not known:
                 raise ValueError(f"column {column.name!r}: mails have {MAIL_COLUMNS}; name the header it comes from")
+
+    def _check_conll(self) -> None:
+        if self.format is not Format.CONLL:
+            return
+        for column in self.columns:
+            of_file = column.name not in self.partition_columns
+            if of_file and (column.name not in CONLL_COLUMNS or column.type is not ColumnType.TEXT):
+                raise ValueError(f"column {column.name!r}: CoNLL files have {CONLL_COLUMNS}, of type text")
+
+    @property
+    def has_spans(self) -> bool:
+        """Whether a row's label is labelled spans of its text."""
+        return self.format is Format.CONLL and (self.label_column, *self.text_columns) == ("entities", "text")
 
     @property
     def has_ids(self) -> bool:

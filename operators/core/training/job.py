@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from operators.core.manifest import Input, canonical
+from operators.core.models.card import ClassifierCard
 from operators.core.training.spec import LoopSpec
 
 JOB, DONE, FAILED, PROGRESS, LAUNCHER, LOCK = (
@@ -36,6 +37,13 @@ class TrainingJob:
     labels: tuple[str, ...]
     """In the order of the label numbers."""
     checkpoint_steps: int
+
+    @property
+    def card(self) -> ClassifierCard:
+        """The card of the model that this job makes."""
+        return ClassifierCard(
+            format="safetensors", task=self.loop.task, labels=self.labels, max_length=self.loop.max_length
+        )
 
     @property
     def stream(self) -> str:

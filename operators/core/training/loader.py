@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from operators.core.models.tags import UNTOLD
 from operators.core.training.held_out import Part
 from operators.core.training.order import EpochOrder, Windows, cut_window
 from operators.core.training.permutation import Ints
@@ -29,6 +31,8 @@ class Batch(NamedTuple):
     """Label numbers, shape (rows,)."""
     size: int
     """Rows of the whole batch, over all ranks."""
+    tags: npt.NDArray[np.int16] = np.empty(0, np.int16)
+    """Of a token classification the tags of all its rows, one row after the other."""
 
     def padded(self) -> tuple[Ints, Ints]:
         """Return token numbers and attention mask, both of shape (rows, longest row)."""
@@ -36,6 +40,15 @@ class Batch(NamedTuple):
         ids = np.zeros(is_token.shape, dtype=np.int64)
         ids[is_token] = self.tokens
         return ids, is_token.astype(np.int64)
+
+    def targets(self) -> Ints:
+        """Return what the rows are to be told: labels, shape (rows,), or tags, shape (rows, longest row)."""
+        if not len(self.tags):
+            return self.labels
+        is_token = np.arange(self.lengths.max()) < self.lengths[:, None]
+        tags = np.full(is_token.shape, UNTOLD, dtype=np.int64)
+        tags[is_token] = self.tags
+        return tags
 
 
 class _Window(NamedTuple):
@@ -106,10 +119,13 @@ class Loader:
         # Slices joined as bytes: where rows have some dozens of tokens, 40 % of the time of slices of arrays, or of one
         # gather by index.
         shards = window.shards[own].tolist()
-        tables = {shard: self._tables.table(shard).tokens.data for shard in set(shards)}
-        spans = zip(shards, begins.tolist(), ends.tolist(), strict=True)
-        tokens = b"".join([tables[shard][begin:end] for shard, begin, end in spans])
-        batch = Batch(np.frombuffer(tokens, np.int32), ends - begins, window.labels[own], len(whole))
+        tables = {shard: self._tables.table(shard) for shard in set(shards)}
+        spans = list(zip(shards, begins.tolist(), ends.tolist(), strict=True))
+        tokens = _joined({shard: table.tokens.data for shard, table in tables.items()}, spans, np.int32)
+        tags = np.empty(0, np.int16)
+        if len(tables[shards[0]].tags):
+            tags = _joined({shard: table.tags.data for shard, table in tables.items()}, spans, np.int16)
+        batch = Batch(tokens, ends - begins, window.labels[own], len(whole), tags)
         return batch if self._augment is None else self._augment(batch, window.key[0], window.rows[own])
 
     def rows(self, step: int) -> Ints:
@@ -150,3 +166,10 @@ class Loader:
             if is_first:
                 self._tables.prefetch(self._order[1].shards)
         return self._order[1]
+
+
+def _joined(
+    views: Mapping[int, memoryview], spans: Iterable[tuple[int, int, int]], kind: type[np.integer[Any]]
+) -> npt.NDArray[Any]:
+    """Return pieces of arrays one after the other; a span names an array, and where in it a piece begins and ends."""
+    return np.frombuffer(b"".join([views[name][begin:end] for name, begin, end in spans]), kind)

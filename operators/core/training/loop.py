@@ -12,10 +12,9 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 from torch import nn
-from torch.nn.functional import cross_entropy
 
 from operators.core.errors import LossDiverged
-from operators.core.models.encoder import MeanPoolClassifier
+from operators.core.models.encoder import EncoderModel, row_losses
 from operators.core.training.checkpoints import read_position, read_tensors
 from operators.core.training.job import TrainingJob
 from operators.core.training.loader import Batch, Loader
@@ -45,7 +44,7 @@ def loss_of(model: nn.Module, piece: Piece, half: torch.dtype | None) -> torch.T
     """Return the sum of the losses of a piece's rows, computed in half precision where one is given."""
     with torch.autocast(piece.ids.device.type, dtype=half, enabled=half is not None):
         logits = model(input_ids=piece.ids, attention_mask=piece.mask)
-    return cross_entropy(logits.float(), piece.labels, reduction="sum")
+    return row_losses(logits.float(), piece.labels).sum()
 
 
 class Loop:
@@ -54,7 +53,7 @@ class Loop:
     def __init__(
         self,
         job: TrainingJob,
-        model: MeanPoolClassifier,
+        model: EncoderModel,
         loader: Loader,
         device: torch.device,
         held_out: Loader | None = None,

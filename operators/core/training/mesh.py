@@ -13,7 +13,7 @@ from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 
-from operators.core.models.encoder import MeanPoolClassifier
+from operators.core.models.encoder import EncoderModel
 from operators.core.training.spec import LoopSpec
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
 """What is computed in where a precision is not fp32."""
 
 
-def spread(model: MeanPoolClassifier, spec: LoopSpec, device: torch.device) -> nn.Module:
+def spread(model: EncoderModel, spec: LoopSpec, device: torch.device) -> nn.Module:
     """Return what computes the model's logits on every rank, and the mean over ranks of its gradients.
 
     Args:
@@ -48,7 +48,7 @@ def spread(model: MeanPoolClassifier, spec: LoopSpec, device: torch.device) -> n
     return model
 
 
-def prepare(model: MeanPoolClassifier, spec: LoopSpec) -> MeanPoolClassifier:
+def prepare(model: EncoderModel, spec: LoopSpec) -> EncoderModel:
     """Return the model with what its spec says of it: frozen tables, activation checkpointing, the device's kernel."""
     encoder = cast("BertModel", model.encoder)
     if spec.device == "cuda":

@@ -6,14 +6,14 @@ import math
 
 import torch
 
-from operators.core.models.encoder import MeanPoolClassifier
+from operators.core.models.encoder import EncoderModel
 from operators.core.training.spec import LoopSpec, Schedule
 
 SECOND_BETA = 0.999
 """Share of the squared gradients' running mean that a step of AdamW keeps."""
 
 
-def make_optimiser(model: MeanPoolClassifier, spec: LoopSpec) -> torch.optim.Optimizer:
+def make_optimiser(model: EncoderModel, spec: LoopSpec) -> torch.optim.Optimizer:
     """Return the optimiser of a model's trained parameters; of a sharded model, made after it was sharded.
 
     Groups come in a fixed order: encoder matrices, encoder vectors, head matrix, head vector; vectors do not decay.

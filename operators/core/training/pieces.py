@@ -19,7 +19,7 @@ class Piece(NamedTuple):
     mask: torch.Tensor
     """Shape (B, T)."""
     labels: torch.Tensor
-    """Shape (B,)."""
+    """Of texts their labels, shape (B,); of tokens their tags, shape (B, T)."""
 
 
 def pieces(batch: Batch, ranks: int, most_rows: int | None, device: torch.device) -> Iterator[Piece]:
@@ -31,10 +31,14 @@ def pieces(batch: Batch, ranks: int, most_rows: int | None, device: torch.device
         most_rows: Rows of a piece, two at least; None for all in one.
         device: Where they shall lie.
     """
-    ids, mask = batch.padded()
+    (ids, mask), labels = batch.padded(), batch.targets()
     share = -(-batch.size // ranks)
     for span in np.array_split(np.arange(len(ids)), -(-share // (most_rows or share))):
         rows = slice(span[0], span[-1] + 1)
         longest = int(batch.lengths[rows].max())
-        arrays = (ids[rows, :longest], mask[rows, :longest], batch.labels[rows])
+        arrays = (
+            ids[rows, :longest],
+            mask[rows, :longest],
+            labels[rows, :longest] if labels.ndim > 1 else labels[rows],
+        )
         yield Piece(*(torch.from_numpy(array).to(device) for array in arrays))

@@ -10,7 +10,6 @@ import torch
 from safetensors.torch import save_file
 
 from operators.core.manifest import canonical, sha256_of_file
-from operators.core.models.classifier import ClassifierCard
 from operators.core.models.encoder import load_trained
 from operators.core.training import job as names
 from operators.core.training.job import write_record
@@ -37,8 +36,7 @@ def _write(folder: Path, loop: Loop, weights: Tensors) -> None:
     save_file(weights, output / "model.safetensors")
     for name in ("config.json", "tokenizer.json"):
         shutil.copyfile(folder / names.BASE_MODEL / name, output / name)
-    card = ClassifierCard(format="safetensors", labels=job.labels, max_length=job.loop.max_length)
-    (output / "classifier.json").write_text(card.to_json())
+    (output / "classifier.json").write_text(job.card.to_json())
     (output / "history.json").write_bytes(canonical(_history(loop)))
     account = {
         "examples": loop.examples,
@@ -82,7 +80,7 @@ def _history(loop: Loop) -> dict[str, list[float]]:
 
 def _precision_effect(output: Path, loop: Loop) -> dict[str, float]:
     """Return what the finished model loses on its last batch in the precision it was trained in, and in fp32."""
-    model = load_trained(output, len(loop.job.labels)).to(loop.device)
+    model = load_trained(output, loop.job.loop.task, loop.job.card.outputs).to(loop.device)
     piece = next(pieces(loop.loader.batch(loop.position.step - 1), 1, None, loop.device))
     losses: dict[str, float] = {}
     with torch.no_grad():

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow as pa
+from tokenizers import Tokenizer
+
+from operators.core.labels import Task, decode_spans
 from operators.core.manifest import Manifest
-from operators.core.models.tokenising import encode, load_tokenizer
+from operators.core.models.tags import tag_tokens
+from operators.core.models.tokenising import encode, encode_words, load_tokenizer
 from operators.core.storage import Store
 from operators.core.training import job as names
 from operators.core.training.augmentation import Augmenter, word_beginnings
 from operators.core.training.job import TrainingJob
 from operators.core.training.loader import Loader, Plan
-from operators.core.training.rows import read_shard, shards_of
+from operators.core.training.rows import number_labels, read_shard, shards_of
 from operators.core.training.tokens import TokenTable, TokenTables
 
 
@@ -26,11 +32,9 @@ def open_loader(
     tokenizer = load_tokenizer(folder / names.BASE_MODEL)
 
     def make(number: int) -> TokenTable:
-        pieces = read_shard(store, shards[number], job.labels)
         # A few thousand rows at once: texts are many times larger than their tokens.
-        return TokenTable.join(
-            TokenTable.of(encode(tokenizer, texts, job.loop.max_length), labels) for texts, labels in pieces
-        )
+        pieces = read_shard(store, shards[number])
+        return TokenTable.join(_TABLES[job.loop.task](tokenizer, texts, labels, job) for texts, labels in pieces)
 
     plan = Plan(
         shard_rows=tuple(entry.rows or 0 for entry in shards),
@@ -44,6 +48,23 @@ def open_loader(
     if (loop.word_drop or loop.word_swap) and not is_held_out:
         augment = Augmenter(word_beginnings(tokenizer), drop=loop.word_drop, swap=loop.word_swap, seed=loop.seed)
     return Loader(plan, TokenTables(folder / names.TOKENS, make), rank, ranks, augment)
+
+
+def _labelled(tokenizer: Tokenizer, texts: list[str], labels: pa.StringArray, job: TrainingJob) -> TokenTable:
+    return TokenTable.of(encode(tokenizer, texts, job.loop.max_length), number_labels(labels, job.labels))
+
+
+def _tagged(tokenizer: Tokenizer, texts: list[str], labels: pa.StringArray, job: TrainingJob) -> TokenTable:
+    words = encode_words(tokenizer, texts, job.loop.max_length)
+    spans = [decode_spans(label) for label in labels.to_pylist()]
+    tags = (tag_tokens(one, of_text, job.labels) for one, of_text in zip(words, spans, strict=True))
+    return TokenTable.tagged([one.ids for one in words], tags)
+
+
+_TABLES: dict[Task, Callable[[Tokenizer, list[str], pa.StringArray, TrainingJob], TokenTable]] = {
+    "text_classification": _labelled,
+    "token_classification": _tagged,
+}
 
 
 def _dataset(store: Store, job: TrainingJob) -> Manifest:

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from operators.core.errors import DataError
+from operators.core.labels import Task
 from operators.core.manifest import FileEntry, Manifest
 from operators.core.storage import Store
 from operators.core.training.permutation import Ints
@@ -27,9 +28,17 @@ class LabelledRows:
 
     ids: list[str]
     texts: list[str]
-    labels: list[int]
-    """Positions in `label_names`."""
+    labels: list[str]
+    """As `core.labels` has them."""
     label_names: tuple[str, ...]
+    """The names in labels, sorted; models number them in this order."""
+    task: Task
+
+
+def task_of(dataset: Manifest) -> Task:
+    """Return what the labels of a data set are for; before there were others they were for texts."""
+    task: Task = dataset.facts.get("task", "text_classification")
+    return task
 
 
 def shards_of(dataset: Manifest, split: Split) -> tuple[FileEntry, ...]:
@@ -44,15 +53,11 @@ def shards_of(dataset: Manifest, split: Split) -> tuple[FileEntry, ...]:
     return entries
 
 
-def read_shard(store: Store, entry: FileEntry, label_names: tuple[str, ...]) -> Iterator[tuple[list[str], Ints]]:
-    """Yield the texts and label numbers of a shard, some thousand rows at once.
-
-    Raises:
-        DataError: A label is none of the data set's.
-    """
+def read_shard(store: Store, entry: FileEntry) -> Iterator[tuple[list[str], pa.StringArray]]:
+    """Yield the texts and labels of a shard, some thousand rows at once."""
     with pq.ParquetFile(io.BytesIO(store.read(entry))) as shard:
         for batch in shard.iter_batches(BATCH_ROWS, columns=["text", "label"]):
-            yield batch.column("text").to_pylist(), number_labels(batch.column("label"), label_names)
+            yield batch.column("text").to_pylist(), batch.column("label")
 
 
 def number_labels(labels: pa.StringArray, label_names: tuple[str, ...]) -> Ints:
@@ -73,15 +78,15 @@ def read_rows(store: Store, dataset: Manifest, split: Split) -> LabelledRows:
     """Return one split of a data set.
 
     Raises:
-        DataError: The split is empty, or a label is none of the data set's.
+        DataError: The split is empty.
     """
-    names = tuple(dataset.facts["labels"])
     columns = ["id", "text", "label"]
     entries = shards_of(dataset, split)
     table = pa.concat_tables([pq.read_table(io.BytesIO(store.read(entry)), columns=columns) for entry in entries])
     return LabelledRows(
         ids=table.column("id").to_pylist(),
         texts=table.column("text").to_pylist(),
-        labels=number_labels(table.column("label").combine_chunks(), names).tolist(),
-        label_names=names,
+        labels=table.column("label").to_pylist(),
+        label_names=tuple(dataset.facts["labels"]),
+        task=task_of(dataset),
     )

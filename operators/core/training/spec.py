@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from operators.core.labels import Task
+
 Precision = Literal["bf16", "fp16", "fp32"]
 Device = Literal["cpu", "cuda"]
 BatchBy = Literal["rows", "tokens"]
@@ -36,6 +38,8 @@ def check_ranks(ranks: int, fsdp_degree: int, batch_size: int, batch_by: BatchBy
 class LoopSpec:
     """What decides the trained weights to the bit, on one kind of machine."""
 
+    task: Task = "text_classification"
+    """What the model tells, and so its head and its loss."""
     epochs: int
     """Passes over the training rows."""
     batch_size: int

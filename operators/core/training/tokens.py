@@ -9,7 +9,7 @@ import os
 import shutil
 import threading
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,7 @@ from operators.core.errors import NightshiftError
 from operators.core.training.permutation import Ints
 
 log = logging.getLogger(__name__)
+_ARRAYS = ("tokens", "offsets", "labels", "tags")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,15 +31,24 @@ class TokenTable:
     offsets: Ints
     """Where each row starts, and the end of the last, shape (rows + 1,)."""
     labels: Ints
-    """Label number of each row, shape (rows,)."""
+    """Label number of each row, shape (rows,); 0 where its tokens have tags."""
+    tags: npt.NDArray[np.int16] = field(default_factory=lambda: np.empty(0, np.int16))
+    """Tag of each token, shape (tokens,); shape (0,) where rows have labels."""
 
     @classmethod
     def of(cls, rows: Iterable[list[int]], labels: Ints) -> TokenTable:
-        """Lay out rows of token numbers."""
+        """Lay out rows of token numbers with a label each."""
         pieces = [np.asarray(row, dtype=np.int32) for row in rows]
         offsets = np.concatenate([[0], np.cumsum([len(piece) for piece in pieces])]).astype(np.int64)
         tokens = np.concatenate(pieces) if pieces else np.empty(0, np.int32)
         return cls(tokens, offsets, labels.astype(np.int64))
+
+    @classmethod
+    def tagged(cls, rows: Iterable[list[int]], tags: Iterable[Ints]) -> TokenTable:
+        """Lay out rows of token numbers with a tag each token."""
+        pieces = list(rows)
+        table = cls.of(pieces, np.zeros(len(pieces), np.int64))
+        return replace(table, tags=np.concatenate([np.empty(0, np.int64), *tags]).astype(np.int16))
 
     @classmethod
     def join(cls, tables: Iterable[TokenTable]) -> TokenTable:
@@ -49,6 +59,7 @@ class TokenTable:
             np.concatenate([np.empty(0, np.int32), *(part.tokens for part in parts)]),
             np.cumsum(lengths),
             np.concatenate([np.empty(0, np.int64), *(part.labels for part in parts)]),
+            np.concatenate([np.empty(0, np.int16), *(part.tags for part in parts)]),
         )
 
     @property
@@ -61,16 +72,17 @@ class TokenTable:
         own = folder.with_name(f".{folder.name}.{os.getpid()}")
         shutil.rmtree(own, ignore_errors=True)
         own.mkdir(parents=True)
-        for name in ("tokens", "offsets", "labels"):
+        for name in _ARRAYS:
             np.save(own / f"{name}.npy", getattr(self, name), allow_pickle=False)
         own.rename(folder)
 
     @classmethod
     def load(cls, folder: Path) -> TokenTable:
         """Map the table that `save` wrote."""
-        names = ("tokens", "offsets", "labels")
         # As plain arrays: np.memmap looks at every slice anew, which takes as long as the rows of a small one.
-        return cls(*(np.asarray(np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)) for name in names))
+        return cls(
+            *(np.asarray(np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)) for name in _ARRAYS)
+        )
 
 
 class TokenTables:

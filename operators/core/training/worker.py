@@ -121,7 +121,7 @@ def _loop(store: Store, folder: Path, job: TrainingJob, device: torch.device) ->
     from operators.core.training.reading import open_loader
 
     base = folder / names.BASE_MODEL
-    model = load_base(base, len(job.labels), dropout=job.loop.dropout, seed=job.loop.seed)
+    model = load_base(base, job.loop.task, job.card.outputs, dropout=job.loop.dropout, seed=job.loop.seed)
     rank, ranks = dist.get_rank(), dist.get_world_size()
     loader = open_loader(store, job, folder, rank=rank, ranks=ranks)
     held_out = None

@@ -17,8 +17,8 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 
 from operators.core.manifest import Made, StageCall
-from operators.core.models.classifier import ClassifierCard
-from operators.core.models.encoder import build_classifier
+from operators.core.models.card import ClassifierCard
+from operators.core.models.encoder import build_model
 from operators.core.settings import EndpointSettings, StorageSettings
 from operators.core.storage import Store, initialise, open_store
 
@@ -74,7 +74,7 @@ def _write_model(folder: Path) -> None:
     folder.mkdir()
     (folder / "config.json").write_text(json.dumps(CONFIG))
     torch.manual_seed(0)
-    model = build_classifier(folder, len(LABELS))
+    model = build_model(folder, "text_classification", len(LABELS))
     # A head with a wide gap between its labels: random answers would lie on the edge, where int8 may fall either way.
     model.head.weight.data.mul_(8)
     (folder / "model.safetensors").write_bytes(save({name: t.contiguous() for name, t in model.state_dict().items()}))

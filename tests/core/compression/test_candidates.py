@@ -25,7 +25,7 @@ pytestmark = pytest.mark.integration
 
 EXPORT = ExportSpec(parity_texts=8)
 MEASUREMENT = MeasurementSpec(latency_texts=10, warm_up_texts=1)
-BUDGET = BudgetSpec(min_agreement=0.5, max_accuracy_drop=0.5)
+BUDGET = BudgetSpec(min_agreement=0.5, max_score_drop=0.5)
 
 SCRIPT = """
 import sys
@@ -33,7 +33,7 @@ from pathlib import Path
 from operators.core.compression.export import export_onnx
 from operators.core.compression.quantise import quantise
 from operators.core.models.encoder import load_trained
-export_onnx(load_trained(Path(sys.argv[1]), 2), Path("model.onnx"), opset=18)
+export_onnx(load_trained(Path(sys.argv[1]), "text_classification", 2), Path("model.onnx"), opset=18)
 quantise(Path("model.onnx"), Path("int8.onnx"))
 """
 

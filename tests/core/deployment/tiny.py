@@ -88,7 +88,8 @@ def tiny_evaluation(store: Store, model: str, dataset: str, accuracy: float, swa
         inputs=(store.as_input("model", model), store.as_input("dataset", dataset)),
         spec={"accuracy": accuracy},
     )
-    made = Made(files=(store.put_bytes("predictions.parquet", _parquet(rows), rows=2),), facts={"accuracy": accuracy})
+    facts = {"measure": "accuracy", "score": accuracy}
+    made = Made(files=(store.put_bytes("predictions.parquet", _parquet(rows), rows=2),), facts=facts)
     return store.once(call, lambda: made).digest
 
 

@@ -108,7 +108,7 @@ def night(store: Store, landing: Path) -> str:
         return Result(digest=digest, manifest=store.manifest(digest), found=False)
 
     evaluation = evaluate(model, data.digest).digest
-    verdict = gate(store, evaluation, recipe=RECIPE, spec=GateSpec(min_accuracy=0.5), evaluate=evaluate)
+    verdict = gate(store, evaluation, recipe=RECIPE, spec=GateSpec(min_score=0.5), evaluate=evaluate)
     line, wanted = ReleaseLine(store, RECIPE), Wanted.read(store, RECIPE, verdict.digest)
     if line.live is not None and line.live.model == wanted.model:
         return line.live.digest

@@ -19,7 +19,7 @@ from tests.core.deployment.tiny import (
 )
 
 DAY = "2002-09-26"
-SPEC = GateSpec(min_accuracy=0.9, max_accuracy_drop=0.01)
+SPEC = GateSpec(min_score=0.9, max_score_drop=0.01)
 
 
 class Judge:
@@ -90,7 +90,7 @@ def test_a_small_drop_against_the_live_model_passes(store: Store) -> None:
     facts = judge.verdict().manifest.facts
 
     assert ("passed", "live_model", 0.97, live) == (
-        facts["verdict"], facts["comparison"], facts["live_accuracy"], facts["live"],
+        facts["verdict"], facts["comparison"], facts["live_score"], facts["live"],
     )  # fmt: skip
     assert [(live, judge.dataset)] == judge.asked
 

@@ -261,7 +261,7 @@ def make_loop(folder: Path, spec: LoopSpec, rank: int, ranks: int) -> Loop:
     """Return one rank's loop over rows whose label tells which half of the vocabulary their words are from."""
     import torch
 
-    from operators.core.models.encoder import build_classifier
+    from operators.core.models.encoder import build_model
     from operators.core.training.loop import Loop
 
     own = folder / str(rank)
@@ -274,7 +274,7 @@ def make_loop(folder: Path, spec: LoopSpec, rank: int, ranks: int) -> Loop:
     tables = TokenTables(own / "tokens", lambda shard: TokenTable.of(rows, labels))
 
     torch.manual_seed(0)
-    model = build_classifier(own, 2, dropout=spec.dropout)
+    model = build_model(own, "text_classification", 2, dropout=spec.dropout)
     loader = _loader(spec, ROWS, tables, rank, ranks)
     held_out = _loader(spec, ROWS, tables, rank, ranks, is_held_out=True) if spec.held_out else None
     return Loop(_job(spec, ranks), model, loader, torch.device("cpu"), held_out)

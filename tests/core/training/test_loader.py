@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from operators.core.errors import DataError
 from operators.core.finetuning.spec import TrainingSpec
 from operators.core.manifest import Input, Made, StageCall
+from operators.core.models.tags import UNTOLD
 from operators.core.storage import Store
 from operators.core.training import order
 from operators.core.training.job import TrainingJob
@@ -213,6 +214,26 @@ def test_a_token_table_reads_back_what_was_saved(tmp_path: Path) -> None:
     assert table.tokens.tolist() == [1, 2, 3, 4, 5, 6]
     assert table.lengths.tolist() == [3, 1, 2]
     assert table.labels.tolist() == [0, 1, 0]
+
+
+def test_tags_come_with_their_tokens(tmp_path: Path) -> None:
+    """Of tagged tables a batch has each token's tag, whichever shard it lies in; padding has none."""
+
+    def make(shard: int) -> TokenTable:
+        rows = [[100 * shard + 10 * row + place for place in range(2 + row)] for row in range(3)]
+        return TokenTable.join(
+            [TokenTable.tagged(rows[:1], [np.arange(2)]), TokenTable.tagged(rows[1:], [np.arange(n) for n in (3, 4)])]
+        )
+
+    plan = Plan(shard_rows=(3, 3), batch_size=4, batch_by="rows", seed=0)
+    loader = Loader(plan, TokenTables(tmp_path, make))
+    batches = [loader.batch(step) for step in range(loader.steps_per_epoch)]
+    loader.close()
+
+    for batch in batches:
+        ids, mask = batch.padded()
+        assert (batch.targets() == np.where(mask, ids % 10, UNTOLD)).all()
+    assert sum(len(batch.tags) for batch in batches) == 18
 
 
 def test_an_unknown_label_is_refused_by_name() -> None:

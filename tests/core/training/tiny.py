@@ -39,7 +39,7 @@ def write_base(folder: Path, *, poisoned: bool = False) -> BaseModelSpec:
     import torch
     from safetensors.torch import save_file
 
-    from operators.core.models.encoder import build_classifier
+    from operators.core.models.encoder import build_model
 
     folder.mkdir(parents=True)
     (folder / "config.json").write_text(json.dumps(CONFIG))
@@ -52,7 +52,7 @@ def write_base(folder: Path, *, poisoned: bool = False) -> BaseModelSpec:
     )
     tokenizer.save(str(folder / "tokenizer.json"))
     torch.manual_seed(0)
-    weights = build_classifier(folder, 2).encoder.state_dict()
+    weights = build_model(folder, "text_classification", 2).encoder.state_dict()
     if poisoned:
         next(iter(weights.values()))[:] = float("nan")
     save_file(weights, folder / "model.safetensors")

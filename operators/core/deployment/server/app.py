@@ -80,7 +80,7 @@ def _add_model(app: FastAPI, model: str, versions: Versions) -> None:
         if version and resident is None:
             raise HTTPException(404, f"version {version} of {model} is not loaded")
         names = [version] if version else sorted(versions.traffic.releases)
-        return model_metadata(model, names, tuple(resident.classifier.labels) if resident else ())
+        return model_metadata(model, names, resident.classifier.card if resident else None)
 
     async def ready(version: str | None = None) -> JSONResponse:
         is_ready = versions.get(version or versions.traffic.current) is not None
@@ -95,7 +95,8 @@ def _add_inference(app: FastAPI, model: str, inference: Inference, metrics: Serv
     async def infer(request: Request, version: str | None = None) -> JSONResponse:
         try:
             wanted = decode_request(await _limited_body(request))
-            answered, answers = await inference.answer(wanted, version)
+            resident, answers = await inference.answer(wanted, version)
+            return JSONResponse(encode_response(model, resident.version, wanted, resident.classifier.card, answers))
         except BadRequest as error:
             metrics.refused()
             raise HTTPException(400, str(error)) from None
@@ -103,7 +104,6 @@ def _add_inference(app: FastAPI, model: str, inference: Inference, metrics: Serv
             raise HTTPException(404 if version else 503, str(error)) from None
         except InferenceFailed as error:
             raise HTTPException(500, str(error)) from None
-        return JSONResponse(encode_response(model, answered, wanted, answers))
 
     for path in (f"/v2/models/{model}/infer", f"/v2/models/{model}/versions/{{version}}/infer"):
         app.add_api_route(path, infer, methods=["POST"])

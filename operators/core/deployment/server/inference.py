@@ -6,13 +6,14 @@ import asyncio
 import logging
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from operators.core.deployment.server.metrics import ServerMetrics
 from operators.core.deployment.server.protocol import InferRequest
 from operators.core.deployment.server.versions import Resident, Versions
+
+if TYPE_CHECKING:
+    from operators.core.models.classifier import Answer
 
 LOG = logging.getLogger("nightshift.server")
 
@@ -25,39 +26,6 @@ class InferenceFailed(RuntimeError):
     """The model broke on a request, and no other version may answer it."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Answers:
-    """One answer a text."""
-
-    classes: tuple[str, ...]
-    labels: tuple[str, ...]
-    scores: tuple[float, ...]
-    """Probability of the label."""
-    probabilities: tuple[tuple[float, ...], ...]
-    """Per text, in the order of `classes`."""
-
-
-def classify(resident: Resident, texts: tuple[str, ...]) -> Answers:
-    """Return the answers of one version.
-
-    Raises:
-        FloatingPointError: A logit is not a finite number.
-    """
-    logits = np.asarray(resident.classifier.logits(list(texts)), dtype=np.float64)
-    if not np.isfinite(logits).all():
-        raise FloatingPointError("the model gave a logit that is not a finite number")
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    probabilities = powers / powers.sum(axis=1, keepdims=True)
-    best = probabilities.argmax(axis=1)
-    classes = tuple(resident.classifier.labels)
-    return Answers(
-        classes=classes,
-        labels=tuple(classes[index] for index in best),
-        scores=tuple(float(row[index]) for row, index in zip(probabilities, best, strict=True)),
-        probabilities=tuple(tuple(float(value) for value in row) for row in probabilities),
-    )
-
-
 class Inference:
     """Runs models in threads of its own, so that health and metrics answer while they compute."""
 
@@ -66,7 +34,7 @@ class Inference:
         self._versions, self._metrics = versions, metrics
         self._threads = ThreadPoolExecutor(max_workers=parallel, thread_name_prefix="inference")
 
-    async def answer(self, request: InferRequest, version: str | None) -> tuple[str, Answers]:
+    async def answer(self, request: InferRequest, version: str | None) -> tuple[Resident, list[Answer]]:
         """Return the version that answered and its answers.
 
         A candidate that breaks costs it a failure and the caller nothing: the current version answers instead.
@@ -86,12 +54,12 @@ class Inference:
                 break
             try:
                 answers = await asyncio.get_running_loop().run_in_executor(
-                    self._threads, classify, resident, request.texts
+                    self._threads, resident.classifier.answers, request.texts
                 )
             except Exception as error:  # whatever a model's graph raises: it must not take the server along
                 LOG.error("version %s failed on a request: %s", resident.version, type(error).__name__)
                 self._metrics.failed(resident.version)
             else:
                 self._metrics.answered(resident.version, time.monotonic() - begun)
-                return resident.version, answers
+                return resident, answers
         raise InferenceFailed(f"version {chosen.version} failed on this request")

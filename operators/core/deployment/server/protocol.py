@@ -1,5 +1,7 @@
 """Open Inference Protocol v2, the part we speak: raw text in, label and score out.
 
+A label is what a data set would hold: of a token classification the text's spans, as `core.labels` writes them.
+
 Source:
     https://github.com/kserve/open-inference-protocol, REST specification.
 """
@@ -8,16 +10,24 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from operators.core.labels import Task
+
 if TYPE_CHECKING:
-    from operators.core.deployment.server.inference import Answers
+    from operators.core.models.card import ClassifierCard
+    from operators.core.models.classifier import Answer
 
 MAX_BODY_BYTES = 1 << 20
 MAX_TEXTS = 64
 MAX_ID_CHARACTERS = 256
-OUTPUTS = ("label", "score", "probabilities")
+OUTPUTS: dict[Task, tuple[str, ...]] = {
+    "text_classification": ("label", "score", "probabilities"),
+    "token_classification": ("label", "score"),
+}
+"""What can be asked for, by task."""
 
 
 class BadRequest(ValueError):
@@ -32,6 +42,7 @@ class InferRequest:
     """The caller's, or one made for it: the split goes by it."""
     texts: tuple[str, ...]
     outputs: tuple[str, ...]
+    """Empty for all that the model gives."""
 
 
 def decode_request(body: bytes) -> InferRequest:
@@ -75,42 +86,49 @@ def _texts(inputs: Any) -> tuple[str, ...]:
 
 def _outputs(outputs: Any) -> tuple[str, ...]:
     if outputs is None or outputs == []:
-        return OUTPUTS
+        return ()
     if not isinstance(outputs, list) or not all(isinstance(one, dict) for one in outputs):
         raise BadRequest("'outputs' must be a list of objects with 'name'")
-    names = tuple(str(one.get("name")) for one in outputs)
-    if unknown := sorted(set(names) - set(OUTPUTS)):
-        raise BadRequest(f"outputs {unknown} are unknown: {list(OUTPUTS)} can be asked for")
-    return names
+    return tuple(str(one.get("name")) for one in outputs)
 
 
-def encode_response(model: str, version: str, request: InferRequest, answers: Answers) -> dict[str, Any]:
-    """Return the response document; `model_version` says who answered."""
-    rows = len(request.texts)
+def encode_response(
+    model: str, version: str, request: InferRequest, card: ClassifierCard, answers: Sequence[Answer]
+) -> dict[str, Any]:
+    """Return the response document; `model_version` says who answered.
+
+    Raises:
+        BadRequest: Outputs are asked for that this model does not give.
+    """
+    rows, given = len(request.texts), OUTPUTS[card.task]
+    if unknown := sorted(set(request.outputs) - set(given)):
+        raise BadRequest(f"outputs {unknown} are unknown: {list(given)} can be asked for")
     tensors = {
-        "label": ("BYTES", [rows], list(answers.labels)),
-        "score": ("FP32", [rows], list(answers.scores)),
-        "probabilities": ("FP32", [rows, len(answers.classes)], [p for row in answers.probabilities for p in row]),
+        "label": ("BYTES", [rows], [answer.label for answer in answers]),
+        "score": ("FP32", [rows], [answer.score for answer in answers]),
+        "probabilities": ("FP32", [rows, len(card.labels)], [p for answer in answers for p in answer.probabilities]),
     }
     outputs: list[dict[str, Any]] = []
-    for name in request.outputs:
+    for name in request.outputs or given:
         datatype, shape, values = tensors[name]
         outputs.append({"name": name, "datatype": datatype, "shape": shape, "data": values})
         if name == "probabilities":
-            outputs[-1]["parameters"] = {"classes": list(answers.classes)}
+            outputs[-1]["parameters"] = {"classes": list(card.labels)}
     return {"model_name": model, "model_version": version, "id": request.id, "outputs": outputs}
 
 
-def model_metadata(model: str, versions: list[str], classes: tuple[str, ...]) -> dict[str, Any]:
-    """Return what the protocol calls model metadata."""
+def model_metadata(model: str, versions: list[str], card: ClassifierCard | None) -> dict[str, Any]:
+    """Return what the protocol calls model metadata; without a card that of a model that is still to come."""
+    tensors = {
+        "label": ("BYTES", [-1]),
+        "score": ("FP32", [-1]),
+        "probabilities": ("FP32", [-1, len(card.labels) if card else -1]),
+    }
+    names = OUTPUTS[card.task] if card else tuple(tensors)
     return {
         "name": model,
         "versions": versions,
         "platform": "onnxruntime_onnx",
         "inputs": [{"name": "text", "datatype": "BYTES", "shape": [-1]}],
-        "outputs": [
-            {"name": "label", "datatype": "BYTES", "shape": [-1]},
-            {"name": "score", "datatype": "FP32", "shape": [-1]},
-            {"name": "probabilities", "datatype": "FP32", "shape": [-1, len(classes) or -1]},
-        ],
+        "outputs": [{"name": name, "datatype": tensors[name][0], "shape": tensors[name][1]} for name in names],
     }
