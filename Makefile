@@ -10,7 +10,7 @@ HOME_FOLDER := $(if $(NIGHTSHIFT_HOME),$(NIGHTSHIFT_HOME),var)
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-BENCH_B2 := shard_io
+BENCH_B2 := shard_io ingest_rows
 BENCH_B3 := replicate
 BENCH_B9 := scrub_repair
 

@@ -2,11 +2,9 @@
 
 - **Makes** a data set, a model, its evaluation, a compressed model, a release and a backup: a manifest each.
 - **Finds** what any run has computed before: a day run twice is free. A day without source files is skipped.
-
-### Triage
-- Red `validate` or `check_drift`: the data is wrong, or not like before. Tell its owner.
-- Red `gate`: the model is worse than its floor or than what is live. Red `deploy`: what was live is live again.
-- Any other red task is ours: read its log, then clear it. It goes on where it stopped.
+- **Triage.** Red `validate` or `check_drift`: the data is wrong, or not like before; tell its owner.
+  Red `gate`: the model is worse than its floor or than what is live. Red `deploy`: what was live is live again.
+  Any other is ours: read its log, then clear it. It goes on where it stopped.
 """
 
 from pathlib import Path
@@ -28,6 +26,7 @@ from operators.parameters import trigger_form
 from operators.policies import NIGHTLY, ONE_AT_A_TIME, STARTS_OVER, TRAINING, default_args
 from operators.publish_dataset import PublishDatasetOperator
 from operators.recipes import load_recipes
+from operators.tune import TuneOperator
 from operators.validate import ValidateOperator
 
 for recipe in load_recipes(Path(__file__).parent / "recipes"):
@@ -49,12 +48,13 @@ for recipe in load_recipes(Path(__file__).parent / "recipes"):
         publish = PublishDatasetOperator(task_id="publish_dataset", recipe=recipe, parts=parts)
         CheckDriftOperator(task_id="check_drift", recipe=recipe, parts=parts) >> publish
         data, base = publish.output, AdoptModelOperator(task_id="adopt_model", recipe=recipe).output
-        model = FineTuneOperator(task_id="fine_tune", recipe=recipe, dataset=data, base_model=base, **TRAINING).output
-        rows = {"recipe": recipe, "dataset": data, "base_model": base, **STARTS_OVER}
+        read = {"recipe": recipe, "dataset": data, "base_model": base}
+        best = TuneOperator(task_id="tune", **read, **TRAINING).output if recipe.search else None
+        model = FineTuneOperator(task_id="fine_tune", search=best, **read, **TRAINING).output
         made = MakeCandidatesOperator(task_id="make_candidates", recipe=recipe, model=model, **STARTS_OVER).output
         small = CompressOperator(task_id="compress", recipe=recipe, candidates=made, dataset=data, **STARTS_OVER)
-        EvaluateOperator(task_id="evaluate", model=model, **rows) >> small
-        again = EvaluateOperator(task_id="evaluate_compressed", model=small.output, **rows).output
+        EvaluateOperator(task_id="evaluate", model=model, **read, **STARTS_OVER) >> small
+        again = EvaluateOperator(task_id="evaluate_compressed", model=small.output, **read, **STARTS_OVER).output
         verdict = GateOperator(task_id="gate", recipe=recipe, evaluation=again).output
         release = DeployOperator(task_id="deploy", recipe=recipe, verdict=verdict).output
         BackUpOperator(task_id="back_up", recipe=recipe, release=release)

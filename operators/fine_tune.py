@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from operators import connections
@@ -25,6 +26,7 @@ class FineTuneOperator(StageOperator):
         recipe: What to do.
         dataset: Digest of the data set (templated).
         base_model: Digest of the adopted base model (templated).
+        search: Digest of a `tune` result whose best trial is taken over (templated); None trains as the recipe says.
     """
 
     doc_md = """
@@ -32,21 +34,25 @@ class FineTuneOperator(StageOperator):
     they are restarted; the log's end says why, out of memory most likely. `StorageError`: the store, or too little
     local disk.
     """
-    template_fields: Sequence[str] = ("dataset", "base_model")
+    template_fields: Sequence[str] = ("dataset", "base_model", "search")
 
-    def __init__(self, *, recipe: Recipe, dataset: str, base_model: str, **kwargs: Any) -> None:
+    def __init__(
+        self, *, recipe: Recipe, dataset: str, base_model: str, search: str | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(recipe=recipe, **kwargs)
         self.dataset = dataset
         self.base_model = base_model
+        self.search = search
 
     def run(self, store: Store, recipe: Recipe, day: datetime.date, progress: Progress) -> Result:
         """Fine-tune, or find the model made."""
         from operators.core.finetuning.fine_tune import fine_tune
 
+        found = {} if self.search is None else store.manifest(self.search).facts["training"]
         return fine_tune(
             store,
             connections.store_settings(),
-            recipe.training,
+            replace(recipe.training, **found),
             dataset=self.dataset,
             base_model=self.base_model,
             scratch=connections.scratch_folder(),

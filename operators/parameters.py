@@ -21,6 +21,11 @@ def trigger_form(recipe: Recipe) -> dict[str, Param]:
         return Param(None, words, type=["null", kind], minimum=low, maximum=high, **folded)
 
     training = recipe.training
+    search = {}
+    if recipe.search is not None:
+        search["search_trials"] = number(
+            "integer", "Training", "Trials that search for better hyper-parameters", f"{recipe.search.trials}", 0, 1000
+        )
     return {
         "day": Param(
             None,
@@ -43,6 +48,7 @@ def trigger_form(recipe: Recipe) -> dict[str, Param]:
         ),
         "max_length": number("integer", "Training", "Tokens read of each text", f"{training.max_length}", 8, 512),
         "ranks": number("integer", "Training", "Training processes", "one per GPU, or two on a CPU", 1, 1024),
+        **search,
         "quality_floor": number(
             "number", "Release", "Score below which nothing is released", f"{recipe.gate.min_score:g}", 0, 1
         ),

@@ -9,6 +9,7 @@ from operators.core.ingestion.spec import DatasetSpec, IngestionSpec
 from operators.core.models.known import ALL_MINILM_L6_V2
 from operators.core.recipe import Recipe
 from operators.core.sources.spec import Column, Content, SourceSpec
+from operators.core.tuning.spec import Choices, Range, SearchSpec
 from operators.core.validation.spec import Expectation, ValidationSpec
 
 COLUMNS = ("id", "group", "label", "headers", "body")
@@ -70,6 +71,14 @@ RECIPE = Recipe(
     # A campaign is one mail with other names in it: copies teach nothing, and in the test split they flatter.
     dataset=DatasetSpec(test_share=0.2, near_duplicates=0.8),
     base_model=ALL_MINILM_L6_V2,
+    # Off until somebody asks for trials: in the trigger form, or here.
+    search=SearchSpec(
+        space=(
+            Range("encoder_rate", 3e-5, 5e-4, is_log=True),
+            Range("head_rate", 1e-3, 3e-2, is_log=True),
+            Choices("batch_size", (16, 32, 64)),
+        ),
+    ),
     training=TrainingSpec(epochs=2, batch_size=32, max_length=128, encoder_rate=1.5e-4, head_rate=1e-2, dropout=0.0),
     evaluation=EvaluationSpec(),
     compression=CompressionSpec(),

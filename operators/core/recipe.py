@@ -11,10 +11,11 @@ from operators.core.anonymisation.spec import AnonymisationSpec
 from operators.core.compression.spec import CompressionSpec
 from operators.core.deployment.spec import DeploymentSpec
 from operators.core.evaluation.spec import EvaluationSpec, GateSpec
-from operators.core.finetuning.spec import TrainingSpec
+from operators.core.finetuning.spec import PLACEMENT, TrainingSpec
 from operators.core.ingestion.spec import DatasetSpec, IngestionSpec, check_risk, output_columns
 from operators.core.models.spec import BaseModelSpec
 from operators.core.sources.spec import SourceSpec
+from operators.core.tuning.spec import SearchSpec
 from operators.core.validation.spec import ValidationSpec
 
 LONGEST_WINDOW_DAYS = 3660
@@ -39,6 +40,8 @@ class Recipe:
     dataset: DatasetSpec
     base_model: BaseModelSpec
     training: TrainingSpec
+    search: SearchSpec | None = None
+    """What hyper-parameters may be searched before the training, and how; None has no such task."""
     evaluation: EvaluationSpec
     compression: CompressionSpec
     gate: GateSpec
@@ -57,6 +60,8 @@ class Recipe:
             )
         if self.dataset.risk is not None:
             check_risk(self.source, self.anonymisation, self.dataset.risk)
+        if self.search is not None:
+            check_search(self.training, self.search)
 
     def with_params(self, params: Mapping[str, Any]) -> Recipe:
         """Return the recipe with a run's parameters in place of its own values; those that are None stay.
@@ -76,11 +81,29 @@ class Recipe:
             if name in given
         }
         gate = {"min_score": given["quality_floor"]} if "quality_floor" in given else {}
+        search = self.search
+        if search is not None and "search_trials" in given:
+            search = replace(search, trials=given["search_trials"])
         drift = replace(self.validation.drift, blocks=not given.get("accept_drift", not self.validation.drift.blocks))
         return replace(
             self,
             window_days=given.get("window_days", self.window_days),
             training=replace(self.training, **training),
+            search=search,
             gate=replace(self.gate, **gate),
             validation=replace(self.validation, drift=drift),
         )
+
+
+def check_search(training: TrainingSpec, search: SearchSpec) -> None:
+    """Return if every value that a search may try fits the training's spec.
+
+    Raises:
+        ValueError: One does not, or its name is no field that a search may set.
+    """
+    for parameter in search.space:
+        if parameter.name in PLACEMENT or not hasattr(training, parameter.name):
+            raise ValueError(f"search: {parameter.name!r} is no field of the training's spec that changes a model")
+        for value in parameter.edges:
+            fields: dict[str, Any] = {parameter.name: value}
+            replace(training, **fields)

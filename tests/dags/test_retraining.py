@@ -45,7 +45,8 @@ ORDER = {
     "check_drift": ["ingest"],
     "publish_dataset": ["check_drift", "ingest"],
     "adopt_model": [],
-    "fine_tune": ["adopt_model", "publish_dataset"],
+    "tune": ["adopt_model", "publish_dataset"],
+    "fine_tune": ["adopt_model", "publish_dataset", "tune"],
     "evaluate": ["adopt_model", "fine_tune", "publish_dataset"],
     "make_candidates": ["fine_tune"],
     "compress": ["evaluate", "make_candidates", "publish_dataset"],
@@ -92,7 +93,15 @@ def test_every_task_can_be_retried_ends_in_time_and_says_what_its_errors_mean(da
 @pytest.mark.integration
 def test_training_takes_the_accelerators(dags: dict[str, dict[str, Any]]) -> None:
     """Two trainings never share the machine's devices: they have one slot."""
-    assert dags["retrain_mail_triage"]["tasks"]["fine_tune"]["pool"] == "accelerators"
+    for task in ("tune", "fine_tune"):
+        assert dags["retrain_mail_triage"]["tasks"][task]["pool"] == "accelerators"
+
+
+@pytest.mark.integration
+def test_only_a_recipe_with_a_search_has_a_task_for_it(dags: dict[str, dict[str, Any]]) -> None:
+    """The others train at once."""
+    assert "tune" not in dags["retrain_stock_sentiment"]["tasks"]
+    assert dags["retrain_stock_sentiment"]["tasks"]["fine_tune"]["upstream"] == ["adopt_model", "publish_dataset"]
 
 
 @pytest.mark.integration

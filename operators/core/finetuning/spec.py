@@ -97,6 +97,8 @@ class TrainingSpec:
     best one's weights are the result."""
     patience: int = 0
     """Epochs in a row without a lower held-out loss after which training ends; 0: after `epochs`, whatever comes."""
+    give_up_above: tuple[float, ...] = ()
+    """Held-out losses, by epoch, above which training ends; a search sets them for its trials."""
     activation_checkpointing: bool = False
     """Keep only what goes into each layer and compute the rest again in the backward pass: the same bits in less
     memory, for about a third more time."""
@@ -108,8 +110,8 @@ class TrainingSpec:
     """Go on with what a machine has left where that is less than `ranks`, a number then: the same rows and rates at
     each step, added up in another order. It is recorded in the model's facts, and changes no run key."""
     fsdp_degree: int = 1
-    """Ranks that hold one copy of the model between them (FSDP), for models too large for one device; a divisor of
-    `ranks`. With fewer than all, each group of as many is a copy, and copies add up their gradients (hybrid)."""
+    """Ranks that hold one replica of the model between them (FSDP), where it is too large for one device; a divisor of
+    `ranks`. With fewer than all, each group of as many is a replica, and replicas add up their gradients (hybrid)."""
     threads_per_rank: int = 1
     precision: Precision | Literal["auto"] = "auto"
     """`auto` is bf16, or fp16 with its loss scaled where there is no bf16, if the device multiplies it in hardware and
@@ -130,17 +132,17 @@ class TrainingSpec:
             if (choice := getattr(self, name)) not in choices:
                 raise ValueError(f"{name}={choice!r}: choose one of {', '.join(choices)}")
         # Two, for ranks whose shares differ by one row must cut them into as many pieces.
-        if self.micro_batch_size is not None and not 2 <= self.micro_batch_size <= RANGES["batch_size"][1]:
-            raise ValueError(f"micro_batch_size={self.micro_batch_size!r}: choose 2 to 4096, or None")
+        most = self.micro_batch_size
+        if most is not None and not (type(most) is int and 2 <= most <= RANGES["batch_size"][1]):
+            raise ValueError(f"micro_batch_size={most!r}: choose 2 to 4096, or None")
         self._check_together()
 
     def _check_together(self) -> None:
         if self.task == "token_classification" and (self.word_drop or self.word_swap):
             raise ValueError("word_drop and word_swap take spans apart: set both to 0 for task='token_classification'")
-        if self.patience and not self.held_out:
-            raise ValueError(
-                f"patience={self.patience} needs held-out rows to judge epochs by: set held_out, say to 0.1"
-            )
+        needing = [name for name in ("patience", "give_up_above") if getattr(self, name)]
+        if needing and not self.held_out:
+            raise ValueError(f"{needing[0]} needs held-out rows to judge epochs by: set held_out, say to 0.1")
         if self.fewer_ranks and self.ranks == "auto":
             raise ValueError("fewer_ranks=True with ranks='auto': fewer than how many? set ranks")
         if self.ranks != "auto":
@@ -166,7 +168,7 @@ class TrainingSpec:
         """Return how many ranks to start on a machine, of those wanted.
 
         Raises:
-            ValueError: It has too few for one copy of the model.
+            ValueError: It has too few for one replica of the model.
         """
         present = machine.gpus or machine.cores
         if not self.fewer_ranks or wanted <= present:

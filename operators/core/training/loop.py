@@ -32,7 +32,7 @@ from operators.core.training.state import (
     take_state,
     whole,
 )
-from operators.core.training.stopping import LossWatch, is_stale
+from operators.core.training.stopping import LossWatch, is_behind, is_stale
 
 Report = Callable[[int, int, float, float], None]
 """(step, total_steps, loss, examples_per_second)."""
@@ -70,7 +70,7 @@ class Loop:
         self.is_first = dist.get_rank() == 0
         self.position = Position(world_sizes=[dist.get_world_size()])
         self._best: Tensors = {}
-        self._watch = LossWatch(self.spec.divergence_ratio)
+        self.watch = LossWatch(self.spec.divergence_ratio)
         self._saved = 0
         self.examples = 0
         self.seconds = 0.0
@@ -91,7 +91,7 @@ class Loop:
         if self.position.scaler:
             self.scaler.load_state_dict(self.position.scaler)
         for loss in self.position.losses:
-            self._watch.diverged(loss)
+            self.watch.diverged(loss)
         self._saved = self.position.step
 
     def run(self, saver: Saver | None, report: Report) -> None:
@@ -136,8 +136,9 @@ class Loop:
         return whole(self.model.state_dict().items()) | best
 
     def _is_over(self) -> bool:
-        is_stuck = is_stale(self.position.held_out_losses, self.spec.patience)
-        return self.position.step >= self.total_steps or is_stuck
+        losses = self.position.held_out_losses
+        is_given_up = is_stale(losses, self.spec.patience) or is_behind(losses, self.spec.give_up_above)
+        return self.position.step >= self.total_steps or is_given_up
 
     def _is_due(self) -> bool:
         """Return whether the state after this step is to be saved: often enough, and once an epoch.
@@ -215,10 +216,10 @@ class Loop:
         if is_skipped and self.scaler.get_scale() < 1.0:
             raise LossDiverged(f"{where}, however small the loss is scaled: choose precision bf16 or fp32")
         self.position.skipped_steps += is_skipped
-        if self._watch.diverged(loss):
+        if self.watch.diverged(loss):
             raise LossDiverged(
-                f"{where}; over the last steps the loss was {self._watch.level:.4g}, having been down to "
-                f"{self._watch.lowest:.4g} (divergence_ratio={self.spec.divergence_ratio:g}): lower the learning rates"
+                f"{where}; over the last steps the loss was {self.watch.level:.4g}, having been down to "
+                f"{self.watch.lowest:.4g} (divergence_ratio={self.spec.divergence_ratio:g}): lower the learning rates"
             )
 
     def _save(self, saver: Saver | None) -> None:

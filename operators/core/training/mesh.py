@@ -1,4 +1,4 @@
-"""The model as the ranks hold it together: a copy each, or shards of one, or copies of which each is sharded."""
+"""The model as the ranks hold it together: a replica each, or parts of one, or replicas in parts."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def spread(model: EncoderModel, spec: LoopSpec, device: torch.device) -> nn.Modu
 
     Args:
         model: On the device, its parameters marked as trained or not. It is changed in place where it is sharded.
-        spec: Says how many ranks hold one copy between them.
+        spec: Says how many ranks hold one replica between them.
         device: This rank's own.
     """
     if spec.fsdp_degree == 1:
@@ -43,7 +43,7 @@ def spread(model: EncoderModel, spec: LoopSpec, device: torch.device) -> nn.Modu
     layers = model.encoder.get_submodule("encoder.layer")
     for module in (model.encoder.get_submodule("embeddings"), *layers.children()):
         fully_shard(module, mesh=mesh, mp_policy=policy)
-    # Always: else the head would lie whole where its shards are looked for, after a pass without gradients.
+    # Always: else the head would lie whole where its parts are looked for, after a pass without gradients.
     fully_shard(model, mesh=mesh, reshard_after_forward=True)
     return model
 
@@ -62,16 +62,16 @@ def prepare(model: EncoderModel, spec: LoopSpec) -> EncoderModel:
 
 
 def clip(model: nn.Module, most: float) -> torch.Tensor:
-    """Scale the gradients down to a global norm; return the norm that they had, over all shards."""
+    """Scale the gradients down to a global norm; return the norm that they had, over all parts."""
     norm = torch.nn.utils.clip_grad_norm_(model.parameters(), most)
     return norm.full_tensor() if isinstance(norm, DTensor) else norm
 
 
 def gradients(parallel: nn.Module, *, is_last: bool) -> AbstractContextManager[None]:
-    """Return the context of a forward and backward pass; copies add up their gradients in a batch's last one.
+    """Return the context of a forward and backward pass; replicas add up their gradients in a batch's last one.
 
-    Shards give theirs to whom they belong in each pass: to keep them whole for longer would take the memory that
-    sharding saves.
+    Within a replica each rank is given those of its part in every pass: to keep them whole for longer would take the
+    memory that parts save.
     """
     if isinstance(parallel, FSDPModule):
         parallel.set_requires_all_reduce(is_last)
@@ -81,6 +81,6 @@ def gradients(parallel: nn.Module, *, is_last: bool) -> AbstractContextManager[N
 
 
 def _mesh(spec: LoopSpec, device: torch.device) -> DeviceMesh:
-    copies = dist.get_world_size() // spec.fsdp_degree
-    mesh = init_device_mesh(device.type, (copies, spec.fsdp_degree), mesh_dim_names=("ddp", "fsdp"))
-    return mesh if copies > 1 else mesh["fsdp"]
+    replicas = dist.get_world_size() // spec.fsdp_degree
+    mesh = init_device_mesh(device.type, (replicas, spec.fsdp_degree), mesh_dim_names=("ddp", "fsdp"))
+    return mesh if replicas > 1 else mesh["fsdp"]

@@ -24,7 +24,7 @@ def check_ranks(ranks: int, fsdp_degree: int, batch_size: int, batch_by: BatchBy
     """Refuse ranks that no mesh or no batch can be shared out to.
 
     Raises:
-        ValueError: The degree divides no such number of ranks, or a rank could be left without a row.
+        ValueError: The degree does not divide the ranks, or a rank could be left without a row.
     """
     if ranks % fsdp_degree:
         raise ValueError(f"fsdp_degree={fsdp_degree} for {ranks} ranks: choose a divisor of {ranks}")
@@ -77,6 +77,8 @@ class LoopSpec:
     """Share of the training rows that no step trains on; with any, the best epoch's weights are the result."""
     patience: int
     """Epochs in a row without a lower held-out loss after which training ends; 0: never before its last."""
+    give_up_above: tuple[float, ...]
+    """Held-out losses, by epoch, above which training ends: a search's, of trials that others have overtaken."""
     activation_checkpointing: bool
     """Keep what goes into a layer and compute the rest again in the backward pass."""
     frozen_embeddings: bool
@@ -84,7 +86,7 @@ class LoopSpec:
     ranks: int
     """Training processes; another number adds gradients in another order."""
     fsdp_degree: int
-    """Ranks that hold one copy of the model between them; there are `ranks / fsdp_degree` copies."""
+    """Ranks that hold one replica of the model between them; there are `ranks / fsdp_degree` replicas."""
     threads_per_rank: int
     """Threads of each rank; another number may round sums differently."""
     precision: Precision

@@ -20,6 +20,11 @@ def is_stale(losses: Sequence[float], patience: int) -> bool:
     return 0 < patience < len(losses) - best_epoch(losses) if losses else False
 
 
+def is_behind(losses: Sequence[float], limits: Sequence[float]) -> bool:
+    """Return whether the best epoch so far has a held-out loss above the limit of the last, where that has one."""
+    return 0 < len(losses) <= len(limits) and min(losses) > limits[len(losses) - 1]
+
+
 @dataclass(slots=True)
 class LossWatch:
     """Tells a training that has lost what it learnt from one that meets a hard batch or over-fits a little.

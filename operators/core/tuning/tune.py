@@ -17,6 +17,7 @@ from operators.core.errors import LossDiverged
 from operators.core.manifest import Made, StageCall, canonical, spec_json
 from operators.core.progress import Progress
 from operators.core.storage import Result, Store
+from operators.core.training.stopping import is_behind
 from operators.core.tuning.spec import SearchSpec
 from operators.core.tuning.suggestions import FAILED, Suggestions, Values
 
@@ -94,7 +95,7 @@ class _Search:
     def run(self) -> tuple[list[Trial], str]:
         """Return the trials, and what ended the search: `trials`, `budget` or `grid`."""
         suggestions = Suggestions(self._spec)
-        # What this search took before its driver was lost, and what others took for trials that it will find.
+        # What this search took before its driver was lost counts too.
         spent = sum(account["seconds"] for account in self._store.accounts(self._run_key))
         while len(self._trials) < self._spec.trials:
             if spent >= self._spec.budget_seconds and self._trials:
@@ -120,8 +121,9 @@ class _Search:
             # A search tries rates that are too high; that is an answer, not a failure.
             return Trial(values=values, losses=tuple(FAILED), is_pruned=False, training=training, model=None)
         losses = tuple(json.loads(self._store.read(result.manifest.file("history.json")))["held_out_losses"])
-        is_pruned = len(losses) <= len(limits) and losses[-1] > limits[len(losses) - 1]
-        return Trial(values=values, losses=losses, is_pruned=is_pruned, training=training, model=result.digest)
+        return Trial(
+            values=values, losses=losses, is_pruned=is_behind(losses, limits), training=training, model=result.digest
+        )
 
     def _limits(self) -> tuple[float, ...]:
         """Return the losses, by epoch, above which the next trial is given up: the median of those before it."""

@@ -30,7 +30,7 @@ class Finding:
     """How far one measure of the new rows is from the accepted ones."""
 
     measure: str
-    """`labels`, `lost_label`, `repeated`, `vocabulary`, `label_words`, or one of `profile.MEASURES`."""
+    """`labels`, `lost_label`, `repeated`, `vocabulary`, `label_words`, or one of the profile's measures."""
     size: float
     """0 to 1: Cramer's V of labels and repeated rows, of the label that lost most the part that is gone,
     Kolmogorov-Smirnov distance of numbers, Jensen-Shannon distance of vocabularies."""

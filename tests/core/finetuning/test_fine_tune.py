@@ -8,9 +8,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -26,6 +27,8 @@ from operators.core.training import job as names
 from operators.core.training.job import read_record
 from operators.core.training.launcher import is_running
 from operators.core.training.spec import Machine
+from operators.core.tuning.spec import Choices, SearchSpec
+from operators.core.tuning.tune import tune
 from tests.core.training.tiny import adopt_tiny, publish_tiny
 
 pytestmark = pytest.mark.integration
@@ -224,7 +227,7 @@ def test_a_machine_with_fewer_devices_trains_the_same_run_key(place: Place) -> N
 
 
 def test_a_sharded_training_that_gets_no_better_is_told_by_its_model(place: Place) -> None:
-    """Two ranks with half a model each, in bf16: the whole best epoch is left; facts say which, and what bf16 cost."""
+    """Two ranks with half a model each, in bf16: the best epoch is left whole; facts say which, and what bf16 cost."""
     spec = replace(
         SPEC, fsdp_degree=2, precision="bf16", epochs=30, held_out=0.1, patience=1, schedule="constant",
         encoder_rate=5e-3,
@@ -241,3 +244,29 @@ def test_a_sharded_training_that_gets_no_better_is_told_by_its_model(place: Plac
         name: tensor.shape for name, tensor in weights.items()
     }.items()
     assert set(effect) == {"bf16", "fp32"} and 0 < abs(effect["bf16"] - effect["fp32"]) < 0.05
+
+
+def test_a_search_hands_on_a_model_that_is_not_trained_again(place: Place) -> None:
+    """Real trials with real early ends: the best one's model is what the training after it finds."""
+
+    def train(fields: Mapping[str, Any], progress: Progress) -> Result:
+        return place.fine_tune(progress, replace(spec, **fields))
+
+    spec = replace(SPEC, ranks=1, epochs=4, checkpoint_steps=1000)
+    space = (Choices("encoder_rate", (1e-6, 1e-5, 1e-3)), Choices("batch_size", (8, 4)))
+    search = tune(
+        place.store,
+        SearchSpec(space=space, trials=6, method="grid"),
+        dataset=place.dataset,
+        base_model=place.base_model,
+        training={},
+        train=train,
+        progress=no_progress,
+    )
+    trials = json.loads(place.store.read(search.manifest.file("trials.json")))
+    final = train(search.manifest.facts["training"], no_progress)
+
+    assert final.found and final.digest in [trial["model"] for trial in trials]
+    assert search.manifest.facts["training"]["encoder_rate"] == 1e-3
+    assert {trial["is_pruned"] for trial in trials[:4]} == {False}
+    assert all(len(trial["losses"]) < spec.epochs for trial in trials if trial["is_pruned"])

@@ -83,16 +83,16 @@ def test_more_ranks_than_gpus_are_refused() -> None:
         (Machine(cores=5, gpus=0, precision="bf16"), 4),
     ],
 )
-def test_fewer_ranks_are_as_many_as_hold_whole_copies(machine: Machine, expected: int) -> None:
-    """Of eight wanted, two to a copy, a machine starts what it has; and the run key stays that of eight."""
+def test_fewer_ranks_are_as_many_as_hold_whole_replicas(machine: Machine, expected: int) -> None:
+    """Of eight wanted, two to a replica, a machine starts what it has; and the run key stays that of eight."""
     spec = TrainingSpec(ranks=8, fsdp_degree=2, fewer_ranks=True)
 
     assert spec.ranks_on(machine, spec.resolve(machine).ranks) == expected
     assert spec.resolve(machine).ranks == 8
 
 
-def test_a_machine_without_room_for_one_copy_is_refused() -> None:
-    """Four ranks hold a copy, and two devices are left."""
+def test_a_machine_without_room_for_one_replica_is_refused() -> None:
+    """Four ranks hold a replica, and two devices are left."""
     with pytest.raises(ValueError, match="fsdp_degree=4"):
         TrainingSpec(ranks=8, fsdp_degree=4, fewer_ranks=True).ranks_on(Machine(cores=8, gpus=2, precision="bf16"), 8)
 

@@ -167,6 +167,7 @@ def test_a_night_killed_again_and_again_ends_as_if_undisturbed(numbers: list[int
 
 
 @pytest.mark.integration
+@pytest.mark.timeout(1800)
 def test_a_kill_at_every_write_changes_nothing() -> None:
     """Killed before the first write and after each, then run again: it ends as if it had never died."""
     wrong = []

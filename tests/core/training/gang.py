@@ -47,6 +47,8 @@ class Trained:
     weights: dict[str, torch.Tensor]
     """The whole model's, by name."""
     position: dict[str, Any]
+    watch: dict[str, float]
+    """What was seen of the loss's level."""
     saved_bytes: int
     """Most that rank 0's forward passes kept for a backward pass, parameters apart."""
 
@@ -216,7 +218,11 @@ def _run(loop: Loop, saver: Saver | None, folder: Path, kill: Kill | None) -> No
     weights = loop.weights()
     if loop.is_first:
         save_file(weights, folder / "model.safetensors")
-        document = {"position": dataclasses.asdict(loop.position), "saved_bytes": most}
+        document = {
+            "position": dataclasses.asdict(loop.position),
+            "watch": dataclasses.asdict(loop.watch),
+            "saved_bytes": most,
+        }
         (folder / "trained.json").write_text(json.dumps(document))
 
 

@@ -88,16 +88,17 @@ def test_activation_checkpointing_gives_the_same_bits_in_less_memory(tmp_path: P
 def test_a_training_that_was_cut_off_ends_with_the_same_bits(
     tmp_path: Path, ranks: int, changes: dict[str, Any]
 ) -> None:
-    """Killed after its seventh step, it goes on from a checkpoint before that, dropout and all."""
+    """Killed once its first checkpoint is written, it goes on from there, dropout and all."""
     spec = loop_spec(ranks, dropout=0.1, **changes)
     # Some steps are skipped until the scale fits, which the checkpoint must tell.
     loss_scale = 2.0**19 if spec.precision == "fp16" else None
     through = train(tmp_path / "through", spec, loss_scale=loss_scale)
-    train_until_killed(tmp_path / "cut", spec, Kill(step=7), loss_scale=loss_scale)
+    train_until_killed(tmp_path / "cut", spec, Kill(step=1, at="written"), loss_scale=loss_scale)
     resumed = train(tmp_path / "cut", spec)
 
     assert resumed.is_same(through)
     assert resumed.position | {"scaler": None} == through.position | {"scaler": None}
+    assert resumed.watch == through.watch
     assert (0 < through.position["skipped_steps"] < 7) is (spec.precision == "fp16")
 
 
