@@ -73,4 +73,5 @@ RECIPE = Recipe(
     compression=CompressionSpec(),
     gate=GateSpec(min_score=0.92, max_score_drop=0.01),
     deployment=DeploymentSpec(),
+    examples=("I ordered a card two weeks ago and it is not here yet", "Why did I pay a fee at the cash machine?"),
 )

@@ -84,4 +84,10 @@ RECIPE = Recipe(
     compression=CompressionSpec(),
     gate=GateSpec(min_score=0.9, max_score_drop=0.01),
     deployment=DeploymentSpec(),
+    examples=(
+        "Congratulations, you have been selected\nClaim your FREE prize now! Click here and earn $5000 a week working "
+        "from home. No risk, no obligation, money back guarantee. Reply REMOVE to be taken off our list.",
+        "Re: patch for the build on RPM systems\nThanks, that fixed it for me. I rebuilt the package this morning and "
+        "the tests pass; I will commit it to CVS once somebody else has had a look.",
+    ),
 )

@@ -62,4 +62,5 @@ RECIPE = Recipe(
     compression=CompressionSpec(budget=BudgetSpec(max_score_drop=0.02, min_agreement=0.9)),
     gate=GateSpec(min_score=0.36, max_score_drop=0.03),
     deployment=DeploymentSpec(),
+    examples=("Ada Lovelace is moving from London to Seattle", "My new Kindle arrived, thank you Amazon"),
 )

@@ -63,4 +63,8 @@ RECIPE = Recipe(
     compression=CompressionSpec(),
     gate=GateSpec(min_score=0.7, max_score_drop=0.03),
     deployment=DeploymentSpec(),
+    examples=(
+        "$TSLA deliveries beat every estimate, I am adding to my position",
+        "$NFLX lost subscribers again, time to get out",
+    ),
 )

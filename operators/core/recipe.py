@@ -46,6 +46,8 @@ class Recipe:
     compression: CompressionSpec
     gate: GateSpec
     deployment: DeploymentSpec
+    examples: tuple[str, ...] = ()
+    """Texts that a run's summary asks the live model about."""
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z][a-z0-9_]{0,30}", self.name):

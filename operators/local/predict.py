@@ -8,19 +8,14 @@ from typing import Any
 
 import httpx
 
+from operators.core.labels import Task, decode_spans
 from operators.local.layout import PlatformError
 
-SAMPLES = (
-    "Congratulations, you have been selected\nClaim your FREE prize now! Click here and earn $5000 a week working from "
-    "home. No risk, no obligation, money back guarantee. Reply REMOVE to be taken off our list.",
-    "Re: patch for the build on RPM systems\nThanks, that fixed it for me. I rebuilt the package this morning and the "
-    "tests pass; I will commit it to CVS once somebody else has had a look.",
-)
-"""One of each kind, as the data set has them: subject, line break, body."""
 
-
-def predict(balancer_url: str, model: str, texts: Sequence[str], timeout_seconds: float = 20) -> list[dict[str, Any]]:
-    """Return `{text, label, score, version}` for each text.
+def predict(
+    balancer_url: str, model: str, task: Task, texts: Sequence[str], timeout_seconds: float = 20
+) -> list[dict[str, Any]]:
+    """Return `{text, label, score, version}` for each text; the label of one with spans quotes them.
 
     Raises:
         PlatformError: No server answered well in time.
@@ -32,7 +27,7 @@ def predict(balancer_url: str, model: str, texts: Sequence[str], timeout_seconds
             try:
                 response = client.post(f"{balancer_url}/v2/models/{model}/infer", json={"inputs": [tensor]})
                 if response.status_code == 200:
-                    return _decode(response.json(), texts)
+                    return _decode(response.json(), task, texts)
                 problem = f"{response.status_code} {response.text[:200]}"
             except httpx.TransportError as error:
                 problem = f"{type(error).__name__} {error}"
@@ -41,10 +36,16 @@ def predict(balancer_url: str, model: str, texts: Sequence[str], timeout_seconds
             time.sleep(0.3)
 
 
-def _decode(document: dict[str, Any], texts: Sequence[str]) -> list[dict[str, Any]]:
+def _decode(document: dict[str, Any], task: Task, texts: Sequence[str]) -> list[dict[str, Any]]:
     outputs = {output["name"]: output["data"] for output in document["outputs"]}
     version = document["model_version"]
     return [
-        {"text": text, "label": label, "score": score, "version": version}
+        {"text": text, "label": _told(label, task, text), "score": score, "version": version}
         for text, label, score in zip(texts, outputs["label"], outputs["score"], strict=True)
     ]
+
+
+def _told(label: str, task: Task, text: str) -> str:
+    if task == "text_classification":
+        return label
+    return ", ".join(f"{span.name} {text[span.start : span.end]!r}" for span in decode_spans(label)) or "nothing"

@@ -17,9 +17,9 @@ from operators.core.storage import open_store
 from operators.local import airflow, seaweedfs
 from operators.local.display import Display
 from operators.local.inputs import prepare_inputs
-from operators.local.job import PARAM_OPTION, Job, check_fields, check_recipe, parse_day
+from operators.local.job import PARAM_OPTION, RECIPES, Job, check_fields, check_recipe, parse_day
 from operators.local.layout import Layout, PlatformError, write_private
-from operators.local.predict import SAMPLES, predict
+from operators.local.predict import predict
 from operators.local.progress import TaskProgress
 from operators.local.report import report
 from operators.local.rest import AirflowRest, wait_until
@@ -27,6 +27,7 @@ from operators.local.services import DEFAULT_RECIPE
 from operators.local.summary import RunFacts, summarise
 from operators.local.up import Platform, check, up
 from operators.local.watch import RunWatch, failures
+from operators.recipes import load_recipe
 
 DEFAULT_DAY = "2002-09-26"
 """The corpus's last day with plenty of both kinds of mail."""
@@ -95,7 +96,9 @@ def collect(platform: Platform, job: Job, run_id: str, tasks: Sequence[TaskProgr
         summary = summarise(store, facts, model_url=f"{balancer}/v2/models/{job.recipe}")
     finally:
         store.close()
-    summary["predictions"] = predict(balancer, job.recipe, SAMPLES) if summary["release"] else []
+    recipe = load_recipe(RECIPES / f"{job.recipe}.py")
+    wanted = recipe.examples if summary["release"] else ()
+    summary["predictions"] = predict(balancer, job.recipe, recipe.anonymisation.task, wanted) if wanted else []
     summary["ui"] = {"url": airflow.ui_url(platform.ports), "user": platform.credentials.ui_user}
     return summary
 
