@@ -15,7 +15,7 @@ from operators.core.evaluation.spec import GateSpec
 from operators.core.manifest import Input, Made, Manifest, StageCall, spec_json
 from operators.core.storage import Result, Store
 
-REVISION = 2
+REVISION = 4
 
 Evaluate = Callable[[str, str], Result]
 """(model digest, data set digest) -> its evaluation, found or made."""
