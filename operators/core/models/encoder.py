@@ -72,7 +72,7 @@ HEADS: dict[Task, type[EncoderModel]] = {
 def row_losses(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     """Return the cross-entropy of each row, shape (B,).
 
-    Of tokens it is the mean over a row's words: a long text counts as much as a short one.
+    Of tokens it is the sum over a row's words, so that every word counts the same whatever the length of its text.
 
     Args:
         logits: Shape (B, L), or (B, T, L) of tokens.
@@ -81,7 +81,7 @@ def row_losses(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     each = nn.functional.cross_entropy(
         logits.flatten(0, -2), targets.flatten(), ignore_index=UNTOLD, reduction="none"
     ).view(targets.shape)
-    return each if targets.ndim == 1 else each.sum(1) / (targets != UNTOLD).sum(1).clamp(min=1)
+    return each if targets.ndim == 1 else each.sum(1)
 
 
 def read_config(folder: Path) -> dict[str, object]:
