@@ -11,11 +11,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from operators.core.errors import DataError, GateFailed
+from operators.core.evaluation.paired import Paired, compare
 from operators.core.evaluation.spec import GateSpec
-from operators.core.manifest import Input, Made, Manifest, StageCall, spec_json
+from operators.core.manifest import Input, Made, Manifest, StageCall, canonical, spec_json
 from operators.core.storage import Result, Store
 
-REVISION = 4
+REVISION = 3
+REGRESSIONS_NAME = "regressions.json"
+"""Ids of the rows that the live model has right and the candidate has not."""
 
 Evaluate = Callable[[str, str], Result]
 """(model digest, data set digest) -> its evaluation, found or made."""
@@ -74,7 +77,8 @@ def gate(store: Store, evaluation: str, *, recipe: str, spec: GateSpec, evaluate
         inputs=tuple(inputs),
         spec={**spec_json(spec), "recipe": recipe, "comparison": comparison.value},
     )
-    reasons = _reasons(judged, reference, spec, comparison)
+    paired = compare(store, judged, reference) if reference else None
+    reasons = _reasons(judged, reference, paired, spec, comparison)
     facts: dict[str, Any] = {
         "verdict": "failed" if reasons else "passed",
         "reasons": reasons,
@@ -87,7 +91,9 @@ def gate(store: Store, evaluation: str, *, recipe: str, spec: GateSpec, evaluate
         "score": judged.facts["score"],
         "live_score": reference.facts["score"] if reference else None,
     }
-    verdict = store.once(call, lambda: Made(facts=facts))
+    if paired:
+        facts["rows"] = {"better": paired.better, "worse": len(paired.worse), "chance": round(paired.chance, 6)}
+    verdict = store.once(call, lambda: _made(store, facts, paired))
     if verdict.manifest.facts["verdict"] != "passed":
         raise GateFailed(
             "; ".join(verdict.manifest.facts["reasons"])
@@ -95,6 +101,11 @@ def gate(store: Store, evaluation: str, *, recipe: str, spec: GateSpec, evaluate
             "set another floor if this one is wrong"
         )
     return verdict
+
+
+def _made(store: Store, facts: dict[str, Any], paired: Paired | None) -> Made:
+    files = (store.put_bytes(REGRESSIONS_NAME, canonical(paired.worse)),) if paired else ()
+    return Made(files=files, facts=facts)
 
 
 def _read_live(store: Store, recipe: str) -> _Live | None:
@@ -116,7 +127,9 @@ def _comparison(live: _Live | None, model: Input, day: str) -> Comparison:
     return Comparison.LATER_DAY_LIVE if live.day > day else Comparison.LIVE_MODEL
 
 
-def _reasons(judged: Manifest, reference: Manifest | None, spec: GateSpec, comparison: Comparison) -> list[str]:
+def _reasons(
+    judged: Manifest, reference: Manifest | None, paired: Paired | None, spec: GateSpec, comparison: Comparison
+) -> list[str]:
     """Return in words why a model may not go live, nothing where it may."""
     if comparison is Comparison.SAME_MODEL:
         return []
@@ -124,11 +137,14 @@ def _reasons(judged: Manifest, reference: Manifest | None, spec: GateSpec, compa
     reasons = []
     if score < spec.min_score:
         reasons.append(f"{name} {score:.4f} is below the floor of {spec.min_score:g}")
-    if reference is not None:
+    if reference is not None and paired is not None:
         live = float(reference.facts["score"])
+        told = f"{name} {score:.4f} is {live - score:.4f} below the live model's {live:.4f} on the same rows"
         if live - score > spec.max_score_drop + 1e-12:
+            reasons.append(f"{told}, at most {spec.max_score_drop:g} is allowed")
+        elif live - score >= spec.min_effect and paired.chance < spec.max_chance:
             reasons.append(
-                f"{name} {score:.4f} is {live - score:.4f} below the live model's {live:.4f} on the same rows, "
-                f"at most {spec.max_score_drop:g} is allowed"
+                f"{told}, which chance explains with {paired.chance:.2g}: {len(paired.worse)} rows got worse and "
+                f"{paired.better} better"
             )
     return reasons

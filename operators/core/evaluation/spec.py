@@ -35,9 +35,13 @@ class GateSpec:
     """Floor on the held-out rows, 0 to 1: of the accuracy of texts, of the strict F1 of spans."""
     max_score_drop: float = 0.01
     """Largest loss of it against the live model on the same rows, 0 to 1."""
+    min_effect: float = 0.002
+    """A smaller loss than that is none, however many rows show it, 0 to 1."""
+    max_chance: float = 0.01
+    """A loss from `min_effect` on fails too if two equally good models differ so much with less than this chance."""
 
     def __post_init__(self) -> None:
-        for name in ("min_score", "max_score_drop"):
+        for name in ("min_score", "max_score_drop", "min_effect", "max_chance"):
             value = getattr(self, name)
             if not 0.0 <= value <= 1.0:
                 raise ValueError(f"{name}={value!r}: choose 0 to 1")
