@@ -253,10 +253,10 @@ def test_a_search_hands_on_a_model_that_is_not_trained_again(place: Place) -> No
         return place.fine_tune(progress, replace(spec, **fields))
 
     spec = replace(SPEC, ranks=1, epochs=4, checkpoint_steps=1000)
-    space = (Choices("encoder_rate", (1e-6, 1e-5, 1e-3)), Choices("batch_size", (8, 4)))
+    space = (Choices("encoder_rate", (1e-3, 3e-4, 1e-4, 3e-5, 1e-6)),)
     search = tune(
         place.store,
-        SearchSpec(space=space, trials=6, method="grid"),
+        SearchSpec(space=space, trials=5, method="grid"),
         dataset=place.dataset,
         base_model=place.base_model,
         training={},
@@ -268,5 +268,5 @@ def test_a_search_hands_on_a_model_that_is_not_trained_again(place: Place) -> No
 
     assert final.found and final.digest in [trial["model"] for trial in trials]
     assert search.manifest.facts["training"]["encoder_rate"] == 1e-3
-    assert {trial["is_pruned"] for trial in trials[:4]} == {False}
-    assert all(len(trial["losses"]) < spec.epochs for trial in trials if trial["is_pruned"])
+    assert [trial["is_pruned"] for trial in trials] == [False] * 4 + [True]
+    assert [len(trial["losses"]) for trial in trials] == [spec.epochs] * 4 + [1]
