@@ -104,14 +104,14 @@ def test_the_readme_s_script_recomputes_the_accuracy(bed: Bed, first: dict[str, 
 
 
 def test_a_second_run_finds_everything_and_ends_soon(bed: Bed, first: dict[str, Any]):
-    """Nothing before the gate is computed again, what is live stays live, and a minute is enough."""
+    """Nothing before the gate is computed again, what is live stays live; it takes less than a third of the time."""
     started = time.monotonic()
     again = bed.run()
     seconds = time.monotonic() - started
 
     assert set(STAGES) <= set(again["cached"])
     assert first["release"] == again["release"]
-    assert seconds < 60
+    assert seconds < sum(first["seconds"].values()) / 3
 
 
 def test_a_backfill_of_the_day_finds_the_same_results(bed: Bed, first: dict[str, Any]):
