@@ -166,13 +166,16 @@ def test_a_night_killed_again_and_again_ends_as_if_undisturbed(numbers: list[int
     assert left == held
 
 
-@pytest.mark.integration
 @pytest.mark.timeout(1800)
-def test_a_kill_at_every_write_changes_nothing() -> None:
-    """Killed before the first write and after each, then run again: it ends as if it had never died."""
+@pytest.mark.parametrize(
+    "step",
+    [pytest.param(1, marks=[pytest.mark.faults, pytest.mark.slow]), pytest.param(5, marks=pytest.mark.integration)],
+)
+def test_a_kill_at_every_write_changes_nothing(step: int) -> None:
+    """Killed before the first write and after each, or each fifth, then run again: it ends as if it had never died."""
     wrong = []
     with _undisturbed() as (start, landing, digest, held):
-        for number in itertools.count():
+        for number in itertools.count(step=step):
             deaths, found, left = _killed_then_whole(start, landing, [number])
             if (found, left) != (digest, held):
                 wrong.append(number)
