@@ -38,7 +38,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "checkpoint_steps": (1, 1_000_000),
     "seed": (0, 2**31 - 1),
 }
-"""Lowest and highest value of each number, both inclusive."""
+"""Lowest and highest value of each number, both inclusive; whole numbers have whole ones."""
 CHOICES: dict[str, tuple[str, ...]] = {
     "task": TASKS,
     "batch_by": get_args(BatchBy),
@@ -124,7 +124,8 @@ class TrainingSpec:
     def __post_init__(self) -> None:
         for name, (lowest, highest) in RANGES.items():
             value = getattr(self, name)
-            if isinstance(value, bool) or not lowest <= value <= highest:
+            is_whole = type(value) is int or not isinstance(lowest, int)
+            if isinstance(value, bool) or not is_whole or not lowest <= value <= highest:
                 raise ValueError(f"{name}={value!r}: choose {lowest} to {highest}")
         if self.ranks != "auto" and not (type(self.ranks) is int and 1 <= self.ranks <= 1024):
             raise ValueError(f"ranks={self.ranks!r}: choose 1 to 1024, or 'auto'")

@@ -28,6 +28,7 @@ def test_a_number_out_of_range_is_refused_by_name(name: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "word"),
     [
+        ({"epochs": 1.5}, "epochs"),
         ({"ranks": 0}, "ranks"),
         ({"ranks": "all"}, "ranks"),
         ({"precision": "fp8"}, "precision"),
