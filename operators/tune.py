@@ -40,7 +40,7 @@ class TuneOperator(StageOperator):
 
     def run(self, store: Store, recipe: Recipe, day: datetime.date, progress: Progress) -> Result:
         """Search, or find what was found; without trials nothing is trained."""
-        from operators.core.finetuning.fine_tune import fine_tune
+        from operators.core.finetuning.fine_tune import REVISION, fine_tune
         from operators.core.manifest import spec_json
         from operators.core.training.machine import this_machine
         from operators.core.tuning.tune import tune
@@ -67,7 +67,7 @@ class TuneOperator(StageOperator):
             recipe.search,
             dataset=self.dataset,
             base_model=self.base_model,
-            training=spec_json(recipe.training.resolve(machine)),
+            training={**spec_json(recipe.training.resolve(machine)), "revision": REVISION},
             train=train,
             progress=progress,
         )

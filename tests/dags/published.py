@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import shutil
 from pathlib import Path
 
 from operators.core.ingestion.ingest import ingest
@@ -23,6 +24,14 @@ DATASETS = REPOSITORY.parent / "shared" / "datasets"
 def recipe_named(name: str) -> Recipe:
     """Return a recipe of the project."""
     return load_recipe(REPOSITORY / "dags" / "recipes" / f"{name}.py")
+
+
+def land(landing: Path, recipe: Recipe, day: datetime.date, *files: Path) -> None:
+    """Have copies of files land on a day, under names that end as the recipe's do."""
+    folder = landing / recipe.source.folder / f"dt={day}"
+    folder.mkdir(parents=True)
+    for path in files:
+        shutil.copy(path, folder / f"{path.stem}.{recipe.source.format.value}")
 
 
 def published(store: Store, landing: Path, recipe: Recipe, day: datetime.date) -> Manifest:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import io
-import shutil
 from pathlib import Path
 
 import pyarrow as pa
@@ -14,7 +13,7 @@ import pytest
 
 from operators.core.anonymisation.pseudonyms import PSEUDONYM_PATTERN
 from operators.core.storage import Store
-from tests.dags.published import DATASETS, published, recipe_named
+from tests.dags.published import DATASETS, land, published, recipe_named
 
 QUESTIONS = DATASETS / "banking77"
 DAY = datetime.date(2022, 4, 29)
@@ -25,11 +24,9 @@ DAY = datetime.date(2022, 4, 29)
 @pytest.mark.skipif(not QUESTIONS.is_dir(), reason="needs shared/datasets/banking77 beside the project")
 def test_rows_without_an_id_get_one_that_tells_nothing(store: Store, tmp_path: Path) -> None:
     """13,083 questions are kept or doubled, of all 77 intents, each under a pseudonym of its own."""
-    folder = tmp_path / "banking" / f"dt={DAY}"
-    folder.mkdir(parents=True)
-    for path in QUESTIONS.glob("*.csv"):
-        shutil.copy(path, folder)
-    dataset = published(store, tmp_path, recipe_named("banking_intents"), DAY)
+    recipe = recipe_named("banking_intents")
+    land(tmp_path, recipe, DAY, *QUESTIONS.glob("*.csv"))
+    dataset = published(store, tmp_path, recipe, DAY)
 
     rows = dataset.facts["rows"]
     assert rows["in"] == 13_083 == rows["kept"] + rows["duplicates"]

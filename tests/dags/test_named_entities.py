@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import io
-import shutil
 from pathlib import Path
 
 import pyarrow as pa
@@ -14,7 +13,7 @@ import pytest
 from operators.core.labels import decode_spans
 from operators.core.storage import Store
 from tests.core.training.wnut import FOLDER, NEEDED
-from tests.dags.published import published, recipe_named
+from tests.dags.published import land, published, recipe_named
 
 DAY = datetime.date(2017, 9, 7)
 FILES = ("wnut17train.conll", "emerging.dev.conll", "emerging.test.annotated")
@@ -25,11 +24,9 @@ FILES = ("wnut17train.conll", "emerging.dev.conll", "emerging.test.annotated")
 @pytest.mark.skipif(not FOLDER.is_dir(), reason=NEEDED)
 def test_every_sentence_is_accounted_for_and_every_span_has_words(store: Store, tmp_path: Path) -> None:
     """5,690 sentences are kept, doubled or held back; spans of six kinds begin and end with a word of their text."""
-    folder = tmp_path / "entities" / f"dt={DAY}"
-    folder.mkdir(parents=True)
-    for name in FILES:
-        shutil.copy(FOLDER / name, folder / f"{Path(name).stem}.conll")
-    dataset = published(store, tmp_path, recipe_named("named_entities"), DAY)
+    recipe = recipe_named("named_entities")
+    land(tmp_path, recipe, DAY, *(FOLDER / name for name in FILES))
+    dataset = published(store, tmp_path, recipe, DAY)
 
     rows = dataset.facts["rows"]
     assert rows["in"] == 5_690 == rows["kept"] + rows["duplicates"] + sum(rows["quarantined"].values())

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import datetime
 import io
-import shutil
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
 from operators.core.storage import Store
-from tests.dags.published import DATASETS, published, recipe_named
+from tests.dags.published import DATASETS, land, published, recipe_named
 
 POSTS = DATASETS / "stock_sentiment" / "sentiment.csv"
 DAY = datetime.date(2022, 6, 11)
@@ -22,10 +21,9 @@ DAY = datetime.date(2022, 6, 11)
 @pytest.mark.skipif(not POSTS.is_file(), reason="needs shared/datasets/stock_sentiment beside the project")
 def test_every_post_is_accounted_for_and_none_says_who_wrote_it(store: Store, tmp_path: Path) -> None:
     """500 rows are kept, doubled or held back; no shard holds a post's address or its writer's name."""
-    folder = tmp_path / "stocks" / f"dt={DAY}"
-    folder.mkdir(parents=True)
-    shutil.copy(POSTS, folder)
-    dataset = published(store, tmp_path, recipe_named("stock_sentiment"), DAY)
+    recipe = recipe_named("stock_sentiment")
+    land(tmp_path, recipe, DAY, POSTS)
+    dataset = published(store, tmp_path, recipe, DAY)
 
     rows = dataset.facts["rows"]
     assert rows["in"] == 500 == rows["kept"] + rows["duplicates"] + sum(rows["quarantined"].values())

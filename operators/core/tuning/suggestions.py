@@ -10,8 +10,6 @@ import optuna
 from operators.core.tuning.spec import Choices, Range, SearchSpec, Value
 
 Values = Mapping[str, Value]
-FAILED: Sequence[float] = ()
-"""Losses of a trial that came to none."""
 
 
 class Suggestions:

@@ -1,7 +1,7 @@
 """Stage `tune`: trainings with other values, one after the other; the best one's values and model go on.
 
-A trial is a training like any other, found by its run key: a search whose driver was lost asks for the same trials
-again, and trains none of them twice. So does the next night's, where the data is the same.
+A trial is a training like any other, and how it went is a result: a search whose driver was lost asks for the same
+trials again, and trains none of them twice, not even one that diverged. Nor does another night's on the same data.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from operators.core.progress import Progress
 from operators.core.storage import Result, Store
 from operators.core.training.stopping import is_behind
 from operators.core.tuning.spec import SearchSpec
-from operators.core.tuning.suggestions import FAILED, Suggestions, Values
+from operators.core.tuning.suggestions import Suggestions, Values
 
-REVISION = 1
+REVISION = 2
 TRIALS_NAME = "trials.json"
 STARTUP_TRIALS = 4
 """Trials before the first that may be pruned."""
@@ -68,7 +68,7 @@ def tune(
         spec: What to search.
         dataset: Digest of the data set's manifest.
         base_model: Digest of the adopted base model's manifest.
-        training: The spec that trials start from, as JSON.
+        training: What else decides a trial's result: the spec that it starts from and the stage's revision, as JSON.
         train: Makes a trial's model, or finds it.
         progress: Told about trials, and the steps within.
 
@@ -83,12 +83,12 @@ def tune(
         spec={"search": spec_json(spec), "training": dict(training)},
         seed=spec.seed,
     )
-    return store.once(call, lambda: _made(store, *_Search(store, spec, call.run_key, train, progress).run()))
+    return store.once(call, lambda: _made(store, *_Search(store, spec, call, train, progress).run()))
 
 
 class _Search:
-    def __init__(self, store: Store, spec: SearchSpec, run_key: str, train: Train, progress: Progress) -> None:
-        self._store, self._spec, self._run_key = store, spec, run_key
+    def __init__(self, store: Store, spec: SearchSpec, call: StageCall, train: Train, progress: Progress) -> None:
+        self._store, self._spec, self._call = store, spec, call
         self._train, self._progress = train, progress
         self._trials: list[Trial] = []
 
@@ -96,7 +96,7 @@ class _Search:
         """Return the trials, and what ended the search: `trials`, `budget` or `grid`."""
         suggestions = Suggestions(self._spec)
         # What this search took before its driver was lost counts too.
-        spent = sum(account["seconds"] for account in self._store.accounts(self._run_key))
+        spent = sum(account["seconds"] for account in self._store.accounts(self._call.run_key))
         while len(self._trials) < self._spec.trials:
             if spent >= self._spec.budget_seconds and self._trials:
                 return self._trials, "budget"
@@ -113,17 +113,28 @@ class _Search:
     def _try(self, values: Values) -> Trial:
         limits = self._limits()
         training = {**values, "held_out": self._spec.held_out, "give_up_above": limits}
+        call = StageCall(
+            stage="trial",
+            revision=REVISION,
+            inputs=self._call.inputs,
+            spec={"training": self._call.spec["training"], "replaced": training},
+        )
+        facts = self._store.once(call, lambda: self._trained(training)).manifest.facts
+        losses = tuple(facts["losses"])
+        return Trial(
+            values=values, losses=losses, is_pruned=is_behind(losses, limits), training=training, model=facts["model"]
+        )
+
+    def _trained(self, training: Mapping[str, Any]) -> Made:
+        """Train; a search tries rates that are too high, so a loss that diverged is an answer and no failure."""
         number, best = len(self._trials) + 1, min((trial.loss for trial in self._trials), default=None)
         note = f"trial {number} of {self._spec.trials}" + (f", best loss {best:.4f}" if best is not None else "")
         try:
             result = self._train(training, lambda done, total, more: self._progress(done, total, f"{note}: {more}"))
         except LossDiverged:
-            # A search tries rates that are too high; that is an answer, not a failure.
-            return Trial(values=values, losses=tuple(FAILED), is_pruned=False, training=training, model=None)
-        losses = tuple(json.loads(self._store.read(result.manifest.file("history.json")))["held_out_losses"])
-        return Trial(
-            values=values, losses=losses, is_pruned=is_behind(losses, limits), training=training, model=result.digest
-        )
+            return Made(facts={"losses": [], "model": None})
+        history = json.loads(self._store.read(result.manifest.file("history.json")))
+        return Made(facts={"losses": history["held_out_losses"], "model": result.digest})
 
     def _limits(self) -> tuple[float, ...]:
         """Return the losses, by epoch, above which the next trial is given up: the median of those before it."""
@@ -137,7 +148,7 @@ class _Search:
     def _account(self, seconds: float) -> float:
         seconds = round(seconds, 3)
         account = {"seconds": seconds, "task_id": "tune"}
-        self._store.add_account(self._run_key, f"trial.{len(self._trials)}.{time.time_ns()}", account)
+        self._store.add_account(self._call.run_key, f"trial.{len(self._trials)}.{time.time_ns()}", account)
         return seconds
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import io
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -13,20 +12,13 @@ import pyarrow.parquet as pq
 from operators.core.labels import names_in
 from operators.core.manifest import Made, StageCall
 from operators.core.sources.reader import read_rows
-from operators.core.sources.spec import Column, Content, Format, SourceSpec
 from operators.core.storage import Store
+from tests.dags.published import DATASETS, recipe_named
 
-FOLDER = Path(__file__).resolve().parents[4] / "shared" / "datasets" / "wnut17"
+FOLDER = DATASETS / "wnut17"
 NEEDED = "needs shared/datasets/wnut17 beside the project"
 FILES = {"train": "wnut17train.conll", "test": "emerging.test.annotated"}
-SOURCE = SourceSpec(
-    folder="entities",
-    format=Format.CONLL,
-    columns=(Column("text"), Column("entities")),
-    content=Content.PLAIN,
-    label_column="entities",
-    text_columns=("text",),
-)
+SOURCE = recipe_named("named_entities").source
 
 
 def publish_wnut(store: Store) -> str:

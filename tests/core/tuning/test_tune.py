@@ -41,9 +41,9 @@ class Trainer:
     def _make(self, fields: Mapping[str, Any]) -> Made:
         if self.trained == self.fails_at:
             raise WorkerLost("the driver is gone")
+        self.trained += 1
         if fields["encoder_rate"] > 5e-2:
             raise LossDiverged("too high")
-        self.trained += 1
         distance = abs(math.log10(fields["encoder_rate"]) + 3) + fields["batch_size"] / 100
         losses: list[float] = []
         for epoch in range(EPOCHS):
@@ -102,17 +102,18 @@ def test_tpe_draws_near_what_was_good(trainer: Trainer) -> None:
 
 
 def test_a_search_whose_driver_was_lost_repeats_no_trial(trainer: Trainer) -> None:
-    """Lost after any trial it goes on with the next, and ends as if it had not been lost."""
+    """Lost after any trial it goes on with the next, and ends as if it had not been lost; some of them diverged."""
     calm = Trainer(trainer.store)
-    for fails_at in (0, 3, 4, 7):
+    spec = replace(SPEC, space=(Range("encoder_rate", 1e-3, 1e-1, is_log=True), SPEC.space[1]))
+    for fails_at in range(spec.trials):
         trainer.fails_at = fails_at
         with pytest.raises(WorkerLost):
-            trainer.search()
+            trainer.search(spec)
     trainer.fails_at = 10**9
-    result = trainer.search()
-    again = calm.search()
+    result = trainer.search(spec)
+    again = calm.search(spec)
 
-    assert trainer.trained == sum(bool(trial["losses"]) for trial in trainer.trials(result))
+    assert trainer.trained == spec.trials and result.manifest.facts["diverged"] > 0
     assert (again.digest, again.found, calm.trained) == (result.digest, True, 0)
 
 
