@@ -2,7 +2,7 @@
 
 A killed Airflow scheduler leaves its workers behind, waiting on a queue that nobody fills or running tasks that nobody
 waits for. Before a service starts again, what its former process left is ended. Only Airflow's own processes are: a
-`torchrun` that a task started belongs to that task's next try, which adopts or ends it.
+launcher that a task started belongs to that task's next try, which adopts or ends it.
 """
 
 from __future__ import annotations

@@ -136,8 +136,11 @@ class Bed:
             return []
 
     def ranks(self) -> list[psutil.Process]:
-        """Return the training processes that torchrun started."""
-        return [process for process in self._processes() if "operators.core.training.worker" in command_of(process)]
+        """Return the training processes: forks of a launcher."""
+        launchers = [
+            process for process in self._processes() if "operators.core.training.launch" in command_of(process)
+        ]
+        return [process for process in launchers if process.ppid() in {launcher.pid for launcher in launchers}]
 
     def trained_steps(self) -> int:
         """Return the newest step that the training under way has reported, 0 before it has any."""

@@ -127,7 +127,7 @@ def test_a_step_keeps_the_device_at_work(shape: Shape, tmp_path: Path, say: Call
     ends: list[float] = []
     with one_rank(tmp_path):
         loop = make_loop(shape, tmp_path)
-        loop.run(None, lambda *_: ends.append(time.perf_counter()))
+        loop.run(None, lambda *_: ends.append(time.perf_counter()), lambda: False)
     step_seconds = statistics.median(later - earlier for earlier, later in pairwise(ends[WARM_UP_STEPS:]))
     peak = peak_flops(torch.bfloat16)
     tokens_per_second = ROWS_PER_STEP * TOKENS / step_seconds

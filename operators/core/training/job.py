@@ -16,8 +16,8 @@ from operators.core.manifest import Input, canonical
 from operators.core.models.card import ClassifierCard
 from operators.core.training.spec import LoopSpec
 
-JOB, DONE, FAILED, PROGRESS, LAUNCHER, LOCK = (
-    "job.json", "done.json", "failed.json", "progress.json", "launcher.json", "launcher.lock",
+JOB, DONE, FAILED, PROGRESS, LAUNCHER, LOCK, END = (
+    "job.json", "done.json", "failed.json", "progress.json", "launcher.json", "launcher.lock", "end.json",
 )  # fmt: skip
 BASE_MODEL, TOKENS, CHECKPOINT, RENDEZVOUS, OUTPUT, LOG = (
     "base_model", "tokens", "checkpoint", "rendezvous", "output", "log.txt",

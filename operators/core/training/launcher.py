@@ -26,8 +26,8 @@ from operators.core.training.job import TrainingJob, read_record
 from operators.core.training.launch import try_lock
 
 POLL_SECONDS = 0.25
-GRACE_SECONDS = 10.0
-"""Between asking the processes to end and ending them."""
+GRACE_SECONDS = 40.0
+"""Between asking the processes to end and ending them, for a step and its checkpoint; Airflow gives a task 60."""
 LOG_TAIL_BYTES = 2000
 
 log = logging.getLogger(__name__)
@@ -122,7 +122,7 @@ def wait(folder: Path, child: subprocess.Popen[bytes] | None, progress: Progress
 
 
 def terminate(folder: Path) -> None:
-    """End the launcher of the folder's job and its ranks; return when none is left."""
+    """End the launcher of the folder's job and its ranks, their state saved; return when none is left."""
     record = read_record(folder / names.LAUNCHER)
     if record is None or not is_running(folder):
         return
@@ -131,7 +131,7 @@ def terminate(folder: Path) -> None:
         if process.create_time() != record["created"]:
             return
         gang = [process, *process.children(recursive=True)]
-        os.killpg(process.pid, signal.SIGTERM)
+        process.terminate()  # the launcher alone: it has the ranks save what they have done
         deadline = time.monotonic() + GRACE_SECONDS
         while is_running(folder) and time.monotonic() < deadline:
             time.sleep(0.05)

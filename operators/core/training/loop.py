@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -94,12 +94,20 @@ class Loop:
             self.watch.diverged(loss)
         self._saved = self.position.step
 
-    def run(self, saver: Saver | None, report: Report) -> None:
-        """Train to the end of the last epoch, or until the held-out rows call for an end.
+    @property
+    def is_over(self) -> bool:
+        """Whether there is nothing left to train."""
+        losses = self.position.held_out_losses
+        is_given_up = is_stale(losses, self.spec.patience) or is_behind(losses, self.spec.give_up_above)
+        return self.position.step >= self.total_steps or is_given_up
+
+    def run(self, saver: Saver | None, report: Report, is_to_end: Callable[[], bool]) -> None:
+        """Train until it is over, or until rank 0 is to end, which is then saved.
 
         Args:
             saver: Writes the checkpoints of rank 0, which decides when; None at the other ranks.
             report: Called by each rank after each step.
+            is_to_end: Whether somebody asks for an end; only what it says at rank 0 counts.
 
         Raises:
             LossDiverged: Going on would help nobody; at all ranks in the same step.
@@ -107,9 +115,11 @@ class Loop:
             StorageError: Checkpoints could not be written several times in a row.
         """
         started = time.perf_counter()
-        while not self._is_over():
+        is_ending = False
+        while not (self.is_over or is_ending):
             batch = self.loader.batch(self.position.step)
-            loss, is_due = self._step(batch, saver is not None and self._is_due() and saver.is_free())
+            is_due = saver is not None and self._is_due() and saver.is_free()
+            loss, (is_due, is_ending) = self._step(batch, (is_due, saver is not None and is_to_end()))
             self.position.losses.append(loss)
             self.position.step += 1
             self.examples += batch.size
@@ -117,7 +127,9 @@ class Loop:
             if self.held_out is not None and self.position.step % self.steps_per_epoch == 0:
                 self._judge(self.held_out)
             report(self.position.step, self.total_steps, loss, self.examples / self.seconds)
-            if is_due:
+            if is_ending and saver is not None:
+                saver.finish()
+            if is_due or is_ending:
                 self._save(saver)
         if saver is not None:
             saver.finish()
@@ -135,11 +147,6 @@ class Loop:
         best = {name.removeprefix("best."): tensor for name, tensor in self._best.items()}
         return whole(self.model.state_dict().items()) | best
 
-    def _is_over(self) -> bool:
-        losses = self.position.held_out_losses
-        is_given_up = is_stale(losses, self.spec.patience) or is_behind(losses, self.spec.give_up_above)
-        return self.position.step >= self.total_steps or is_given_up
-
     def _is_due(self) -> bool:
         """Return whether the state after this step is to be saved: often enough, and once an epoch.
 
@@ -148,8 +155,8 @@ class Loop:
         done = self.position.step + 1
         return any(done // steps > self._saved // steps for steps in (self.job.checkpoint_steps, self.steps_per_epoch))
 
-    def _step(self, batch: Batch, is_due: bool) -> tuple[float, bool]:
-        """Take one optimiser step; return the batch's mean loss over all ranks, and whether a save is called for."""
+    def _step(self, batch: Batch, asked: Sequence[bool]) -> tuple[float, list[bool]]:
+        """Take one optimiser step; return the batch's mean loss over all ranks, and what any of them asked for."""
         set_rates(
             self.optimiser,
             rate_factor(self.position.step, self.total_steps, self.spec.warm_up, self.spec.schedule),
@@ -158,14 +165,14 @@ class Loop:
         self.scaler.unscale_(self.optimiser)
         norm = clip(self.model, self.spec.clip_norm)
         # What all ranks must know of each other, in one message; the host waits for the device here alone.
-        told = torch.stack([loss / dist.get_world_size(), loss.new_tensor(float(is_due))])
+        told = torch.stack([loss / dist.get_world_size(), *loss.new_tensor(asked)])
         dist.all_reduce(told)
-        (mean, due), length = told.tolist(), norm.item()
+        (mean, *votes), length = told.tolist(), norm.item()
         self._check(mean, length)
         self.scaler.step(self.optimiser)
         self.scaler.update()
         self.optimiser.zero_grad(set_to_none=False)
-        return mean, due > 0
+        return mean, [vote > 0 for vote in votes]
 
     def _backward(self, batch: Batch) -> torch.Tensor:
         """Leave the gradients of the batch's mean loss over all ranks; return this rank's share of that, times ranks.

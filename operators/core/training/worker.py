@@ -1,18 +1,19 @@
-"""One training rank: started by torchrun, given a job folder and the store by environment, ended by the end of its job.
+"""One training rank: started by the launcher, given a job folder and the store by environment, ended with its job.
 
-torchrun ... -m operators.core.training.worker FOLDER
+python -m operators.core.training.worker FOLDER, or a fork that calls `main`
 """
 
 from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from operators.core.errors import DataError, LossDiverged, NightshiftError, Superseded
+from operators.core.errors import DataError, LossDiverged, NightshiftError, Superseded, WorkerLost
 from operators.core.training import job as names
 from operators.core.training.job import TrainingJob, read_record, write_record
 from operators.core.training.processes import die_with_parent
@@ -25,15 +26,32 @@ if TYPE_CHECKING:
     from operators.core.training.loop import Loop, Report
 
 REPORT_SECONDS = 0.5
+ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
+"""Signals to which a fork of the launcher must not answer as the launcher does."""
+
+log = logging.getLogger(__name__)
+
+
+def load_libraries() -> None:
+    """Import what a rank needs, for the ranks that will be forks of this process; no thread is started."""
+    import transformers.models.bert.modeling_bert  # noqa: F401
+
+    import operators.core.training.checkpoints
+    import operators.core.training.loop
+    import operators.core.training.product
+    import operators.core.training.reading  # noqa: F401
 
 
 def main(folder: Path) -> None:
     """Train as one rank of the folder's job; rank 0 leaves the model and `done.json`, or `failed.json`."""
     die_with_parent()
+    for number in ENDING:
+        signal.signal(number, signal.SIG_DFL)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
-    # torchrun restarts the gang after any failure. One that would only repeat itself has left a record: end at once.
+    # The agent restarts the gang after any failure. One that would only repeat itself has left a record: end at once.
     if (failed := read_record(folder / names.FAILED)) is not None:
-        raise SystemExit(f"not started again after {failed['error']}: {failed['message']}")
+        log.info("not started again after %s: %s", failed["error"], failed["message"])
+        return
     try:
         _train(folder, TrainingJob.load(folder))
     except NightshiftError as error:
@@ -60,8 +78,11 @@ def _train(folder: Path, job: TrainingJob) -> None:
     saver = None if checkpoints is None else Saver(checkpoints)
     try:
         _resume(loop, checkpoints, folder / names.CHECKPOINT)
-        loop.run(saver, _reporter(folder) if is_first else _silent)
-        leave_product(folder, loop)
+        loop.run(saver, _reporter(folder) if is_first else _silent, (folder / names.END).exists)
+        if loop.is_over:
+            leave_product(folder, loop)
+        elif is_first:
+            _tell_of_end(folder, loop)
     finally:
         if saver is not None:
             saver.close()
@@ -69,19 +90,11 @@ def _train(folder: Path, job: TrainingJob) -> None:
         # The collector need not wait for this trainer any more.
         store.close()
     dist.barrier()
-    _leave()
 
 
-def _leave() -> NoReturn:
-    """End this process at once, with everything done and told.
-
-    Taking the group down can wait for ever: it joins threads while it holds the interpreter's lock, and one of them may
-    be waiting for that to let go of a tensor. Two ranks once stood so for ten minutes, their model finished.
-    """
-    logging.shutdown()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(0)
+def _tell_of_end(folder: Path, loop: Loop) -> None:
+    told = f"asked to end at step {loop.position.step} of {loop.total_steps}, which is saved: a retry goes on from it"
+    write_record(folder / names.FAILED, {"error": WorkerLost.__name__, "message": told})
 
 
 def _device(job: TrainingJob) -> torch.device:
@@ -139,7 +152,7 @@ def _resume(loop: Loop, checkpoints: Checkpoints | None, folder: Path) -> None:
     dist.broadcast(found, src=0)
     if found.item():
         loop.resume(folder)
-        logging.getLogger(__name__).info("resumed at step %d of %d", loop.position.step, loop.total_steps)
+        log.info("resumed at step %d of %d", loop.position.step, loop.total_steps)
 
 
 def _reporter(folder: Path) -> Report:
@@ -159,5 +172,18 @@ def _silent(step: int, total: int, loss: float, speed: float) -> None:
     """Report nothing: the other ranks' losses are the same."""
 
 
+def leave() -> NoReturn:
+    """End this process at once, with everything done and told, as a fork ends.
+
+    Taking the group down can wait for ever: it joins threads while it holds the interpreter's lock, and one of them may
+    be waiting for that to let go of a tensor. Two ranks once stood so for ten minutes, their model finished.
+    """
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
+
+
 if __name__ == "__main__":
     main(Path(sys.argv[1]))
+    leave()

@@ -90,10 +90,13 @@ class Place:
         ]
 
     def ranks(self) -> list[psutil.Process]:
-        """Return the training ranks at work here."""
-        return [
-            process for process in self.processes() if any("training.worker" in word for word in process.cmdline()[:4])
-        ]
+        """Return the training ranks at work here: forks of a launcher."""
+        launchers = {
+            process.pid: process
+            for process in self.processes()
+            if any("training.launch" in word for word in process.info["cmdline"][:4])
+        }
+        return [process for process in launchers.values() if process.ppid() in launchers]
 
 
 @pytest.fixture(scope="module")
@@ -168,20 +171,25 @@ def test_a_retry_waits_for_the_training_of_its_killed_task(uninterrupted: tuple[
 def test_an_ended_task_leaves_no_process_and_its_retry_resumes(
     uninterrupted: tuple[Place, Result], place: Place
 ) -> None:
-    """What interrupts the wait ends every rank; the next try goes on from the checkpoint, to the same model."""
+    """What interrupts the wait has the ranks save the step they are at; the next try goes on from there."""
+    rare = replace(SPEC, checkpoint_steps=1000)
+    done_steps: list[int] = []
 
     def interrupt(done: int, total: int, note: str) -> None:
-        if done > 30:
+        done_steps.append(done)
+        if done > 5:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        place.fine_tune(interrupt)
+        place.fine_tune(interrupt, spec=rare)
     left = place.processes()
-    account: list[int] = []
-    result = place.fine_tune(lambda done, total, note: account.append(done))
+    (failed,) = [read_record(path) for path in place.scratch.glob(f"training/*/{names.FAILED}")]
+    again: list[int] = []
+    result = place.fine_tune(lambda done, total, note: again.append(done), spec=rare)
 
     assert left == []
-    assert min(account) > 25
+    assert failed is not None and "which is saved" in failed["message"]
+    assert min(again) >= max(done_steps)
     assert result.manifest.identity == uninterrupted[1].manifest.identity
 
 

@@ -214,7 +214,7 @@ def _run(loop: Loop, saver: Saver | None, folder: Path, kill: Kill | None) -> No
             os.kill(os.getpid(), signal.SIGKILL)
 
     with torch.autograd.graph.saved_tensors_hooks(pack, unpack):
-        loop.run(saver, report)
+        loop.run(saver, report, lambda: False)
     weights = loop.weights()
     if loop.is_first:
         save_file(weights, folder / "model.safetensors")
