@@ -86,7 +86,7 @@ bench: $(STAMP) .venv-bench/.installed .venv-bench-readers/.installed .venv-benc
 
 lock: $(STAMP) ## Resolve requirements.lock anew from pyproject.toml
 	@$(BIN)/uv pip compile pyproject.toml --python 3.11 --extra airflow --extra local --extra dev \
-	  --generate-hashes --no-emit-package torch --output-file requirements.lock
+	  --override tests/benchmarks/without_torch.txt --generate-hashes --output-file requirements.lock
 	printf 'uv==%s\n' "$$($(BIN)/uv --version | cut -d' ' -f2)" | $(BIN)/uv pip compile - --python 3.11 --generate-hashes \
 	  --no-header --output-file requirements-uv.lock
 	$(BIN)/uv pip compile tests/benchmarks/rivals.in --python 3.11 --generate-hashes --no-header --quiet --output-file tests/benchmarks/rivals.lock

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from typing import Literal, get_args
 
 from operators.core.labels import TASKS, Task
 from operators.core.training.spec import (
+    AdapterSpec,
     BatchBy,
     Device,
     LoopSpec,
@@ -33,6 +34,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "divergence_ratio": (1.5, 1e6),
     "held_out": (0.0, 0.5),
     "patience": (0, 100),
+    "frozen_layers": (0, 1000),
     "fsdp_degree": (1, 1024),
     "threads_per_rank": (1, 64),
     "checkpoint_steps": (1, 1_000_000),
@@ -104,6 +106,12 @@ class TrainingSpec:
     memory, for about a third more time."""
     frozen_embeddings: bool = True
     """Leave the embedding tables as they are: half of a small encoder's parameters."""
+    frozen_layers: int = 0
+    """Layers that are left as they are, from the lowest on, with the embeddings below them: no gradient goes there,
+    which saves their share of the backward pass and of the optimiser's memory."""
+    adapter: AdapterSpec | None = None
+    """What is trained in place of the encoder's own weights, in the layers that are not frozen, and added to these at
+    the end: what is exported has the base model's shape. Wants rates some ten times as large."""
     ranks: int | Literal["auto"] = "auto"
     """Training processes; `auto` is one for each GPU, else two on the CPU where it has two cores."""
     fewer_ranks: bool = False
@@ -144,10 +152,24 @@ class TrainingSpec:
         needing = [name for name in ("patience", "give_up_above") if getattr(self, name)]
         if needing and not self.held_out:
             raise ValueError(f"{needing[0]} needs held-out rows to judge epochs by: set held_out, say to 0.1")
+        self._check_frozen()
         if self.fewer_ranks and self.ranks == "auto":
             raise ValueError("fewer_ranks=True with ranks='auto': fewer than how many? set ranks")
         if self.ranks != "auto":
             check_ranks(self.ranks, self.fsdp_degree, self.batch_size, self.batch_by)
+
+    def _check_frozen(self) -> None:
+        if self.frozen_layers and not self.frozen_embeddings:
+            raise ValueError(
+                f"frozen_layers={self.frozen_layers} above embeddings that are trained: set frozen_embeddings=True"
+            )
+        if self.adapter is not None and not self.frozen_embeddings:
+            raise ValueError("an adapter leaves the encoder's own weights as they are: set frozen_embeddings=True")
+        if self.adapter is not None and self.adapter.kind == "adalora" and self.fsdp_degree > 1:
+            raise ValueError(
+                f"adalora with fsdp_degree={self.fsdp_degree}: it weighs rows of all its matrices against each other, "
+                "which no rank holds whole; set fsdp_degree=1, or take kind='lora'"
+            )
 
     def resolve(self, machine: Machine) -> LoopSpec:
         """Return the spec with each `auto` decided for a machine, before any run key is made of it.
@@ -162,7 +184,7 @@ class TrainingSpec:
             )
         ranks = self.ranks if self.ranks != "auto" else machine.gpus or min(2, machine.cores)
         precision = self.precision if self.precision != "auto" else machine.precision
-        numbers = {name: value for name, value in asdict(self).items() if name not in PLACEMENT}
+        numbers = {one.name: getattr(self, one.name) for one in fields(self) if one.name not in PLACEMENT}
         return LoopSpec(**{**numbers, "ranks": ranks, "precision": precision, "device": device})
 
     def ranks_on(self, machine: Machine, wanted: int) -> int:

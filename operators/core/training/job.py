@@ -59,7 +59,7 @@ class TrainingJob:
         """Read the folder's job."""
         document = json.loads((folder / JOB).read_text())
         document["inputs"] = tuple(Input(**item) for item in document["inputs"])
-        document["loop"] = LoopSpec(**document["loop"])
+        document["loop"] = LoopSpec.from_json(document["loop"])
         document["labels"] = tuple(document["labels"])
         return cls(**document)
 

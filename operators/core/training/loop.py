@@ -15,6 +15,7 @@ from torch import nn
 
 from operators.core.errors import LossDiverged
 from operators.core.models.encoder import EncoderModel, row_losses
+from operators.core.training.adapters import choose_trained
 from operators.core.training.checkpoints import read_position, read_tensors
 from operators.core.training.job import TrainingJob
 from operators.core.training.loader import Batch, Loader
@@ -59,14 +60,15 @@ class Loop:
         held_out: Loader | None = None,
     ) -> None:
         self.job, self.spec, self.loader, self.held_out, self.device = job, job.loop, loader, held_out, device
+        self.steps_per_epoch = loader.steps_per_epoch
+        self.total_steps = self.steps_per_epoch * self.spec.epochs
         self.model = prepare(model.to(device).train(), self.spec)
+        self.rank_budget = choose_trained(self.model, self.spec, self.total_steps)
         self.parallel = spread(self.model, self.spec, device)
         self.optimiser = make_optimiser(self.model, self.spec)
         self._half = HALF.get(self.spec.precision)
         # Without fp16 it does nothing.
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.spec.precision == "fp16")
-        self.steps_per_epoch = loader.steps_per_epoch
-        self.total_steps = self.steps_per_epoch * self.spec.epochs
         self.is_first = dist.get_rank() == 0
         self.position = Position(world_sizes=[dist.get_world_size()])
         self._best: Tensors = {}
@@ -163,6 +165,8 @@ class Loop:
         )
         loss = self._backward(batch)
         self.scaler.unscale_(self.optimiser)
+        if self.rank_budget is not None:
+            self.rank_budget.regularise()
         norm = clip(self.model, self.spec.clip_norm)
         # What all ranks must know of each other, in one message; the host waits for the device here alone.
         told = torch.stack([loss / dist.get_world_size(), *loss.new_tensor(asked)])
@@ -171,6 +175,8 @@ class Loop:
         self._check(mean, length)
         self.scaler.step(self.optimiser)
         self.scaler.update()
+        if self.rank_budget is not None and math.isfinite(length):
+            self.rank_budget.cut(self.position.step, self.optimiser)
         self.optimiser.zero_grad(set_to_none=False)
         return mean, [vote > 0 for vote in votes]
 

@@ -49,12 +49,10 @@ def spread(model: EncoderModel, spec: LoopSpec, device: torch.device) -> nn.Modu
 
 
 def prepare(model: EncoderModel, spec: LoopSpec) -> EncoderModel:
-    """Return the model with what its spec says of it: frozen tables, activation checkpointing, the device's kernel."""
+    """Return the model with what its spec says of it: activation checkpointing, the device's kernel."""
     encoder = cast("BertModel", model.encoder)
     if spec.device == "cuda":
         encoder.set_attn_implementation("sdpa")
-    if spec.frozen_embeddings:
-        encoder.embeddings.requires_grad_(False)
     if spec.activation_checkpointing:
         encoder.config.use_cache = False
         encoder.activation_checkpointing_enable({"use_reentrant": False})

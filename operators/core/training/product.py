@@ -10,8 +10,9 @@ import torch
 from safetensors.torch import save_file
 
 from operators.core.manifest import canonical, sha256_of_file
-from operators.core.models.encoder import load_trained
+from operators.core.models.encoder import build_model, load_trained
 from operators.core.training import job as names
+from operators.core.training.adapters import count, merge
 from operators.core.training.job import write_record
 from operators.core.training.loop import Loop, loss_of
 from operators.core.training.mesh import HALF
@@ -33,6 +34,9 @@ def _write(folder: Path, loop: Loop, weights: Tensors) -> None:
     job, output = loop.job, folder / names.OUTPUT
     shutil.rmtree(output, ignore_errors=True)
     output.mkdir()
+    if job.loop.adapter is not None:
+        model = build_model(folder / names.BASE_MODEL, job.loop.task, job.card.outputs)
+        weights = merge(model, job.loop, weights)
     save_file(weights, output / "model.safetensors")
     for name in ("config.json", "tokenizer.json"):
         shutil.copyfile(folder / names.BASE_MODEL / name, output / name)
@@ -50,8 +54,11 @@ def _write(folder: Path, loop: Loop, weights: Tensors) -> None:
 def _facts(output: Path, loop: Loop) -> dict[str, Any]:
     job, position = loop.job, loop.position
     epoch_losses = _history(loop)["epoch_losses"]
+    trained, parameters = count(loop.model)
     facts = {
         "labels": list(job.labels),
+        "parameters": parameters,
+        "trained_parameters": trained,
         "epochs": len(epoch_losses),
         "steps": position.step,
         "skipped_steps": position.skipped_steps,
@@ -59,6 +66,8 @@ def _facts(output: Path, loop: Loop) -> dict[str, Any]:
         "world_size": position.world_sizes[-1],
         "precision": job.loop.precision,
     }
+    if loop.rank_budget is not None:
+        facts["lora_ranks"] = loop.rank_budget.sizes()
     if job.loop.precision != "fp32":
         facts["precision_effect"] = _precision_effect(output, loop)
     if position.world_sizes != [job.loop.ranks]:

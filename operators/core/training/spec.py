@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, get_args
 
 from operators.core.labels import Task
 
@@ -12,6 +12,41 @@ Device = Literal["cpu", "cuda"]
 BatchBy = Literal["rows", "tokens"]
 Optimiser = Literal["adamw", "sgd"]
 Schedule = Literal["linear", "cosine", "constant"]
+AdapterKind = Literal["lora", "adalora"]
+Target = Literal["query", "key", "value", "dense"]
+ADAPTER_RANGES: dict[str, tuple[float, float]] = {"lora_rank": (1, 256), "alpha": (0.1, 1024.0), "dropout": (0.0, 0.5)}
+"""Lowest and highest value of each number of an adapter, both inclusive."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AdapterSpec:
+    """Matrices of low rank that are trained beside an encoder's own, which stay as they are, and added to them at last.
+
+    Source: LoRA, arXiv 2106.09685; AdaLoRA, arXiv 2303.10512.
+    """
+
+    kind: AdapterKind = "lora"
+    """`lora`: each of the same rank. `adalora`: they begin with half as much again, and lose what matters least, so
+    that they have `lora_rank` on average once seven tenths of the steps are done."""
+    lora_rank: int = 8
+    alpha: float = 16.0
+    """What is added is scaled by `alpha / lora_rank`; by AdaLoRA's `alpha` over the rank that it began with."""
+    dropout: float = 0.0
+    """Share of what goes into an adapter that is dropped in training."""
+    targets: tuple[Target, ...] = ("query", "value")
+    """Linear maps of each layer that have one; `dense` are the three that are none of attention's inputs."""
+
+    def __post_init__(self) -> None:
+        if self.kind not in get_args(AdapterKind):
+            raise ValueError(f"adapter kind={self.kind!r}: choose one of {', '.join(get_args(AdapterKind))}")
+        for name, (lowest, highest) in ADAPTER_RANGES.items():
+            value = getattr(self, name)
+            is_whole = type(value) is int or not isinstance(lowest, int)
+            if isinstance(value, bool) or not is_whole or not lowest <= value <= highest:
+                raise ValueError(f"adapter {name}={value!r}: choose {lowest} to {highest}")
+        known = get_args(Target)
+        if not self.targets or len(set(self.targets)) != len(self.targets) or set(self.targets) - set(known):
+            raise ValueError(f"adapter targets={self.targets!r}: choose among {', '.join(known)}, each once")
 
 
 def least_batch(batch_by: BatchBy, ranks: int) -> int:
@@ -83,6 +118,10 @@ class LoopSpec:
     """Keep what goes into a layer and compute the rest again in the backward pass."""
     frozen_embeddings: bool
     """Leave the embedding tables as they are."""
+    frozen_layers: int
+    """Layers that are left as they are, from the lowest on."""
+    adapter: AdapterSpec | None
+    """What is trained in place of the encoder's weights; None trains these."""
     ranks: int
     """Training processes; another number adds gradients in another order."""
     fsdp_degree: int
@@ -95,6 +134,14 @@ class LoopSpec:
 
     def __post_init__(self) -> None:
         check_ranks(self.ranks, self.fsdp_degree, self.batch_size, self.batch_by)
+
+    @classmethod
+    def from_json(cls, document: dict[str, Any]) -> LoopSpec:
+        """Read what `asdict` gives, by way of JSON."""
+        adapter = document["adapter"]
+        if adapter is not None:
+            adapter = AdapterSpec(**{**adapter, "targets": tuple(adapter["targets"])})
+        return cls(**{**document, "adapter": adapter, "give_up_above": tuple(document["give_up_above"])})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

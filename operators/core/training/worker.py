@@ -65,6 +65,7 @@ def _train(folder: Path, job: TrainingJob) -> None:
 
     from operators.core.settings import StorageSettings
     from operators.core.storage import open_store
+    from operators.core.training.adapters import count
     from operators.core.training.checkpoints import Checkpoints
     from operators.core.training.product import leave_product
     from operators.core.training.saving import Saver
@@ -74,6 +75,7 @@ def _train(folder: Path, job: TrainingJob) -> None:
     store = open_store(StorageSettings.from_environment(os.environ))
     loop = _loop(store, folder, job, device)
     is_first = dist.get_rank() == 0
+    logging.getLogger(__name__).info("training %d of %d parameters", *count(loop.model))
     checkpoints = Checkpoints(store, job, folder / names.CHECKPOINT) if is_first else None
     saver = None if checkpoints is None else Saver(checkpoints)
     try:

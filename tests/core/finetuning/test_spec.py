@@ -9,7 +9,7 @@ import pytest
 
 from operators.core.finetuning.spec import RANGES, TrainingSpec
 from operators.core.manifest import StageCall, spec_json
-from operators.core.training.spec import Machine
+from operators.core.training.spec import AdapterSpec, Machine
 
 TWO_CORES = Machine(cores=2, gpus=0, precision="bf16")
 
@@ -39,12 +39,34 @@ def test_a_number_out_of_range_is_refused_by_name(name: str) -> None:
         ({"fewer_ranks": True}, "ranks"),
         ({"ranks": 64}, "batch_size"),
         ({"ranks": 4, "fsdp_degree": 3}, "fsdp_degree"),
+        ({"frozen_layers": 2, "frozen_embeddings": False}, "frozen_embeddings"),
+        ({"adapter": AdapterSpec(), "frozen_embeddings": False}, "frozen_embeddings"),
+        ({"adapter": AdapterSpec(kind="adalora"), "fsdp_degree": 2}, "fsdp_degree"),
     ],
 )
 def test_a_wrong_choice_is_refused_by_name(changes: dict[str, Any], word: str) -> None:
     """So are degrees that do not fit the ranks, patience without rows to judge by, and a batch too small."""
     with pytest.raises(ValueError, match=word):
         TrainingSpec(**changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        ({"kind": "prefix"}, "kind"),
+        ({"lora_rank": 0}, "lora_rank"),
+        ({"lora_rank": 1.5}, "lora_rank"),
+        ({"alpha": 0.0}, "alpha"),
+        ({"dropout": 0.9}, "dropout"),
+        ({"targets": ()}, "targets"),
+        ({"targets": ("query", "query")}, "targets"),
+        ({"targets": ("gate",)}, "targets"),
+    ],
+)
+def test_a_wrong_adapter_is_refused_by_name(changes: dict[str, Any], word: str) -> None:
+    """What there is instead stands in the message."""
+    with pytest.raises(ValueError, match=f"adapter {word}="):
+        AdapterSpec(**changes)
 
 
 @pytest.mark.parametrize(

@@ -115,7 +115,9 @@ def _start(
     """Return how each rank of a gang ended."""
     folder.mkdir(exist_ok=True)
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__, "operators.core.training.loop", "transformers.models.bert.modeling_bert"])
+    context.set_forkserver_preload(
+        [__name__, "operators.core.training.loop", "transformers.models.bert.modeling_bert", "peft"]
+    )
     meeting = Path(tempfile.mkdtemp(dir=folder)) / "gang"
     gang = [
         context.Process(target=_rank, args=(rank, ranks, meeting, folder, spec, kill, loss_scale, make))

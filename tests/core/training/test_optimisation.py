@@ -10,7 +10,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from operators.core.models.encoder import build_model  # noqa: E402
-from operators.core.training.mesh import prepare  # noqa: E402
+from operators.core.training.adapters import choose_trained  # noqa: E402
 from operators.core.training.optimisation import make_optimiser, rate_factor  # noqa: E402
 from operators.core.training.spec import Schedule  # noqa: E402
 from tests.core.training.gang import loop_spec  # noqa: E402
@@ -56,7 +56,8 @@ def test_only_matrices_decay_and_frozen_tables_are_left_out(optimiser: str, tmp_
     """Four groups: each part's matrices with decay, its vectors without, at the part's rate; every parameter once."""
     (tmp_path / "config.json").write_text(json.dumps(CONFIG))
     spec = loop_spec(optimiser=optimiser, weight_decay=0.25, momentum=0.7)
-    model = prepare(build_model(tmp_path, "text_classification", 2), spec)
+    model = build_model(tmp_path, "text_classification", 2)
+    choose_trained(model, spec, 10)
     groups = make_optimiser(model, spec).param_groups
 
     assert [(group["lr"], group["weight_decay"]) for group in groups] == [
