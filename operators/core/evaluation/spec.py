@@ -11,6 +11,8 @@ class EvaluationSpec:
 
     batch_size: int = 32
     """Rows of one forward pass."""
+    slices: tuple[str, ...] = ()
+    """Further columns of the data set by whose values the report parts the test rows, beside label and length."""
     baseline_max_length: int = 128
     """Tokens that the baseline's frozen encoder sees of a text."""
     baseline_strength: float = 20.0
@@ -25,6 +27,8 @@ class EvaluationSpec:
             value = getattr(self, name)
             if not lowest <= value <= highest:
                 raise ValueError(f"{name}={value!r}: choose {lowest} to {highest}")
+        if isinstance(self.slices, str) or len(set(self.slices)) != len(self.slices):
+            raise ValueError(f"slices={self.slices!r}: name each column once, in a tuple")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
