@@ -44,7 +44,7 @@ class GateOperator(StageOperator):
 
             return evaluate(
                 store,
-                recipe.evaluation,
+                recipe.evaluation.answers_only,
                 model=model,
                 dataset=dataset,
                 base_model=_base_model(store, self.evaluation),

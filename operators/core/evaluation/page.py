@@ -15,14 +15,14 @@ WIDEST_CONFUSION = 20
 """Names beyond which the matrix gives way to a list of what is most often mistaken for what."""
 MOST_CONFUSIONS = 20
 SHADES = 8
-PERCENT = "\u2009%"
+PERCENT = "\u202f%"
 Report = Mapping[str, Any]
 
 
 def render(report: Report) -> bytes:
     """Return the page of a report, in UTF-8. Whatever stands in the report is shown as text."""
     allowed = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
-    parts = (_head, _classes, _confusion, _calibration, _slices, _mistakes)
+    parts = (_head, _classes, _confusion, _calibration, _slices, _perturbed, _outside, _mistakes)
     body = "".join(part(report) for part in parts)
     policy = f"default-src 'none'; style-src 'sha256-{allowed}'"
     return (
@@ -105,6 +105,27 @@ def _slices(report: Report) -> str:
     )
     heads = "<th class=name>by</th><th class=name>part</th><th>rows</th><th>score</th><th>range</th><th>0 to 1</th>"
     return _section("Parts of the rows", f"<table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>")
+
+
+def _perturbed(report: Report) -> str:
+    rows = [
+        [one["name"], one["rows"], _share(one["same"]), _range(one["low"], one["high"])]
+        + [_share(one[name]) if one[name] is not None else "" for name in ("score_before", "score")]
+        for one in report["perturbed"]
+    ]
+    told = "<p>A sample of the rows, changed in one way each: the share of answers that stay, and the score.</p>"
+    heads = ["changed to", "rows", "same answer", "range", "score before", "score after"]
+    return _section("Careless writing", told + _table(heads, rows)) if rows else ""
+
+
+def _outside(report: Report) -> str:
+    found = report["outside"]
+    if found is None:
+        return ""
+    told = f"{found['texts']} texts that belong to no label. How likely a test row has the higher score (AUROC): "
+    told += f"{found['auroc']:.3f}. Of these texts {_share(found['passed'])} ({_range(found['low'], found['high'])}) "
+    told += f"have the score that 95 of 100 test rows reach, {found['threshold']:.3f}."
+    return _section("Texts from outside", f"<p>{_text(told)}</p>")
 
 
 def _mistakes(report: Report) -> str:

@@ -27,7 +27,9 @@ def report_of(labels: list[str], predicted: list[str], *, names: tuple[str, ...]
     metrics = measure("text_classification", labels, predicted, names)
     facts = {**metrics.facts, "baseline_score": 0.5, "rows": len(labels), "model_format": "onnx"}
     lists = ["easy" if number < len(labels) - 1 else HOSTILE for number in range(len(labels))]
-    return facts | describe(rows, answers, metrics, {"list": lists})
+    perturbed = {"name": HOSTILE, "rows": 4, "same": 0.75, "low": 0.3, "high": 0.95, "score": 0.5, "score_before": None}
+    outside = {"texts": 60, "auroc": 0.912, "threshold": 0.61, "passed": 0.25, "low": 0.16, "high": 0.37}
+    return facts | describe(rows, answers, metrics, {"list": lists}) | {"perturbed": [perturbed], "outside": outside}
 
 
 def test_slices_part_the_rows_by_label_length_and_column() -> None:
