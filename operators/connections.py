@@ -7,6 +7,7 @@
 | `nightshift_models` | extra `folder`: base models, a folder each |
 | `nightshift_pseudonyms` | password: the key of the pseudonyms, hexadecimal |
 | `nightshift_vault` | extra `public_key`: what seals originals of pseudonyms, PEM; only reversible recipes need it |
+| `nightshift_signing` | password: what the gate signs with, hexadecimal; extra `trusted`: public keys beside it |
 | `nightshift_serving` | extra `servers`, `balancer`; password: the servers' bearer token |
 | `nightshift_local` | extra `scratch`, `data_docs`, `metrics`, `airflow_database`: folders of this machine |
 
@@ -28,6 +29,7 @@ from operators.core.settings import LandingSettings, ServingSettings, StorageSet
 STORE = "nightshift_store"
 BACKUP = "nightshift_backup"
 LANDING = "nightshift_landing"
+SIGNING = "nightshift_signing"
 
 
 def store_settings(connection: str = STORE) -> StorageSettings:
@@ -65,13 +67,38 @@ def pseudonym_key() -> bytes:
     Raises:
         ValueError: It is missing, not hexadecimal or too short; the message does not repeat it.
     """
-    try:
-        key = bytes.fromhex(Connection.get("nightshift_pseudonyms").password or "")
-    except ValueError:
-        key = b""
+    key = _hexadecimal(Connection.get("nightshift_pseudonyms").password)
     if len(key) < 32:
         raise ValueError("connection nightshift_pseudonyms: its password must be at least 64 hexadecimal digits")
     return key
+
+
+def signing_key() -> bytes:
+    """Return the private key that the gate signs its verdicts with, 32 bytes.
+
+    Raises:
+        ValueError: It is missing or no key; the message does not repeat it.
+    """
+    key = _hexadecimal(Connection.get(SIGNING).password)
+    if len(key) != 32:
+        raise ValueError(f"connection {SIGNING}: its password must be 64 hexadecimal digits, of `openssl rand -hex 32`")
+    return key
+
+
+def trusted_keys() -> frozenset[str]:
+    """Return the public keys that a verdict may be signed with: those listed, and the signing key's where it is held.
+
+    Raises:
+        ValueError: There is none, or what is listed is no key.
+    """
+    from operators.core.signing import Signer
+
+    connection = Connection.get(SIGNING)
+    listed = connection.extra_dejson.get("trusted", [])
+    if not isinstance(listed, list) or not all(isinstance(key, str) and len(_hexadecimal(key)) == 32 for key in listed):
+        raise ValueError(f"connection {SIGNING}: 'trusted' of its extra must list public keys of 64 hexadecimal digits")
+    own = {Signer(signing_key()).public_key} if connection.password or not listed else set()
+    return frozenset(own.union(key.lower() for key in listed))
 
 
 def vault_public_key() -> str:
@@ -106,6 +133,14 @@ def metrics_folder() -> Path:
 def airflow_database_path() -> Path:
     """Return the path of Airflow's SQLite database."""
     return Path(_extra("nightshift_local", "airflow_database"))
+
+
+def _hexadecimal(text: str | None) -> bytes:
+    """Return the bytes that hexadecimal digits stand for, none where they are no such digits."""
+    try:
+        return bytes.fromhex(text or "")
+    except ValueError:
+        return b""
 
 
 def _extra(connection: str, field: str) -> Any:

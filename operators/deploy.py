@@ -34,7 +34,8 @@ class DeployOperator(StageOperator):
 
     **Triage.** Red with `HealthCheckFailed`: the candidate answered wrongly or too slowly and was taken back; what was
     live answers everything. Red with `DeploymentError`: a server stayed away; start it, then clear this task. It goes
-    on where it stopped.
+    on where it stopped. Red with `SignatureRefused`: the verdict is not one that this platform's gate signed; clear
+    the task `gate`, which makes a new one after a change of keys or of Nightshift.
     """
 
     def __init__(self, *, verdict: str, **kwargs: Any) -> None:
@@ -62,6 +63,7 @@ class DeployOperator(StageOperator):
                 servers,
                 recipe=recipe.name,
                 verdict=self.verdict,
+                trusted=connections.trusted_keys(),
                 spec=recipe.deployment,
                 by_name=self._by_name,
                 progress=progress,

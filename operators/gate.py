@@ -7,6 +7,7 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from operators import connections
 from operators.core.recipe import Recipe
 from operators.stage import StageOperator
 
@@ -36,13 +37,14 @@ class GateOperator(StageOperator):
     def run(self, store: Store, recipe: Recipe, day: datetime.date, progress: Progress) -> Result:
         """Return the verdict that lets the model go live."""
         from operators.core.evaluation.gate import gate
+        from operators.core.signing import Signer
 
         def evaluate_live(model: str, dataset: str) -> Result:
             from operators.core.evaluation.evaluate import evaluate
 
             return evaluate(
                 store,
-                recipe.evaluation,
+                recipe.evaluation.answers_only,
                 model=model,
                 dataset=dataset,
                 base_model=_base_model(store, self.evaluation),
@@ -50,7 +52,10 @@ class GateOperator(StageOperator):
                 progress=progress,
             )
 
-        verdict = gate(store, self.evaluation, recipe=recipe.name, spec=recipe.gate, evaluate=evaluate_live)
+        signer = Signer(connections.signing_key())
+        verdict = gate(
+            store, self.evaluation, recipe=recipe.name, spec=recipe.gate, evaluate=evaluate_live, signer=signer
+        )
         self.log.info("passed: %(measure)s %(score)s, compared: %(comparison)s", verdict.manifest.facts)
         return verdict
 

@@ -10,8 +10,9 @@ from airflow._shared.secrets_masker import SecretsMasker
 from airflow._shared.secrets_masker.secrets_masker import DEFAULT_SENSITIVE_FIELDS
 from airflow.sdk import Connection
 
-from operators.connections import landing_settings, vault_public_key
+from operators.connections import landing_settings, signing_key, trusted_keys, vault_public_key
 from operators.core.settings import EndpointSettings, LandingSettings, StorageSettings
+from tests.core.signers import SIGNER, STRANGER
 from tests.encryption import FIRST, ROTATED, SECOND
 
 
@@ -66,3 +67,32 @@ def test_the_vault_s_public_key_comes_from_its_connection(monkeypatch: pytest.Mo
 
     with pytest.raises(ValueError, match="nightshift_vault: its extra has no 'public_key'"):
         vault_public_key()
+
+
+def _connect(monkeypatch: pytest.MonkeyPatch, password: str | None, **extra: object) -> None:
+    monkeypatch.setattr(Connection, "get", lambda name: SimpleNamespace(password=password, extra_dejson=extra))
+
+
+def test_trusted_are_the_signing_key_and_the_public_ones_beside_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An Airflow that only deploys needs no private key; after a change of keys the former one may stay trusted."""
+    _connect(monkeypatch, bytes(range(32)).hex(), trusted=[STRANGER.public_key.upper()])
+    both = trusted_keys()
+    _connect(monkeypatch, None, trusted=[STRANGER.public_key])
+
+    assert both == {SIGNER.public_key, STRANGER.public_key}
+    assert trusted_keys() == {STRANGER.public_key}
+
+
+@pytest.mark.parametrize(
+    ("password", "extra"),
+    [(None, {}), ("beef", {}), ("no digits of a key", {}), (bytes(32).hex(), {"trusted": "beef"})],
+)
+def test_what_is_no_signing_key_is_refused_and_not_repeated(
+    monkeypatch: pytest.MonkeyPatch, password: str | None, extra: dict[str, str]
+) -> None:
+    """The message names the connection and what belongs there."""
+    _connect(monkeypatch, password, **extra)
+    with pytest.raises(ValueError, match=r"nightshift_signing: .*64 hexadecimal digits") as caught:
+        (trusted_keys if extra else signing_key)()
+
+    assert not password or password not in str(caught.value)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from operators.core.evaluation.spec import EvaluationSpec
 from operators.recipes import load_recipe, load_recipes
 
 ROOT = Path(__file__).parent.parent
@@ -80,3 +81,13 @@ def test_the_data_page_s_own_recipe_loads(tmp_path: Path) -> None:
     (tmp_path / "ticket_routing.py").write_text(block[1])
 
     assert load_recipe(tmp_path / "ticket_routing.py").source.compression_of("export.csv.gz") == ".gz"
+
+
+@pytest.mark.parametrize("column", ["nobody's", "text", "label", "Tweet Text"])
+def test_rows_are_parted_only_by_what_the_policy_keeps_of_them(column: str) -> None:
+    """A column that is dropped, unknown or free text is refused when the recipe is made, and what would do is told."""
+    recipe = load_recipe(FOLDER / "stock_sentiment.py")
+    assert recipe.evaluation.slices == ("Stock Ticker",)
+
+    with pytest.raises(ValueError, match=r"evaluation\.slices: .*Stock Ticker"):
+        replace(recipe, evaluation=EvaluationSpec(slices=(column,)))

@@ -59,7 +59,7 @@ RECIPE = Recipe(
     dataset=DatasetSpec(test_share=0.2),
     base_model=ALL_MINILM_L6_V2,
     training=TrainingSpec(epochs=6, batch_size=16, max_length=96, encoder_rate=1e-4, head_rate=1e-2),
-    evaluation=EvaluationSpec(),
+    evaluation=EvaluationSpec(slices=(TICKER,)),
     compression=CompressionSpec(),
     gate=GateSpec(min_score=0.7, max_score_drop=0.03),
     deployment=DeploymentSpec(),

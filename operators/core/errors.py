@@ -5,6 +5,7 @@ NightshiftError
 │   ├── ExpectationFailed      a data set breaks its expectation suite
 │   ├── PrivacyRiskTooHigh     the anonymised data would still identify people
 │   ├── SourceChanged          a source file is not the one that was listed
+│   ├── SignatureRefused       what must be signed is not, or not by a key that is trusted
 │   └── HostileInput           an input is built to harm its reader
 ├── SourceUnavailable      the landing zone, or what parses its files, does not answer: retry
 ├── StorageError           the store failed: retry
@@ -51,6 +52,10 @@ class PrivacyRiskTooHigh(DataError):
 
 class SourceChanged(DataError):
     """A source file no longer has the digest it was listed with."""
+
+
+class SignatureRefused(DataError):
+    """A manifest that must be signed is not, or was changed, or the key is not one that is trusted."""
 
 
 class HostileInput(DataError):

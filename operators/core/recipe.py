@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from operators.core.anonymisation.spec import AnonymisationSpec
+from operators.core.anonymisation.spec import Action, AnonymisationSpec
 from operators.core.compression.spec import CompressionSpec
 from operators.core.deployment.spec import DeploymentSpec
 from operators.core.evaluation.spec import EvaluationSpec, GateSpec
 from operators.core.finetuning.spec import PLACEMENT, TrainingSpec
-from operators.core.ingestion.spec import DatasetSpec, IngestionSpec, check_risk, output_columns
+from operators.core.ingestion.spec import DatasetSpec, IngestionSpec, OutputColumn, check_risk, output_columns
 from operators.core.models.spec import BaseModelSpec
 from operators.core.sources.spec import SourceSpec
 from operators.core.tuning.spec import SearchSpec
@@ -54,7 +54,7 @@ class Recipe:
             raise ValueError(f"recipe name {self.name!r}: a lower-case letter, then up to 30 of a-z, 0-9 and '_'")
         if not 1 <= self.window_days <= LONGEST_WINDOW_DAYS:
             raise ValueError(f"window_days={self.window_days}: from 1 to {LONGEST_WINDOW_DAYS}")
-        output_columns(self.source, self.anonymisation)
+        check_slices(output_columns(self.source, self.anonymisation), self.evaluation)
         if self.anonymisation.task != self.training.task:
             raise ValueError(
                 f"training.task={self.training.task!r}, but by the policy of 'label' labels are for "
@@ -94,6 +94,20 @@ class Recipe:
             search=search,
             gate=replace(self.gate, **gate),
             validation=replace(self.validation, drift=drift),
+        )
+
+
+def check_slices(columns: Sequence[OutputColumn], evaluation: EvaluationSpec) -> None:
+    """Return if every column that test rows shall be parted by is in the data set, as something that rows share.
+
+    Raises:
+        ValueError: The policy does not keep one, or it is free text.
+    """
+    shared = [item.policy.column for item in columns if item.policy.action is not Action.TEXT]
+    if missing := sorted(set(evaluation.slices) - set(shared)):
+        raise ValueError(
+            f"evaluation.slices: of {missing} the policy keeps nothing that rows could share; it does of {shared}: "
+            "give each an action other than DROP and TEXT, or leave it out"
         )
 
 

@@ -101,6 +101,7 @@ def _connections(layout: Layout, ports: Ports, credentials: Credentials) -> dict
         "AIRFLOW_CONN_NIGHTSHIFT_LANDING": _connection(extra={"url": layout.landing.as_uri()}),
         "AIRFLOW_CONN_NIGHTSHIFT_MODELS": _connection(extra={"folder": str(layout.models)}),
         "AIRFLOW_CONN_NIGHTSHIFT_PSEUDONYMS": _connection(password=credentials.pseudonym_key),
+        "AIRFLOW_CONN_NIGHTSHIFT_SIGNING": _connection(password=credentials.signing_key),
         "AIRFLOW_CONN_NIGHTSHIFT_SERVING": _connection(
             password=credentials.serving_token, extra={"servers": servers, "balancer": balancer_url(ports)}
         ),

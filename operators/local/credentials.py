@@ -31,6 +31,8 @@ class Credentials:
     pseudonym_key: str = field(repr=False)
     """Hex, 32 bytes. With another key the same person gets another pseudonym, and every identity downstream changes."""
     serving_token: str = field(repr=False)
+    signing_key: str = field(repr=False)
+    """Hex, 32 bytes: what the gate signs with. With another one verdicts of before are refused, and made anew."""
     encryption_secret: str = field(repr=False)
     """Hex, 32 bytes: the store secret of docs/storage.md. With another one nothing new equals what is stored."""
     master_keys: Mapping[str, str] = field(repr=False)
@@ -57,12 +59,11 @@ def load_credentials(layout: Layout) -> Credentials:
     """
     path = _path(layout)
     if not path.exists():
-        _write(layout, {**_generate(), **_generate_keys()})
+        _write(layout, {**_generate(), **_generate_keys(), **_generate_signing_key()})
     try:
         document = json.loads(path.read_text())
-        if not set(_generate_keys()) & set(document) and set(_generate()) <= set(document):
-            # From before files were encrypted. Should these keys be lost instead, the store refuses the new ones.
-            document |= _generate_keys()
+        if added := _came_later(document):
+            document |= added
             _write(layout, document)
         return _checked(document)
     except (TypeError, ValueError, AttributeError, OSError) as error:
@@ -78,6 +79,15 @@ def add_master_key(layout: Layout) -> Credentials:
     added = replace(credentials, master_keys=masters)
     _write(layout, asdict(added))
     return added
+
+
+def _came_later(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return new secrets for those that a release of Nightshift brought after this file was made."""
+    if not set(_generate()) <= set(document):
+        return {}
+    # Should the keys of encryption be lost instead, the store refuses the new ones; a signing key can be replaced.
+    keys = {} if set(_generate_keys()) & set(document) else _generate_keys()
+    return keys | ({} if "signing_key" in document else _generate_signing_key())
 
 
 def _checked(document: dict[str, Any]) -> Credentials:
@@ -96,6 +106,10 @@ def _write(layout: Layout, document: Mapping[str, Any]) -> None:
 
 def _generate_keys() -> dict[str, Any]:
     return {"encryption_secret": secrets.token_hex(32), "master_keys": {"1": secrets.token_hex(32)}}
+
+
+def _generate_signing_key() -> dict[str, Any]:
+    return {"signing_key": secrets.token_hex(32)}
 
 
 def _generate() -> dict[str, Any]:

@@ -118,6 +118,11 @@ class Layout:
         """What the last `make run` came to."""
         return self.home / "summary.json"
 
+    @property
+    def evaluation(self) -> Path:
+        """The page of its evaluation."""
+        return self.home / "evaluation.html"
+
     def make(self) -> None:
         """Make every folder; those with secrets for this user only."""
         os.makedirs(self.home, exist_ok=True)

@@ -22,8 +22,9 @@ def report(console: Console, summary: Summary, password: str) -> None:
 
 def _sections(summary: Summary) -> list[tuple[str, str]]:
     makers = {
-        "rows": _rows, "dataset": _dataset, "drift": _drift, "training": _training, "candidates": _candidates,
-        "release": _release, "predictions": _predictions, "backup": _backup, "seconds": _seconds,
+        "rows": _rows, "dataset": _dataset, "drift": _drift, "training": _training, "evaluation": _evaluation,
+        "candidates": _candidates, "release": _release, "predictions": _predictions, "backup": _backup,
+        "seconds": _seconds,
     }  # fmt: skip
     lines: list[tuple[str, str]] = []
     for name, make in makers.items():
@@ -69,6 +70,10 @@ def _training(summary: Summary) -> list[str]:
             f"baseline (probe on the frozen encoder, same rows) {facts['baseline_score']:.4f}"
         )
     return lines
+
+
+def _evaluation(summary: Summary) -> list[str]:
+    return [f"by label, length and score, what it mistakes, how sure it is: {summary['evaluation']['page']}"]
 
 
 def _measure(figures: Mapping[str, Any]) -> str:

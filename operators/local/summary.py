@@ -47,6 +47,14 @@ def summarise(store: Store, run: RunFacts, *, model_url: str) -> dict[str, Any]:
     }
 
 
+def evaluation_page(store: Store, run: RunFacts) -> str | None:
+    """Return the page on the model that was to go live, or on its parent where the run came only so far."""
+    for task in ("evaluate_compressed", "evaluate"):
+        for digest in run.digests.get(task, ()):
+            return store.read(store.manifest(digest).file("report.html")).decode()
+    return None
+
+
 def _one(manifests: Mapping[str, list[Manifest]], task: str) -> Manifest | None:
     return manifests[task][0] if manifests.get(task) else None
 

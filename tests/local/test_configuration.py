@@ -73,6 +73,19 @@ def test_a_platform_from_before_encryption_is_given_keys(layout: Layout, credent
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
+def test_a_platform_from_before_signatures_is_given_a_key(layout: Layout, credentials: Credentials):
+    """Every other secret stays, and the gate finds the new one in its connection."""
+    path = layout.secrets / "credentials.json"
+    old = {name: value for name, value in json.loads(path.read_text()).items() if name != "signing_key"}
+    path.write_text(json.dumps(old))
+    upgraded = load_credentials(layout)
+    variables = airflow.environment(layout, PLACED, upgraded, Path("/dags"))
+
+    assert load_credentials(layout) == upgraded
+    assert old == {name: getattr(upgraded, name) for name in old}
+    assert json.loads(variables["AIRFLOW_CONN_NIGHTSHIFT_SIGNING"])["password"] == upgraded.signing_key
+
+
 KEYS = ("encryption_secret", "master_keys")
 
 

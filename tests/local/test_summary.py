@@ -10,7 +10,7 @@ from rich.console import Console
 from operators.core.manifest import Made, StageCall
 from operators.core.storage import Store
 from operators.local.report import report
-from operators.local.summary import RunFacts, summarise
+from operators.local.summary import RunFacts, evaluation_page, summarise
 
 ROWS = {"in": 10, "kept": 7, "duplicates": 2, "near_duplicates": 1, "quarantined": {"empty_text": 1}}
 CANDIDATE = {
@@ -22,6 +22,11 @@ CANDIDATE = {
     "accuracy": 0.98,
     "chosen": True,
     "why": "the fastest",
+}
+FILES = {
+    "publish_dataset": ("train/00000.parquet", b"rows"),
+    "evaluate": ("report.html", b"the page of the parent"),
+    "evaluate_compressed": ("report.html", b"the page"),
 }
 FACTS: dict[str, dict[str, Any]] = {
     "check_drift": {
@@ -54,7 +59,7 @@ def made_run(store: Store, tasks: list[str], outcome: str = "made") -> RunFacts:
     digests = {}
     for task in tasks:
         call = StageCall(stage=task, revision=1)
-        files = (store.put_bytes("train/00000.parquet", b"rows", rows=6),) if task == "publish_dataset" else ()
+        files = (store.put_bytes(*FILES[task], rows=6),) if task in FILES else ()
         result = store.once(call, lambda task=task, files=files: Made(files=files, facts=FACTS[task]))
         account = {"run_id": "r1", "task_id": task, "outcome": outcome, "examples_per_second": 40.0}
         store.add_account(call.run_key, f"{task}.0.r1.1", account)
@@ -96,14 +101,29 @@ def test_a_run_that_failed_early_has_a_summary_of_what_it_reached(store: Store):
     assert tuple(summary[name] for name in ("training", "candidates", "release", "backup")) == (None, [], None, None)
 
 
+def test_the_page_is_of_the_model_that_was_to_go_live(store: Store):
+    """Of the compressed one; of its parent where the run ended before; else there is none."""
+    reached = (list(FACTS), ["publish_dataset", "evaluate"], ["publish_dataset"])
+
+    assert [evaluation_page(store, made_run(store, tasks)) for tasks in reached] == [
+        "the page", "the page of the parent", None,
+    ]  # fmt: skip
+
+
 def test_rows_of_the_printed_summary_add_up(store: Store):
     """A person reads: rows in = kept + duplicate + quarantined, by reason."""
     summary = summarise(store, made_run(store, list(FACTS)), model_url="http://x")
     prediction = {"text": "Subject\nbody", "label": "ham", "score": 0.99, "version": "v"}
     out = io.StringIO()
-    whole = {**summary, "predictions": [prediction], "ui": {"url": "http://ui", "user": "admin"}}
+    whole = {
+        **summary,
+        "predictions": [prediction],
+        "ui": {"url": "http://ui", "user": "admin"},
+        "evaluation": {"page": "/p.html"},
+    }
     report(Console(file=out, width=200), whole, "secret")
 
     assert "10 in = 7 kept + 2 duplicate (1 nearly) + 1 quarantined (1 empty_text)" in out.getvalue()
     assert "accuracy 0.9800, macro F1 0.9700; baseline (probe on the frozen encoder, same rows) 0.95" in out.getvalue()
+    assert "how sure it is: /p.html" in out.getvalue()
     assert "http://ui  user admin  password secret" in out.getvalue()

@@ -7,7 +7,7 @@ server what it serves.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from operators.core.deployment.client import Server, Serving, bring
@@ -41,6 +41,7 @@ def deploy(
     *,
     recipe: str,
     verdict: str,
+    trusted: Collection[str],
     spec: DeploymentSpec,
     by_name: bool = False,
     progress: Progress = no_progress,
@@ -52,16 +53,18 @@ def deploy(
         servers: Every server of the recipe.
         recipe: The recipe's name.
         verdict: Digest of the gate's verdict, which names the model.
+        trusted: Public keys that the gate may have signed it with.
         spec: Steps and limits.
         by_name: The user asks for this model: also when a later day is live, or when it was rolled back.
         progress: Told of every step.
 
     Raises:
         GateFailed: The verdict does not let this model go live.
+        SignatureRefused: The verdict is not the gate's word; nothing was done.
         HealthCheckFailed: The candidate failed; the live release answers everything again.
         DeploymentError: A server stays away, or another controller is at work; a retry goes on.
     """
-    wanted = Wanted.read(store, recipe, verdict)
+    wanted = Wanted.read(store, recipe, verdict, trusted)
     line, log = ReleaseLine(store, recipe), DeployLog(store, recipe)
     if reason := _why_nothing_to_do(line, log, wanted, by_name):
         return settle(store, servers, line, spec, reason)

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from operators.core.deployment.client import Serving
 from operators.core.errors import DataError, DeploymentError, GateFailed
 from operators.core.manifest import Made, Manifest, StageCall
+from operators.core.signing import check_signature
 from operators.core.storage import Entry, Store
 from operators.core.storage.erasures import forgotten
 
 RELEASE_REVISION = 1
-STEP_REVISION = 2
+STEP_REVISION = 3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,11 +63,18 @@ class Wanted:
         return f"{self.day}-{self.digest[:8]}"
 
     @classmethod
-    def read(cls, store: Store, recipe: str, verdict: str) -> Wanted:
+    def read(cls, store: Store, recipe: str, verdict: str, trusted: Collection[str]) -> Wanted:
         """Read a verdict.
+
+        Args:
+            store: The store.
+            recipe: The recipe's name.
+            verdict: Digest of the verdict.
+            trusted: Public keys that the gate may sign with.
 
         Raises:
             GateFailed: It does not let a model of this recipe go live.
+            SignatureRefused: It is not the gate's word, or not any more.
             DataError: An erasure forgot the model.
         """
         judged = store.manifest(verdict)
@@ -86,6 +94,7 @@ class Wanted:
                 f"the model {digest[:12]} learnt from rows that were erased since, and its files are forgotten: "
                 "run the day anew, it trains without them"
             )
+        check_signature(store, verdict, trusted)
         identity = store.manifest(digest).identity
         return cls(recipe=recipe, verdict=verdict, digest=digest, model=identity, day=str(judged.facts["day"]))
 

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import io
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from operators.core.errors import DataError
 from operators.core.evaluation.baseline import evaluate_baseline
+from operators.core.evaluation.everyday import EVERYDAY
+from operators.core.evaluation.outside import look_outside
+from operators.core.evaluation.page import render
+from operators.core.evaluation.perturbations import perturb
+from operators.core.evaluation.report import describe
+from operators.core.evaluation.slices import read_columns
 from operators.core.evaluation.spec import EvaluationSpec
-from operators.core.manifest import Made, Manifest, StageCall, canonical
+from operators.core.manifest import Made, StageCall, canonical, sha256_hex
 from operators.core.models.classifier import Answer, Classifier, load_classifier
 from operators.core.models.metrics import measure
 from operators.core.progress import Progress
@@ -19,7 +27,7 @@ from operators.core.scratch import scratch_folder
 from operators.core.storage import Result, Store
 from operators.core.training.rows import LabelledRows, read_rows
 
-REVISION = 13
+REVISION = 14
 
 
 def evaluate(
@@ -57,45 +65,83 @@ def evaluate(
             store.as_input("dataset", dataset),
             store.as_input("baseline", baseline.digest),
         ),
-        spec={"batch_size": spec.batch_size},
+        spec={
+            "batch_size": spec.batch_size,
+            "slices": spec.slices,
+            "perturbed_rows": spec.perturbed_rows,
+            "outside": None if spec.outside is None else sha256_hex(canonical(spec.outside)),
+        },
     )
 
     def make() -> Made:
-        rows = read_rows(store, store.manifest(dataset), "test")
+        manifest = store.manifest(dataset)
+        rows = read_rows(store, manifest, "test")
         with scratch_folder() as folder:
             store.fetch_all(store.manifest(model), folder)
             classifier = load_classifier(folder, threads, spec.batch_size)
-            if tuple(classifier.labels) != rows.label_names:
-                raise DataError(f"the model tells {classifier.labels} apart, the data set {list(rows.label_names)}")
-            if classifier.card.task != rows.task:
-                raise DataError(f"the model is for {classifier.card.task}, the data set for {rows.task}")
+            _check_fit(classifier, rows)
             answers = classifier.answers(rows.texts, lambda done: progress(done, len(rows.texts), "test rows"))
-        return _made(store, classifier, rows, answers, baseline.manifest)
+            further = _further(classifier, rows, answers, spec)
+        metrics = measure(rows.task, rows.labels, [answer.label for answer in answers], rows.label_names)
+        facts = {
+            **metrics.facts,
+            **{f"baseline_{name}": baseline.manifest.facts[name] for name in ("score", metrics.measure, "macro_f1")},
+            "rows": len(rows.ids),
+            "model_format": classifier.card.format,
+        }
+        report = facts | describe(rows, answers, metrics, read_columns(store, manifest, spec.slices)) | further
+        return _made(store, rows, answers, report, facts)
 
     return store.once(call, make)
 
 
-def _made(store: Store, classifier: Classifier, rows: LabelledRows, answers: list[Answer], baseline: Manifest) -> Made:
+def _check_fit(classifier: Classifier, rows: LabelledRows) -> None:
+    if tuple(classifier.labels) != rows.label_names:
+        raise DataError(f"the model tells {classifier.labels} apart, the data set {list(rows.label_names)}")
+    if classifier.card.task != rows.task:
+        raise DataError(f"the model is for {classifier.card.task}, the data set for {rows.task}")
+
+
+def _further(
+    classifier: Classifier, rows: LabelledRows, answers: Sequence[Answer], spec: EvaluationSpec
+) -> dict[str, Any]:
+    """Return what the model makes of changed texts, and of texts from outside."""
+    perturbed = perturb(classifier, rows, answers, spec.perturbed_rows)
+    texts = EVERYDAY if spec.outside is None else spec.outside
+    # Where a model looks for spans, having found none is a sure answer: its score says nothing of the text.
+    asked = texts if rows.task == "text_classification" else ()
+    outside = look_outside(classifier, asked, [answer.score for answer in answers])
+    return {
+        "perturbed": [dataclasses.asdict(one) for one in perturbed],
+        "outside": dataclasses.asdict(outside) if outside else None,
+    }
+
+
+def _made(
+    store: Store,
+    rows: LabelledRows,
+    answers: Sequence[Answer],
+    report: Mapping[str, Any],
+    facts: Mapping[str, Any],
+) -> Made:
     # Here, not at the top: a result that is found needs no pictures.
     from operators.core.evaluation.picture import confusion_png
 
-    metrics = measure(rows.task, rows.labels, [answer.label for answer in answers], rows.label_names)
-    facts = {
-        **metrics.facts,
-        **{f"baseline_{name}": baseline.facts[name] for name in ("score", metrics.measure, "macro_f1")},
-        "rows": len(rows.ids),
-        "model_format": classifier.card.format,
-    }
-    report = {**facts, "labels": list(rows.label_names), **dataclasses.asdict(metrics)}
     files = (
         store.put_bytes("report.json", canonical(report)),
-        store.put_bytes("confusion.png", confusion_png(metrics.confusion, metrics.axis)),
+        store.put_bytes("report.html", render(report)),
+        store.put_bytes("confusion.png", confusion_png(report["confusion"], report["axis"])),
         store.put_bytes("predictions.parquet", _predictions(rows, answers), rows=len(rows.ids)),
     )
-    return Made(files=files, facts=facts)
+    told = {
+        "calibration_error": report["calibration"]["error"],
+        "stays": min((one["same"] for one in report["perturbed"]), default=None),
+        "outside_auroc": report["outside"]["auroc"] if report["outside"] else None,
+    }
+    return Made(files=files, facts={**facts, **told})
 
 
-def _predictions(rows: LabelledRows, answers: list[Answer]) -> bytes:
+def _predictions(rows: LabelledRows, answers: Sequence[Answer]) -> bytes:
     """Return Parquet: id, true label, predicted label and how sure it is, in the data set's order."""
     table = pa.table(
         {

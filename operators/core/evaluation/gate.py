@@ -14,9 +14,10 @@ from operators.core.errors import DataError, GateFailed
 from operators.core.evaluation.paired import Paired, compare
 from operators.core.evaluation.spec import GateSpec
 from operators.core.manifest import Input, Made, Manifest, StageCall, canonical, spec_json
+from operators.core.signing import SIGNED_BY, Signer
 from operators.core.storage import Result, Store
 
-REVISION = 3
+REVISION = 6
 REGRESSIONS_NAME = "regressions.json"
 """Ids of the rows that the live model has right and the candidate has not."""
 
@@ -43,8 +44,8 @@ class _Live:
     day: str
 
 
-def gate(store: Store, evaluation: str, *, recipe: str, spec: GateSpec, evaluate: Evaluate) -> Result:
-    """Return the verdict that lets a model go live; a verdict against it is kept too, then raised.
+def gate(store: Store, evaluation: str, *, recipe: str, spec: GateSpec, evaluate: Evaluate, signer: Signer) -> Result:
+    """Return the signed verdict that lets a model go live; a verdict against it is kept too, then raised.
 
     Args:
         store: The store.
@@ -52,6 +53,7 @@ def gate(store: Store, evaluation: str, *, recipe: str, spec: GateSpec, evaluate
         recipe: The recipe's name; its release stream says what is live.
         spec: Floor and allowed drop.
         evaluate: Evaluates the live model on the candidate's rows where that is needed.
+        signer: Signs the verdict, without which nothing is deployed.
 
     Raises:
         GateFailed: The model is below the floor, or too far below what is live.
@@ -75,7 +77,7 @@ def gate(store: Store, evaluation: str, *, recipe: str, spec: GateSpec, evaluate
         stage="gate",
         revision=REVISION,
         inputs=tuple(inputs),
-        spec={**spec_json(spec), "recipe": recipe, "comparison": comparison.value},
+        spec={**spec_json(spec), "recipe": recipe, "comparison": comparison.value, SIGNED_BY: signer.public_key},
     )
     paired = compare(store, judged, reference) if reference else None
     reasons = _reasons(judged, reference, paired, spec, comparison)
@@ -93,7 +95,7 @@ def gate(store: Store, evaluation: str, *, recipe: str, spec: GateSpec, evaluate
     }
     if paired:
         facts["rows"] = {"better": paired.better, "worse": len(paired.worse), "chance": round(paired.chance, 6)}
-    verdict = store.once(call, lambda: _made(store, facts, paired))
+    verdict = store.once(call, lambda: signer.sign(store, call, _made(store, facts, paired)))
     if verdict.manifest.facts["verdict"] != "passed":
         raise GateFailed(
             "; ".join(verdict.manifest.facts["reasons"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -11,6 +11,13 @@ class EvaluationSpec:
 
     batch_size: int = 32
     """Rows of one forward pass."""
+    slices: tuple[str, ...] = ()
+    """Further columns of the data set by whose values the report parts the test rows, beside label and length."""
+    perturbed_rows: int = 48
+    """Test rows that are changed, in three or four ways each, to see whether the answers stay; 0 for none."""
+    outside: tuple[str, ...] | None = None
+    """Texts that belong to none of the labels, to see whether the model is less sure of them; None takes everyday
+    sentences, `()` none. Only the model of a whole text's label is asked."""
     baseline_max_length: int = 128
     """Tokens that the baseline's frozen encoder sees of a text."""
     baseline_strength: float = 20.0
@@ -19,12 +26,22 @@ class EvaluationSpec:
     def __post_init__(self) -> None:
         for name, lowest, highest in (
             ("batch_size", 1, 4096),
+            ("perturbed_rows", 0, 100_000),
             ("baseline_max_length", 8, 512),
             ("baseline_strength", 1e-4, 1e4),
         ):
             value = getattr(self, name)
             if not lowest <= value <= highest:
                 raise ValueError(f"{name}={value!r}: choose {lowest} to {highest}")
+        if isinstance(self.slices, str) or len(set(self.slices)) != len(self.slices):
+            raise ValueError(f"slices={self.slices!r}: name each column once, in a tuple")
+        if isinstance(self.outside, str):
+            raise ValueError("outside: give texts in a tuple, not one text")
+
+    @property
+    def answers_only(self) -> EvaluationSpec:
+        """The same without what further texts tell: for a model that is only compared with."""
+        return replace(self, perturbed_rows=0, outside=())
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

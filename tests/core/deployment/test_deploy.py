@@ -19,6 +19,7 @@ from operators.core.errors import DataError, DeploymentError, GateFailed, Health
 from operators.core.storage import Store
 from tests.core.deployment.conftest import ServerThread
 from tests.core.deployment.tiny import BREAKS_ON_POISON, GOOD, INVERTED, RECIPE, tiny_verdict
+from tests.core.signers import TRUSTED
 
 pytestmark = pytest.mark.integration
 
@@ -27,7 +28,7 @@ SHIFTED = ((0.0, 0.0), (0.2, 0.0), (5.0, 0.0), (0.0, 5.0), (0.0, 1.0))
 
 
 def _deploy(store: Store, servers: list[Server], verdict: str, spec: DeploymentSpec = SPEC, **more: bool) -> Deployed:
-    return deploy(store, servers, recipe=RECIPE, verdict=verdict, spec=spec, **more)
+    return deploy(store, servers, recipe=RECIPE, verdict=verdict, trusted=TRUSTED, spec=spec, **more)
 
 
 def _ask(
@@ -198,7 +199,7 @@ def test_a_killed_controller_goes_on_at_the_share_it_reached(store: Store, contr
     """After a kill at the second step the next try starts with that step, not with the first."""
     _deploy(store, controlled, tiny_verdict(store, day="2002-09-25"))
     verdict = tiny_verdict(store, SHIFTED)
-    release = make_release(store, Wanted.read(store, RECIPE, verdict))
+    release = make_release(store, Wanted.read(store, RECIPE, verdict, TRUSTED))
     DeployLog(store, RECIPE).note("share", release, share=1.0)
     before = store.stream(f"deploy-{RECIPE}").head()
     done = _deploy(store, controlled, verdict)
@@ -214,7 +215,7 @@ def test_a_controller_killed_after_the_commit_is_finished_by_the_next(store: Sto
     """When the stream names a release that the servers do not serve yet, the next deployment brings it to them."""
     _deploy(store, controlled, tiny_verdict(store, day="2002-09-25"))
     verdict = tiny_verdict(store, SHIFTED)
-    release = make_release(store, Wanted.read(store, RECIPE, verdict))
+    release = make_release(store, Wanted.read(store, RECIPE, verdict, TRUSTED))
     ReleaseLine(store, RECIPE).append(release.digest)
     done = _deploy(store, controlled, verdict)
 
@@ -225,7 +226,7 @@ def test_a_controller_killed_after_the_commit_is_finished_by_the_next(store: Sto
 def test_the_split_is_by_request_id(store: Store, servers: list[ServerThread], controlled: list[Server]) -> None:
     """Each request goes where its id says, on every server alike, and the share is kept."""
     first = _deploy(store, controlled, tiny_verdict(store, day="2002-09-25"))
-    second = make_release(store, Wanted.read(store, RECIPE, tiny_verdict(store, INVERTED)))
+    second = make_release(store, Wanted.read(store, RECIPE, tiny_verdict(store, INVERTED), TRUSTED))
     releases = {first.version: first.release, second.version: second.digest}
     for server in controlled:
         bring(server, Serving(releases=releases, current=first.version, candidate=second.version, share=0.3))

@@ -14,6 +14,7 @@ from operators.core.deployment.server.protocol import MAX_BODY_BYTES
 from operators.core.storage import Store
 from tests.core.deployment.conftest import TOKEN, ServerThread
 from tests.core.deployment.tiny import BREAKS_ON_POISON, GOOD, RECIPE, tiny_verdict
+from tests.core.signers import TRUSTED
 
 pytestmark = pytest.mark.integration
 
@@ -22,7 +23,7 @@ REPOSITORY = f"/v2/repository/models/{RECIPE}"
 
 
 def _release(store: Store, votes: Any = GOOD, day: str = "2002-09-26") -> Release:
-    return make_release(store, Wanted.read(store, RECIPE, tiny_verdict(store, votes, day)))
+    return make_release(store, Wanted.read(store, RECIPE, tiny_verdict(store, votes, day), TRUSTED))
 
 
 def _body(*texts: str, **more: Any) -> dict[str, Any]:

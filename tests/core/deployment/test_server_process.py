@@ -17,6 +17,7 @@ from operators.core.deployment.spec import DeploymentSpec
 from operators.core.storage import Store
 from tests.core.deployment.conftest import ServerProcess
 from tests.core.deployment.tiny import RECIPE, tiny_verdict
+from tests.core.signers import TRUSTED
 
 pytestmark = pytest.mark.integration
 
@@ -27,7 +28,7 @@ SHIFTED = ((0.0, 0.0), (0.2, 0.0), (5.0, 0.0), (0.0, 5.0), (0.0, 1.0))
 def _deploy(store: Store, process: ServerProcess, verdict: str) -> Deployed:
     server = process.controlled()
     try:
-        return deploy(store, [server], recipe=RECIPE, verdict=verdict, spec=SPEC)
+        return deploy(store, [server], recipe=RECIPE, verdict=verdict, trusted=TRUSTED, spec=SPEC)
     finally:
         server.close()
 

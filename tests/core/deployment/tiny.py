@@ -16,7 +16,9 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 
 from operators.core.manifest import Input, Made, StageCall
+from operators.core.signing import SIGNED_BY, Signer
 from operators.core.storage import Store
+from tests.core.signers import SIGNER
 
 RECIPE = "mail"
 WORDS = ("[PAD]", "[UNK]", "meeting", "lottery", "poison")
@@ -94,14 +96,19 @@ def tiny_evaluation(store: Store, model: str, dataset: str, accuracy: float, swa
 
 
 def tiny_verdict(
-    store: Store, votes: Sequence[Sequence[float]] = GOOD, day: str = "2002-09-26", verdict: str = "passed"
+    store: Store,
+    votes: Sequence[Sequence[float]] = GOOD,
+    day: str = "2002-09-26",
+    verdict: str = "passed",
+    signer: Signer = SIGNER,
 ) -> str:
-    """Commit everything up to a verdict on a model and return the verdict's digest."""
+    """Commit everything up to a signed verdict on a model and return the verdict's digest."""
     model = tiny_model(store, votes)
     evaluation = tiny_evaluation(store, model, tiny_dataset(store, day), 0.97, swapped=votes == INVERTED)
-    call = StageCall(stage="gate", revision=1, inputs=(store.as_input("evaluation", evaluation),))
+    inputs = (store.as_input("evaluation", evaluation),)
+    call = StageCall(stage="gate", revision=1, inputs=inputs, spec={SIGNED_BY: signer.public_key})
     facts = {"verdict": verdict, "recipe": RECIPE, "day": day, "model": model}
-    return store.once(call, lambda: Made(facts=facts)).digest
+    return store.once(call, lambda: signer.sign(store, call, Made(facts=facts))).digest
 
 
 def tiny_release(store: Store, model: str, day: str) -> str:

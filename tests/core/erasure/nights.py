@@ -27,6 +27,7 @@ from operators.core.validation.validate import validate
 from tests.conftest import NAMES
 from tests.core.ingestion.parts import decode_rows
 from tests.core.mails import DAY, KEY, POLICY, SOURCE, SUITE, at, land, mail
+from tests.core.signers import SIGNER, TRUSTED
 
 RECIPE = "tiny"
 NUMBER = 13
@@ -115,8 +116,8 @@ def night(store: Store, landing: Path) -> str:
         return Result(digest=digest, manifest=store.manifest(digest), found=False)
 
     evaluation = evaluate(model, data.digest).digest
-    verdict = gate(store, evaluation, recipe=RECIPE, spec=GateSpec(min_score=0.5), evaluate=evaluate)
-    line, wanted = ReleaseLine(store, RECIPE), Wanted.read(store, RECIPE, verdict.digest)
+    verdict = gate(store, evaluation, recipe=RECIPE, spec=GateSpec(min_score=0.5), evaluate=evaluate, signer=SIGNER)
+    line, wanted = ReleaseLine(store, RECIPE), Wanted.read(store, RECIPE, verdict.digest, TRUSTED)
     if line.live is not None and line.live.model == wanted.model:
         return line.live.digest
     line.append(make_release(store, wanted).digest)

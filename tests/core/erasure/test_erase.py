@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import shutil
 import tempfile
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -50,6 +51,7 @@ from tests.core.erasure.nights import (
 from tests.core.erasure.steps import collect, forget, look, record, traces_in
 from tests.core.mails import DAY, KEY, land, mail
 from tests.core.recovery.conftest import new_store
+from tests.core.signers import TRUSTED
 from tests.core.storage.flaky import cut_off
 from tests.leaks import objects_of
 
@@ -77,11 +79,14 @@ def test_a_report_names_all_that_was_made_of_the_row_and_writes_nothing(store: S
     assert [holder.stage for holder in found.lineage.holders] == [
         "evaluate",
         "fine_tune",
+        "gate",  # before anything was live
+        "gate",  # of the live model itself
         "ingest_file",
         "publish_dataset",
         "release",
     ]
-    assert {holder.state for holder in found.lineage.holders} == {State.LIVE}
+    # The second verdict let nothing go live that was not: no release is made of it.
+    assert Counter(holder.state for holder in found.lineage.holders) == {State.LIVE: 6, State.KEPT: 1}
     assert found.lineage.live == {RECIPE: str(DAY)}
     assert dict(objects_of(store.membership)) == before
 
@@ -291,7 +296,7 @@ def test_what_was_forgotten_does_not_go_live_again(store: Store, backup: Store, 
 
     assert ReleaseLine(store, RECIPE).former is None
     with pytest.raises(DataError, match="erased since"):
-        Wanted.read(store, RECIPE, verdict or "")
+        Wanted.read(store, RECIPE, verdict or "", TRUSTED)
 
 
 def test_one_endpoint_away_does_not_stop_an_erasure(store: Store, backup: Store, landing: Path) -> None:

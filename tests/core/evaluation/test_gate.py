@@ -7,6 +7,7 @@ import pytest
 from operators.core.errors import GateFailed
 from operators.core.evaluation.gate import gate
 from operators.core.evaluation.spec import GateSpec
+from operators.core.signing import check_signature
 from operators.core.storage import Result, Store
 from tests.core.deployment.tiny import (
     GOOD,
@@ -17,6 +18,7 @@ from tests.core.deployment.tiny import (
     tiny_model,
     tiny_release,
 )
+from tests.core.signers import SIGNER, STRANGER, TRUSTED
 
 DAY = "2002-09-26"
 SPEC = GateSpec(min_score=0.9, max_score_drop=0.01)
@@ -30,6 +32,7 @@ class Judge:
         self.model = tiny_model(store, GOOD)
         self.dataset = tiny_dataset(store, DAY)
         self.evaluation = tiny_evaluation(store, self.model, self.dataset, accuracy)
+        self.signer = SIGNER
         self.asked: list[tuple[str, str]] = []
 
     def evaluate(self, model: str, dataset: str) -> Result:
@@ -40,7 +43,7 @@ class Judge:
 
     def verdict(self) -> Result:
         """Run the gate."""
-        return gate(self.store, self.evaluation, recipe=RECIPE, spec=SPEC, evaluate=self.evaluate)
+        return gate(self.store, self.evaluation, recipe=RECIPE, spec=SPEC, evaluate=self.evaluate, signer=self.signer)
 
 
 def test_nothing_live_is_held_to_the_floor_only(store: Store) -> None:
@@ -111,3 +114,14 @@ def test_an_older_day_is_held_to_the_floor_only(store: Store) -> None:
 
     assert judge.verdict().manifest.facts["comparison"] == "later_day_live"
     assert judge.asked == []
+
+
+def test_a_verdict_is_signed_and_another_key_makes_another(store: Store) -> None:
+    """A retry finds what was signed; after a change of keys the gate is run anew rather than found."""
+    judge = Judge(store, 0.95)
+    first, again = judge.verdict(), judge.verdict()
+    check_signature(store, first.digest, TRUSTED)
+    judge.signer = STRANGER
+
+    assert (first.digest, True) == (again.digest, again.found)
+    assert not judge.verdict().found

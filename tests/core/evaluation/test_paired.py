@@ -18,6 +18,7 @@ from operators.core.evaluation.spec import GateSpec
 from operators.core.manifest import Made, Manifest, StageCall
 from operators.core.storage import Result, Store
 from tests.core.deployment.tiny import GOOD, INVERTED, RECIPE, tiny_dataset, tiny_model, tiny_release
+from tests.core.signers import SIGNER
 
 ROWS = 2000
 DAY = "2002-09-26"
@@ -50,7 +51,7 @@ def verdict(store: Store, wrong: range, live_wrong: range, spec: GateSpec) -> Re
         return Result(digest=made.digest, manifest=made, found=True)
 
     judged = evaluation(store, wrong, model=own, dataset=dataset)
-    return gate(store, judged.digest, recipe=RECIPE, spec=spec, evaluate=of_live)
+    return gate(store, judged.digest, recipe=RECIPE, spec=spec, evaluate=of_live, signer=SIGNER)
 
 
 def test_a_small_loss_that_chance_does_not_explain_fails(store: Store) -> None:

@@ -29,6 +29,7 @@ from operators.core.settings import EndpointSettings, StorageSettings
 from operators.core.storage import Result, Store, initialise, open_store
 from operators.core.training.spec import Machine
 from tests.core.deployment.conftest import ServerThread
+from tests.core.signers import SIGNER, TRUSTED
 from tests.core.training.tagged import LABELS, publish_tagged, sentence
 from tests.core.training.tiny import adopt_tiny
 
@@ -141,10 +142,17 @@ def server(trained: Trained, tmp_path: Path) -> Iterator[ServerThread]:
 def test_a_released_tagger_lists_the_entities_of_a_text(trained: Trained, chosen: Result, server: ServerThread) -> None:
     """Through gate, golden requests and shares; asked, it gives spans, and 400 to who wants what it has not."""
     evaluation = _evaluated(trained, chosen.digest).digest
-    verdict = gate(trained.store, evaluation, recipe="mail", spec=GateSpec(), evaluate=lambda *_: pytest.fail("asked"))
+    verdict = gate(
+        trained.store,
+        evaluation,
+        recipe="mail",
+        spec=GateSpec(),
+        evaluate=lambda *_: pytest.fail("asked"),
+        signer=SIGNER,
+    )
     controlled = server.controlled()
     spec = DeploymentSpec(watch_seconds=0.0, golden_requests=4)
-    deployed = deploy(trained.store, [controlled], recipe="mail", verdict=verdict.digest, spec=spec)
+    deployed = deploy(trained.store, [controlled], recipe="mail", verdict=verdict.digest, trusted=TRUSTED, spec=spec)
     controlled.close()
     text, label = sentence(7)
     tensor = {"name": "text", "datatype": "BYTES", "shape": [2], "data": [text, "w45 w46"]}
