@@ -9,10 +9,11 @@ import logging
 import os
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from operators.core.errors import DataError, LossDiverged, NightshiftError, Superseded
+from operators.core.errors import CheckpointDoubted, DataError, LossDiverged, NightshiftError, Superseded
 from operators.core.training import job as names
 from operators.core.training.job import TrainingJob, read_record, write_record
 from operators.core.training.processes import die_with_parent
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from operators.core.training.checkpoints import Checkpoints
     from operators.core.training.loop import Loop, Report
 
+BORN = time.time()
+"""When this process began, but for the start of the interpreter."""
 REPORT_SECONDS = 0.5
 
 
@@ -47,7 +50,7 @@ def _train(folder: Path, job: TrainingJob) -> None:
 
     from operators.core.settings import StorageSettings
     from operators.core.storage import open_store
-    from operators.core.training.checkpoints import Checkpoints
+    from operators.core.training.checkpoints import Checkpoints, Parts
     from operators.core.training.product import leave_product
     from operators.core.training.saving import Saver
 
@@ -55,21 +58,41 @@ def _train(folder: Path, job: TrainingJob) -> None:
     _join(folder, job)
     store = open_store(StorageSettings.from_environment(os.environ))
     loop = _loop(store, folder, job, device)
-    is_first = dist.get_rank() == 0
-    checkpoints = Checkpoints(store, job, folder / names.CHECKPOINT) if is_first else None
-    saver = None if checkpoints is None else Saver(checkpoints)
+    shared = folder / names.CHECKPOINT
+    checkpoints = Checkpoints(store, job, shared) if dist.get_rank() == 0 else None
+    saver = Saver(checkpoints.publish if checkpoints else Parts(store, shared, dist.get_rank()).publish)
+    keep = _keeper(folder, loop) if checkpoints else lambda: None
     try:
-        _resume(loop, checkpoints, folder / names.CHECKPOINT)
-        loop.run(saver, _reporter(folder) if is_first else _silent)
+        _resume(loop, checkpoints, shared)
+        loop.run(saver, _reporter(folder, keep) if checkpoints else _silent)
         leave_product(folder, loop)
+        # The collector need not wait for this trainer any more, nor for a part of its last checkpoint.
+        dist.barrier()
+    except CheckpointDoubted:
+        if checkpoints:
+            checkpoints.doubt()
+        raise
     finally:
-        if saver is not None:
-            saver.close()
+        saver.close()
         loop.close()
-        # The collector need not wait for this trainer any more.
         store.close()
-    dist.barrier()
+        loop.ledger.charge("finishing")
+        keep()
     _leave()
+
+
+def _keeper(folder: Path, loop: Loop) -> Callable[[], None]:
+    """Return what puts down what this gang has spent so far, for `fine_tune` to read when it has ended."""
+    import torch
+
+    from operators.core.training.energy import Meter
+    from operators.core.training.flops import peak_flops
+    from operators.core.training.ledger import RECORDS
+    from operators.core.training.mesh import HALF
+
+    peak = peak_flops(loop.device, HALF.get(loop.spec.precision, torch.float32))
+    meter = Meter(loop.device, loop.job.ranks)
+    return lambda: loop.ledger.write(folder / RECORDS, loop.work, peak, meter)
 
 
 def _leave() -> NoReturn:
@@ -117,6 +140,7 @@ def _loop(store: Store, folder: Path, job: TrainingJob, device: torch.device) ->
     import torch.distributed as dist
 
     from operators.core.models.encoder import load_base
+    from operators.core.training.ledger import RECORDS, Ledger, reached
     from operators.core.training.loop import Loop
     from operators.core.training.reading import open_loader
 
@@ -127,7 +151,8 @@ def _loop(store: Store, folder: Path, job: TrainingJob, device: torch.device) ->
     held_out = None
     if job.loop.held_out:
         held_out = open_loader(store, job, folder, rank=rank, ranks=ranks, is_held_out=True)
-    return Loop(job, model, loader, device, held_out)
+    ledger = Ledger(BORN, reached(folder / RECORDS))
+    return Loop(job, model, loader, device, held_out, ledger)
 
 
 def _resume(loop: Loop, checkpoints: Checkpoints | None, folder: Path) -> None:
@@ -135,14 +160,17 @@ def _resume(loop: Loop, checkpoints: Checkpoints | None, folder: Path) -> None:
     import torch
     import torch.distributed as dist
 
+    from operators.core.training.checkpoints import ADOPTED
+
     found = torch.tensor([int(checkpoints is not None and checkpoints.adopt())], device=loop.device)
     dist.broadcast(found, src=0)
     if found.item():
-        loop.resume(folder)
+        loop.resume(folder / ADOPTED)
         logging.getLogger(__name__).info("resumed at step %d of %d", loop.position.step, loop.total_steps)
 
 
-def _reporter(folder: Path) -> Report:
+def _reporter(folder: Path, keep: Callable[[], None]) -> Report:
+    """Return what writes down how far the training is, and what it took, twice a second."""
     last = 0.0
 
     def report(step: int, total: int, loss: float, speed: float) -> None:
@@ -151,6 +179,7 @@ def _reporter(folder: Path) -> Report:
             return
         last = time.monotonic()
         write_record(folder / names.PROGRESS, {"step": step, "total": total, "loss": loss, "speed": speed})
+        keep()
 
     return report
 
