@@ -17,7 +17,8 @@ NightshiftError
 │   └── AllCopiesDamaged       no verified copy is left: never retry
 ├── TrainingError          training failed
 │   ├── WorkerLost             a rank died: resume
-│   │   └── Superseded             another trainer of the same run key went on: resume from its checkpoints
+│   │   ├── Superseded             another trainer of the same run key went on: resume from its checkpoints
+│   │   └── CheckpointDoubted      it does not lose what it lost: resume from the one before
 │   └── LossDiverged           the loss is no number, or has run away: never retry
 ├── GateFailed             the model is worse: never retry
 └── DeploymentError        the release did not go live: retry
@@ -126,6 +127,10 @@ class WorkerLost(TrainingError):
 
 class Superseded(WorkerLost):
     """Another trainer of the same run key has gone on; this one is a zombie and stopped."""
+
+
+class CheckpointDoubted(WorkerLost):
+    """What was gone on from has another loss than when it was saved; the one before is next."""
 
 
 class LossDiverged(TrainingError):

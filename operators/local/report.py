@@ -64,6 +64,8 @@ def _training(summary: Summary) -> list[str]:
     how = f"{facts['epochs']} epochs on {facts['world_size']} ranks in {facts['precision']}"
     speed = f", {facts['examples_per_second']:.0f} examples/s" if facts["examples_per_second"] else ""
     lines = [f"{how}{speed}, loss {facts['final_loss']:.3f}"]
+    if facts.get("spent"):
+        lines.append(_spent(facts))
     if facts.get("score") is not None:
         lines.append(
             f"{_measure(facts)} {facts['score']:.4f}, macro F1 {facts['macro_f1']:.4f}; "
@@ -74,6 +76,20 @@ def _training(summary: Summary) -> list[str]:
 
 def _evaluation(summary: Summary) -> list[str]:
     return [f"by label, length and score, what it mistakes, how sure it is: {summary['evaluation']['page']}"]
+
+
+def _spent(facts: Mapping[str, Any]) -> str:
+    spent, joules = facts["spent"], facts["joules"]
+    seconds = {
+        "useful": spent["useful"],
+        "repeated": spent["repeated"],
+        "waiting": sum(spent["waiting"].values()),
+        "idle": sum(spent["idle"].values()),
+    }
+    shares = ", ".join(f"{value:.1f} {kind}" for kind, value in seconds.items())
+    share = facts["flops_utilisation"]
+    used = f"; {share:.1%} of the device's measured peak" if share else ""
+    return f"seconds: {shares}{used}" + (f"; {joules / 1000:.1f} kJ ({facts['energy']})" if joules else "")
 
 
 def _measure(figures: Mapping[str, Any]) -> str:

@@ -9,6 +9,9 @@ from typing import Any
 from operators.core.manifest import Manifest
 from operators.core.storage import Store
 
+COST = ("examples_per_second", "tokens_per_second", "flops_utilisation", "spent", "joules", "energy")
+"""Of a training, from its account."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunFacts:
@@ -90,7 +93,7 @@ def _training(
     figures = {
         "manifest": model.digest,
         **{name: model.facts.get(name) for name in ("world_size", "epochs", "steps", "final_loss", "precision")},
-        "examples_per_second": _speed(store, model),
+        **_cost(store, model),
     }
     if proof is not None:
         of_text = ("accuracy", "macro_f1", "baseline_accuracy", "baseline_macro_f1")
@@ -102,10 +105,10 @@ def _training(
     return figures
 
 
-def _speed(store: Store, model: Manifest) -> float | None:
-    """Return the speed of the try that trained the model, in whichever run that was."""
-    speeds = [account.get("examples_per_second") for account in store.accounts(model.run_key)]
-    return next((speed for speed in reversed(speeds) if speed), None)
+def _cost(store: Store, model: Manifest) -> dict[str, Any]:
+    """Return what the try that trained the model noted of speed, seconds and energy, in whichever run that was."""
+    tries = [account for account in store.accounts(model.run_key) if account.get("examples_per_second")]
+    return {name: tries[-1].get(name) if tries else None for name in COST}
 
 
 def _release(manifest: Manifest | None, model_url: str) -> dict[str, Any] | None:

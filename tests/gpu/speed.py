@@ -80,6 +80,6 @@ def make_loop(shape: Shape, folder: Path) -> Loop:
     ).resolve(Machine(cores=1, gpus=1, precision="bf16"))
     plan = Plan(shard_rows=(len(rows),), batch_size=ROWS_PER_STEP, batch_by="rows", seed=0)
     loader = Loader(plan, TokenTables(folder / "tokens", lambda shard: TokenTable.of(rows, labels)))
-    job = TrainingJob(run_key="0" * 64, inputs=(), loop=spec, labels=("high", "low"), checkpoint_steps=10**6)
+    job = TrainingJob(run_key="0" * 64, inputs=(), loop=spec, ranks=1, labels=("high", "low"), checkpoint_steps=10**6)
     torch.manual_seed(0)
     return Loop(job, build_model(folder, "text_classification", 2), loader, torch.device("cuda", 0))

@@ -26,6 +26,7 @@ from operators.core.settings import StorageSettings
 from operators.core.storage import Store
 from operators.core.training.machine import this_machine
 from operators.core.training.rows import read_rows
+from operators.core.training.saving import Saver
 from operators.core.training.spec import Machine
 from operators.local.base_model import fetch_base_model
 from tests.core.finetuning.test_fine_tune import CPU, SPEC, Place
@@ -127,7 +128,7 @@ def test_a_step_keeps_the_device_at_work(shape: Shape, tmp_path: Path, say: Call
     ends: list[float] = []
     with one_rank(tmp_path):
         loop = make_loop(shape, tmp_path)
-        loop.run(None, lambda *_: ends.append(time.perf_counter()), lambda: False)
+        loop.run(Saver(lambda snapshot: None), lambda *_: ends.append(time.perf_counter()), lambda: False)
     step_seconds = statistics.median(later - earlier for earlier, later in pairwise(ends[WARM_UP_STEPS:]))
     peak = peak_flops(torch.bfloat16)
     tokens_per_second = ROWS_PER_STEP * TOKENS / step_seconds

@@ -54,6 +54,15 @@ FACTS: dict[str, dict[str, Any]] = {
 }
 
 
+SPENT = {
+    "useful": 80.0,
+    "repeated": 1.5,
+    "waiting": {"data": 1.0, "saves": 0.5, "others": 0.5},
+    "idle": {"starting": 10.0, "finishing": 1.0, "between": 4.0},
+}
+COST = {"spent": SPENT, "joules": 2000.0, "energy": "estimated", "flops_utilisation": 0.25, "tokens_per_second": 900.0}
+
+
 def made_run(store: Store, tasks: list[str], outcome: str = "made") -> RunFacts:
     """Commit a manifest a task, with an account, and return the run that made them."""
     digests = {}
@@ -61,7 +70,7 @@ def made_run(store: Store, tasks: list[str], outcome: str = "made") -> RunFacts:
         call = StageCall(stage=task, revision=1)
         files = (store.put_bytes(*FILES[task], rows=6),) if task in FILES else ()
         result = store.once(call, lambda task=task, files=files: Made(files=files, facts=FACTS[task]))
-        account = {"run_id": "r1", "task_id": task, "outcome": outcome, "examples_per_second": 40.0}
+        account = {"run_id": "r1", "task_id": task, "outcome": outcome, "examples_per_second": 40.0, **COST}
         store.add_account(call.run_key, f"{task}.0.r1.1", account)
         digests[task] = [result.digest]
     return RunFacts(
@@ -80,6 +89,7 @@ def test_a_whole_run_has_every_key_that_is_fixed_by_name(store: Store):
     assert tuple(
         training[name] for name in ("world_size", "epochs", "examples_per_second", "accuracy", "baseline_accuracy")
     ) == (2, 2, 40.0, 0.98, 0.95)
+    assert {name: training[name] for name in COST} == COST
     assert summary["candidates"] == [CANDIDATE]
     assert summary["release"]["version"] == "2002-09-26-abcdef12"
     assert summary["backup"]["verified"] is True
@@ -127,3 +137,13 @@ def test_rows_of_the_printed_summary_add_up(store: Store):
     assert "accuracy 0.9800, macro F1 0.9700; baseline (probe on the frozen encoder, same rows) 0.95" in out.getvalue()
     assert "how sure it is: /p.html" in out.getvalue()
     assert "http://ui  user admin  password secret" in out.getvalue()
+
+
+def test_the_printed_summary_says_where_the_seconds_of_training_went(store: Store):
+    """Useful, repeated, waiting and idle in one line, and that the energy is no measurement."""
+    summary = summarise(store, made_run(store, ["fine_tune"]), model_url="")
+    out = io.StringIO()
+    report(Console(file=out, width=200), {**summary, "ui": {"url": "http://ui", "user": "admin"}}, "secret")
+
+    assert "80.0 useful, 1.5 repeated, 2.0 waiting, 15.0 idle; 25.0% of the device's measured peak" in out.getvalue()
+    assert "2.0 kJ (estimated)" in out.getvalue()

@@ -16,13 +16,13 @@ from operators.core.progress import Progress
 from operators.core.settings import StorageSettings
 from operators.core.storage import Result, Store
 from operators.core.training import job as names
-from operators.core.training import launcher
-from operators.core.training.job import TrainingJob, read_record
+from operators.core.training import launcher, ledger
+from operators.core.training.job import TrainingJob, read_record, write_record
 from operators.core.training.machine import this_machine
 from operators.core.training.rows import shards_of, task_of
 from operators.core.training.spec import Machine
 
-REVISION = 18
+REVISION = 19
 DISK_FACTOR = 8
 """Free local space needed, in sizes of the base model: it, one checkpoint, the product, and a margin."""
 
@@ -51,7 +51,8 @@ def fine_tune(
         base_model: Digest of an adopted base model's manifest.
         scratch: Local work area; the same at a retry, or the training in it is not found again.
         progress: Told about steps, loss and speed.
-        account: Given seconds, examples and examples a second of this try.
+        account: Given what the training cost over all its tries (see `ledger.account`), and examples, seconds and speed
+            of its last gang.
         machine: What to train on; this machine when None.
 
     Raises:
@@ -59,6 +60,7 @@ def fine_tune(
         DataError: The data set is too small, or an input does not fit.
         StorageError: The store failed, or the local disk has too little space.
     """
+    begun = time.time()
     machine = machine or this_machine(scratch)
     log.info("%d GPUs, %d cores; precision auto is %s", machine.gpus, machine.cores, machine.why)
     account["precision_auto"] = machine.why
@@ -81,7 +83,13 @@ def fine_tune(
             labels=tuple(store.manifest(dataset).facts["labels"]),
             checkpoint_steps=spec.checkpoint_steps,
         )
-        return _train(store, settings, job, folder, progress, account)
+        if read_record(folder / ledger.BEGUN) is None:
+            folder.mkdir(parents=True, exist_ok=True)
+            write_record(folder / ledger.BEGUN, {"at": begun})
+        made = _train(store, settings, job, folder, progress, account)
+        first = read_record(folder / ledger.BEGUN) or {"at": begun}
+        account.update(ledger.account(folder / ledger.RECORDS, first["at"], time.time(), job.ranks))
+        return made
 
     parent = os.getppid()
     result = store.once(call, make)

@@ -1,8 +1,8 @@
 """The collector: the only one that deletes from the store, in two steps with days between.
 
 What it may take are files and manifests that nothing reaches: no result of a run key, no entry of a stream, no hold.
-Checkpoints of a run key that has its result count as unreached, and so do the files of manifests that an erasure
-forgot. Slots are never deleted.
+Checkpoints of a run key that has its result count as unreached, of others all but the newest three, and so do the files
+of manifests that an erasure forgot. Slots are never deleted.
 
 1. `mark` writes one list of what it means to delete (a tomb), after it refused whatever looks wrong.
 2. `sweep`, when the grace is over and every writer that could not see the list has ended, looks again at what is
@@ -33,7 +33,9 @@ from operators.core.storage.store import Store
 from operators.core.storage.wrapping import CHECK_NAME
 
 CHECKPOINTS = "checkpoint-"
-"""Streams `checkpoint-<run key>`: what they name is needed until the run key has its result."""
+"""Streams `checkpoint-<run key>`: the newest that they name are needed until the run key has its result."""
+CHECKPOINTS_KEPT = 3
+"""Of a training that is not done: one to go on from, and two to fall back to."""
 _KINDS = ("man/", "obj/", "key/")
 """In the order of deletion: a manifest never outlives its files."""
 
@@ -206,7 +208,9 @@ class Collector:
         roots = list(done.values())
         for name in stream_names(self._store):
             if name.removeprefix(CHECKPOINTS) not in done:
-                roots += [entry.manifest for entry in self._store.stream(name).entries()]
+                entries = self._store.stream(name).entries()
+                kept = entries[-CHECKPOINTS_KEPT:] if name.startswith(CHECKPOINTS) else entries
+                roots += [entry.manifest for entry in kept]
         return roots + [hold.manifest for hold in held(self._members, record)]
 
     def _delete(self, record: Record, keys: Iterable[str]) -> None:

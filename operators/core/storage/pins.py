@@ -151,9 +151,10 @@ class Lease:
             )
 
     def end(self, record: Record) -> None:
-        """Take the pins away, where endpoints answer; elsewhere they expire."""
-        keys = [pin.key for pin in self._pins]
-        self._pins = []
+        """Take the pins away, where endpoints answer; elsewhere they expire. The next write begins a lease anew."""
+        with self._lock:
+            keys = [pin.key for pin in self._pins]
+            self._pins, self._tombs, self._spared = [], None, set()
 
         def delete(endpoint: Endpoint, line: Member) -> None:
             for key in keys:

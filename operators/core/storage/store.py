@@ -253,9 +253,13 @@ class Store:
             self._record = self.membership.read_record()
             write()
 
+    def end_lease(self) -> None:
+        """Keep the collector from nothing any more: what was put so far is committed, or will never be."""
+        self._lease.end(self._record)
+
     def close(self) -> None:
         """End the store's lease and its threads."""
-        self._lease.end(self._record)
+        self.end_lease()
         self.membership.round.close()
 
 

@@ -12,8 +12,8 @@ from torch import nn
 
 from operators.core.errors import DataError
 from operators.core.models.encoder import EncoderModel
+from operators.core.training.parts import Tensors
 from operators.core.training.spec import AdapterSpec, LoopSpec
-from operators.core.training.state import Tensors
 
 if TYPE_CHECKING:
     from peft.tuners import AdaLoraModel, LoraModel

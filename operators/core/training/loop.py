@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+import copy
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -13,32 +13,28 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from operators.core.errors import LossDiverged
+from operators.core.errors import CheckpointDoubted, LossDiverged
 from operators.core.models.encoder import EncoderModel, row_losses
 from operators.core.training.adapters import choose_trained
-from operators.core.training.checkpoints import read_position, read_tensors
+from operators.core.training.checkpoints import read_position
+from operators.core.training.flops import Work
 from operators.core.training.job import TrainingJob
+from operators.core.training.ledger import Ledger
 from operators.core.training.loader import Batch, Loader
 from operators.core.training.mesh import HALF, clip, gradients, prepare, spread
 from operators.core.training.optimisation import make_optimiser, rate_factor, set_rates
+from operators.core.training.parts import StoredState, Tensors, take_part
 from operators.core.training.pieces import Piece, pieces
 from operators.core.training.saving import Saver
-from operators.core.training.state import (
-    Position,
-    Tensors,
-    gather_generators,
-    give_state,
-    set_generator,
-    take_best,
-    take_state,
-    whole,
-)
+from operators.core.training.state import Position, copy_best, generator, room_for, set_generator, state_of, whole
 from operators.core.training.stopping import LossWatch, is_behind, is_stale
 
 Report = Callable[[int, int, float, float], None]
 """(step, total_steps, loss, examples_per_second)."""
 
-log = logging.getLogger(__name__)
+SAME_LOSS = 0.01
+"""Share by which a step's loss may differ when it is taken again from a checkpoint: hashes have proved the bits, this
+proves that they came to the right places."""
 
 
 def loss_of(model: nn.Module, piece: Piece, half: torch.dtype | None) -> torch.Tensor:
@@ -58,12 +54,15 @@ class Loop:
         loader: Loader,
         device: torch.device,
         held_out: Loader | None = None,
+        ledger: Ledger | None = None,
     ) -> None:
         self.job, self.spec, self.loader, self.held_out, self.device = job, job.loop, loader, held_out, device
         self.steps_per_epoch = loader.steps_per_epoch
         self.total_steps = self.steps_per_epoch * self.spec.epochs
         self.model = prepare(model.to(device).train(), self.spec)
         self.rank_budget = choose_trained(self.model, self.spec, self.total_steps)
+        self.ledger = ledger or Ledger()
+        self.work = Work.of(self.model)
         self.parallel = spread(self.model, self.spec, device)
         self.optimiser = make_optimiser(self.model, self.spec)
         self._half = HALF.get(self.spec.precision)
@@ -79,16 +78,20 @@ class Loop:
         torch.manual_seed(self.spec.seed * 100_003 + dist.get_rank())
 
     def resume(self, folder: Path) -> None:
-        """Put this rank where the checkpoint in a folder says."""
-        tensors, generators = read_tensors(folder)
-        best = {name: tensors.pop(name) for name in list(tensors) if name.startswith("best.")}
-        self._best = best if self.is_first else {}
-        give_state(self.model, self.optimiser, tensors)
+        """Put this rank where the checkpoint in a folder says; it reads its share of the state alone."""
+        stored, mine = StoredState(folder), f"generator.{dist.get_rank()}"
+        room = room_for(stored.tensors, self.model, self.optimiser)
         # A rank that was not there draws on from its seed.
-        if dist.get_rank() < len(generators):
-            set_generator(generators[dist.get_rank()], self.device)
+        if mine in stored.tensors:
+            room[mine] = generator(self.device)
+        stored.fill(room)
+        if mine in room:
+            set_generator(room[mine], self.device)
+        self._best = {name: tensor for name, tensor in room.items() if name.startswith("best.")}
         self.position = read_position(folder)
         if self.position.world_sizes[-1:] != [dist.get_world_size()]:
+            # With other ranks' random numbers the next step loses something else.
+            self.position.next_loss = None
             self.position.world_sizes.append(dist.get_world_size())
         if self.position.scaler:
             self.scaler.load_state_dict(self.position.scaler)
@@ -103,11 +106,11 @@ class Loop:
         is_given_up = is_stale(losses, self.spec.patience) or is_behind(losses, self.spec.give_up_above)
         return self.position.step >= self.total_steps or is_given_up
 
-    def run(self, saver: Saver | None, report: Report, is_to_end: Callable[[], bool]) -> None:
+    def run(self, saver: Saver, report: Report, is_to_end: Callable[[], bool]) -> None:
         """Train until it is over, or until rank 0 is to end, which is then saved.
 
         Args:
-            saver: Writes the checkpoints of rank 0, which decides when; None at the other ranks.
+            saver: Writes this rank's part of checkpoints; rank 0 decides when.
             report: Called by each rank after each step.
             is_to_end: Whether somebody asks for an end; only what it says at rank 0 counts.
 
@@ -115,26 +118,30 @@ class Loop:
             LossDiverged: Going on would help nobody; at all ranks in the same step.
             Superseded: Another trainer has taken the job over.
             StorageError: Checkpoints could not be written several times in a row.
+            CheckpointDoubted: The first step after `resume` does not lose what it lost before.
         """
         started = time.perf_counter()
+        self.ledger.charge("starting")
         is_ending = False
         while not (self.is_over or is_ending):
             batch = self.loader.batch(self.position.step)
-            is_due = saver is not None and self._is_due() and saver.is_free()
-            loss, (is_due, is_ending) = self._step(batch, (is_due, saver is not None and is_to_end()))
+            self.ledger.charge("data")
+            asked = (self._is_due() and saver.is_free(), is_to_end()) if self.is_first else (False, False)
+            loss, (is_due, is_ending) = self._step(batch, asked)
+            saver.tell(loss)
             self.position.losses.append(loss)
             self.position.step += 1
             self.examples += batch.size
             self.seconds = time.perf_counter() - started
             if self.held_out is not None and self.position.step % self.steps_per_epoch == 0:
                 self._judge(self.held_out)
+            self.ledger.charge_step(self.position.step - 1)
             report(self.position.step, self.total_steps, loss, self.examples / self.seconds)
-            if is_ending and saver is not None:
-                saver.finish()
             if is_due or is_ending:
                 self._save(saver)
-        if saver is not None:
-            saver.finish()
+                self.ledger.charge("saves")
+        saver.finish()
+        self.ledger.charge("saves")
 
     def close(self) -> None:
         """Read no further ahead."""
@@ -146,7 +153,7 @@ class Loop:
 
         Where rows are held out, it is that of the best epoch.
         """
-        best = {name.removeprefix("best."): tensor for name, tensor in self._best.items()}
+        best = whole((name.removeprefix("best."), tensor) for name, tensor in self._best.items())
         return whole(self.model.state_dict().items()) | best
 
     def _is_due(self) -> bool:
@@ -170,8 +177,14 @@ class Loop:
         norm = clip(self.model, self.spec.clip_norm)
         # What all ranks must know of each other, in one message; the host waits for the device here alone.
         told = torch.stack([loss / dist.get_world_size(), *loss.new_tensor(asked)])
+        self.work.add(batch.lengths)
+        if self.device.type == "cpu":
+            self.ledger.charge_step(self.position.step)
         dist.all_reduce(told)
         (mean, *votes), length = told.tolist(), norm.item()
+        if self.device.type == "cpu":
+            # A GPU was at work until now: what of it was waiting for other ranks cannot be told.
+            self.ledger.charge("others")
         self._check(mean, length)
         self.scaler.step(self.optimiser)
         self.scaler.update()
@@ -213,7 +226,7 @@ class Loop:
         if not math.isfinite(loss):
             raise LossDiverged(f"step {self.position.step}: held-out loss {loss}; lower the learning rates")
         if loss < min(self.position.held_out_losses, default=math.inf):
-            self._best = take_best(self.model)
+            self._best = copy_best(self.model)
         self.position.held_out_losses.append(loss)
 
     def _check(self, loss: float, norm: float) -> None:
@@ -221,7 +234,11 @@ class Loop:
 
         Raises:
             LossDiverged: One is not finite, where fp16 does not explain it, or the loss has run away.
+            CheckpointDoubted: The loss is not the one that this step had before the training was cut off.
         """
+        expected, self.position.next_loss = self.position.next_loss, None
+        if expected is not None and not math.isclose(loss, expected, rel_tol=SAME_LOSS, abs_tol=SAME_LOSS / 10):
+            raise CheckpointDoubted(f"step {self.position.step}: loss {loss:.4g}, it was {expected:.4g} before the end")
         where = f"step {self.position.step}: loss {loss:.4g}, gradient norm {norm:.4g}"
         is_skipped = self.scaler.is_enabled() and math.isfinite(loss) and not math.isfinite(norm)
         if not (math.isfinite(loss) and math.isfinite(norm)) and not is_skipped:
@@ -235,19 +252,10 @@ class Loop:
                 f"{self.watch.lowest:.4g} (divergence_ratio={self.spec.divergence_ratio:g}): lower the learning rates"
             )
 
-    def _save(self, saver: Saver | None) -> None:
+    def _save(self, saver: Saver) -> None:
         self._saved = self.position.step
-        generators = gather_generators(self.device)
-        tensors = take_state(self.model, self.optimiser)
-        if saver is not None and generators is not None:
-            saver.save(self._copied_position(), tensors | self._best, generators)
-
-    def _copied_position(self) -> Position:
-        position = self.position
-        return replace(
-            position,
-            losses=list(position.losses),
-            held_out_losses=list(position.held_out_losses),
-            world_sizes=list(position.world_sizes),
-            scaler=self.scaler.state_dict(),
-        )
+        rank, ranks = dist.get_rank(), dist.get_world_size()
+        state = state_of(self.model, self.optimiser) | self._best
+        own = {f"generator.{rank}": generator(self.device)}
+        position = replace(copy.deepcopy(self.position), scaler=self.scaler.state_dict())
+        saver.save(position, take_part(state, own, rank, ranks, self.spec.fsdp_degree))

@@ -16,8 +16,8 @@ from operators.core.training.adapters import count, merge
 from operators.core.training.job import write_record
 from operators.core.training.loop import Loop, loss_of
 from operators.core.training.mesh import HALF
+from operators.core.training.parts import Tensors
 from operators.core.training.pieces import pieces
-from operators.core.training.state import Tensors
 from operators.core.training.stopping import best_epoch
 
 FILES = ("classifier.json", "config.json", "history.json", "model.safetensors", "tokenizer.json")

@@ -1,23 +1,21 @@
 """Training state as named tensors: what a checkpoint must hold for a resumed run to end with the same bits.
 
-Frozen parameters are left out: they are the base model's. Files are safetensors and JSON; nothing is ever unpickled.
+Frozen parameters are left out: they are the base model's.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import nn
-from torch.distributed.tensor import DTensor, distribute_tensor
+from torch.distributed.tensor import DTensor
 
 from operators.core.errors import DataError
-
-Tensors = dict[str, torch.Tensor]
+from operators.core.training.parts import Tensors
 
 
 @dataclass(slots=True)
@@ -36,6 +34,8 @@ class Position:
     """Ranks that trained: another entry from where a checkpoint went on with another number."""
     scaler: dict[str, float] = field(default_factory=dict)
     """State of the loss scaling; empty where there is none."""
+    next_loss: float | None = None
+    """Mean loss of the step after the last one done, of a checkpoint written after that step too."""
 
     @classmethod
     def from_json(cls, document: dict[str, Any]) -> Position:
@@ -47,24 +47,22 @@ class Position:
             skipped_steps=int(document["skipped_steps"]),
             world_sizes=[int(size) for size in document["world_sizes"]],
             scaler=dict(document["scaler"]),
+            next_loss=document["next_loss"],
         )
 
 
-def take_state(model: nn.Module, optimiser: torch.optim.Optimizer) -> Tensors:
-    """Return a copy of the trained parameters and the optimiser's moments, by name, on the CPU of rank 0.
-
-    Of a sharded model every rank must call this; all but rank 0 only give what they hold, and get nothing.
-    """
-    return whole(
-        (f"{moment}.{name}", value)
+def state_of(model: nn.Module, optimiser: torch.optim.Optimizer) -> Tensors:
+    """Return the trained parameters and the optimiser's moments, by name, as they lie on this rank; no copies."""
+    return {
+        f"{moment}.{name}": value
         for name, parameter in _trained(model)
-        for moment, value in [("parameter", parameter), *optimiser.state[parameter].items()]
-    )
+        for moment, value in [("parameter", parameter.detach()), *optimiser.state[parameter].items()]
+    }
 
 
-def take_best(model: nn.Module) -> Tensors:
-    """Return a copy of the trained parameters as the best so far, as `take_state` does."""
-    return whole((f"best.{name}", parameter) for name, parameter in _trained(model))
+def copy_best(model: nn.Module) -> Tensors:
+    """Return copies of the trained parameters as the best so far, each where its parameter lies."""
+    return {f"best.{name}": parameter.detach().clone() for name, parameter in _trained(model)}
 
 
 def whole(tensors: Iterable[tuple[str, torch.Tensor]]) -> Tensors:
@@ -79,51 +77,52 @@ def whole(tensors: Iterable[tuple[str, torch.Tensor]]) -> Tensors:
     return kept
 
 
-def give_state(model: nn.Module, optimiser: torch.optim.Optimizer, tensors: Tensors) -> None:
-    """Set parameters and moments to what `take_state` returned, of a model sharded in any way.
+def room_for(
+    stored: Mapping[str, tuple[torch.Size, torch.dtype]], model: nn.Module, optimiser: torch.optim.Optimizer
+) -> Tensors:
+    """Return what to fill with a stored state, by name: the parameters themselves, new moments, new best parameters.
+
+    Args:
+        stored: Shape and type of each tensor that there is.
+        model: Sharded in any way; what is of its parameters' shapes is sharded as they are.
+        optimiser: Is given the moments.
 
     Raises:
-        DataError: The tensors are of another model.
+        DataError: The state is of another model.
     """
-    wanted = {f"parameter.{name}" for name, _ in _trained(model)}
-    if wanted != {name for name in tensors if name.startswith("parameter.")}:
+    parameters = dict(_trained(model))
+    if {f"parameter.{name}" for name in parameters} != {name for name in stored if name.startswith("parameter.")}:
         raise DataError("the checkpoint holds the parameters of another model")
-    moments: dict[str, Tensors] = defaultdict(dict)
-    for full_name, tensor in tensors.items():
+    room: Tensors = {}
+    for full_name, (shape, dtype) in stored.items():
         moment, _, name = full_name.partition(".")
-        moments[name][moment] = tensor
-    with torch.no_grad():
-        for name, parameter in _trained(model):
-            parameter.copy_(_placed(moments[name].pop("parameter"), parameter))
-            optimiser.state[parameter] = {
-                moment: _placed(tensor, parameter) for moment, tensor in moments[name].items()
-            }
+        parameter = parameters.get(name)
+        if moment == "parameter":
+            room[full_name] = parameters[name].detach()
+        elif parameter is not None:
+            room[full_name] = _like(parameter, shape, dtype)
+            if moment != "best":
+                optimiser.state[parameter][moment] = room[full_name]
+    return room
 
 
-def _placed(tensor: torch.Tensor, parameter: torch.Tensor) -> torch.Tensor:
-    """Return a copy where the parameter lies, sharded as it is; a step counter is nobody's share."""
-    copy = tensor.to(parameter.device, copy=True)
-    if isinstance(parameter, DTensor) and tensor.shape == parameter.shape:
-        # Every rank has read the whole, so each takes its share of its own.
-        return distribute_tensor(copy, parameter.device_mesh, parameter.placements, src_data_rank=None)
-    return copy
+def _like(parameter: nn.Parameter, shape: torch.Size, dtype: torch.dtype) -> torch.Tensor:
+    """Return an unset tensor where a parameter lies, sharded as it is; a step counter is nobody's share."""
+    if shape == parameter.shape:
+        return torch.empty_like(parameter, dtype=dtype, requires_grad=False)
+    return torch.empty(shape, dtype=dtype, device=parameter.device)
 
 
-def gather_generators(device: torch.device) -> torch.Tensor | None:
-    """Return every rank's random state to rank 0, shape (ranks, bytes); None to the others."""
+def generator(device: torch.device) -> torch.Tensor:
+    """Return this rank's random state, as bytes on the host."""
     mine = torch.get_rng_state()
-    if device.type == "cuda":
-        mine = torch.cat([mine, torch.cuda.get_rng_state(device)])
-    mine = mine.to(device)
-    every = [torch.empty_like(mine) for _ in range(dist.get_world_size())]
-    dist.all_gather(every, mine)
-    return torch.stack(every).cpu() if dist.get_rank() == 0 else None
+    return torch.cat([mine, torch.cuda.get_rng_state(device)]) if device.type == "cuda" else mine
 
 
 def set_generator(state: torch.Tensor, device: torch.device) -> None:
-    """Set this rank's random state to its row of what `gather_generators` returned."""
+    """Set this rank's random state to what `generator` returned."""
     size = torch.get_rng_state().numel()
-    # Clones, because torch 2.13 crashes on a state that does not begin its storage: a row of a matrix but the first.
+    # Clones, because torch 2.13 crashes on a state that does not begin its storage.
     torch.set_rng_state(state[:size].clone())
     if device.type == "cuda":
         torch.cuda.set_rng_state(state[size:].clone(), device)

@@ -10,12 +10,21 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from operators.core.errors import DataError, LossDiverged, NightshiftError, Superseded, WorkerLost
+from operators.core.errors import (
+    CheckpointDoubted,
+    DataError,
+    LossDiverged,
+    NightshiftError,
+    Superseded,
+    WorkerLost,
+)
 from operators.core.training import job as names
 from operators.core.training.job import TrainingJob, read_record, write_record
+from operators.core.training.ledger import RECORDS, Ledger, reached
 from operators.core.training.processes import die_with_parent
 
 if TYPE_CHECKING:
@@ -45,6 +54,7 @@ def load_libraries() -> None:
 def main(folder: Path) -> None:
     """Train as one rank of the folder's job; rank 0 leaves the model and `done.json`, or `failed.json`."""
     die_with_parent()
+    ledger = Ledger(reached=reached(folder / RECORDS))
     for number in ENDING:
         signal.signal(number, signal.SIG_DFL)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
@@ -53,50 +63,69 @@ def main(folder: Path) -> None:
         log.info("not started again after %s: %s", failed["error"], failed["message"])
         return
     try:
-        _train(folder, TrainingJob.load(folder))
+        _train(folder, TrainingJob.load(folder), ledger)
     except NightshiftError as error:
         if isinstance(error, DataError | LossDiverged | Superseded):
             write_record(folder / names.FAILED, {"error": type(error).__name__, "message": str(error)})
         raise
 
 
-def _train(folder: Path, job: TrainingJob) -> None:
+def _train(folder: Path, job: TrainingJob, ledger: Ledger) -> None:
     import torch.distributed as dist
 
     from operators.core.settings import StorageSettings
     from operators.core.storage import open_store
     from operators.core.training.adapters import count
-    from operators.core.training.checkpoints import Checkpoints
+    from operators.core.training.checkpoints import Checkpoints, Parts
     from operators.core.training.product import leave_product
     from operators.core.training.saving import Saver
 
     device = _device(job)
     _join(folder, job)
     store = open_store(StorageSettings.from_environment(os.environ))
-    loop = _loop(store, folder, job, device)
-    is_first = dist.get_rank() == 0
-    logging.getLogger(__name__).info("training %d of %d parameters", *count(loop.model))
-    checkpoints = Checkpoints(store, job, folder / names.CHECKPOINT) if is_first else None
-    saver = None if checkpoints is None else Saver(checkpoints)
+    loop = _loop(store, folder, job, device, ledger)
+    log.info("training %d of %d parameters", *count(loop.model))
+    shared = folder / names.CHECKPOINT
+    checkpoints = Checkpoints(store, job, shared) if dist.get_rank() == 0 else None
+    saver = Saver(checkpoints.publish if checkpoints else Parts(store, shared, dist.get_rank()).publish)
+    keep = _keeper(folder, loop) if checkpoints else lambda: None
     try:
-        _resume(loop, checkpoints, folder / names.CHECKPOINT)
-        loop.run(saver, _reporter(folder) if is_first else _silent, (folder / names.END).exists)
+        _resume(loop, checkpoints, shared)
+        loop.run(saver, _reporter(folder, keep) if checkpoints else _silent, (folder / names.END).exists)
         if loop.is_over:
             leave_product(folder, loop)
-        elif is_first:
+        elif checkpoints:
             _tell_of_end(folder, loop)
+        # The collector need not wait for this trainer any more, nor for a part of its last checkpoint.
+        dist.barrier()
+    except CheckpointDoubted:
+        if checkpoints:
+            checkpoints.doubt()
+        raise
     finally:
-        if saver is not None:
-            saver.close()
+        saver.close()
         loop.close()
-        # The collector need not wait for this trainer any more.
         store.close()
-    dist.barrier()
+        loop.ledger.charge("finishing")
+        keep()
 
 
 def _tell_of_end(folder: Path, loop: Loop) -> None:
     told = f"asked to end at step {loop.position.step} of {loop.total_steps}, which is saved: a retry goes on from it"
     write_record(folder / names.FAILED, {"error": WorkerLost.__name__, "message": told})
+
+
+def _keeper(folder: Path, loop: Loop) -> Callable[[], None]:
+    """Return what puts down what this gang has spent so far, for `fine_tune` to read when it has ended."""
+    import torch
+
+    from operators.core.training.energy import Meter
+    from operators.core.training.flops import peak_flops
+    from operators.core.training.mesh import HALF
+
+    peak = peak_flops(loop.device, HALF.get(loop.spec.precision, torch.float32))
+    meter = Meter(loop.device, loop.job.ranks)
+    return lambda: loop.ledger.write(folder / RECORDS, loop.work, peak, meter)
 
 
 def _device(job: TrainingJob) -> torch.device:
@@ -128,7 +157,7 @@ def _join(folder: Path, job: TrainingJob) -> None:
     )
 
 
-def _loop(store: Store, folder: Path, job: TrainingJob, device: torch.device) -> Loop:
+def _loop(store: Store, folder: Path, job: TrainingJob, device: torch.device, ledger: Ledger) -> Loop:
     import torch.distributed as dist
 
     from operators.core.models.encoder import load_base
@@ -142,7 +171,7 @@ def _loop(store: Store, folder: Path, job: TrainingJob, device: torch.device) ->
     held_out = None
     if job.loop.held_out:
         held_out = open_loader(store, job, folder, rank=rank, ranks=ranks, is_held_out=True)
-    return Loop(job, model, loader, device, held_out)
+    return Loop(job, model, loader, device, held_out, ledger)
 
 
 def _resume(loop: Loop, checkpoints: Checkpoints | None, folder: Path) -> None:
@@ -150,14 +179,17 @@ def _resume(loop: Loop, checkpoints: Checkpoints | None, folder: Path) -> None:
     import torch
     import torch.distributed as dist
 
+    from operators.core.training.checkpoints import ADOPTED
+
     found = torch.tensor([int(checkpoints is not None and checkpoints.adopt())], device=loop.device)
     dist.broadcast(found, src=0)
     if found.item():
-        loop.resume(folder)
+        loop.resume(folder / ADOPTED)
         log.info("resumed at step %d of %d", loop.position.step, loop.total_steps)
 
 
-def _reporter(folder: Path) -> Report:
+def _reporter(folder: Path, keep: Callable[[], None]) -> Report:
+    """Return what writes down how far the training is, and what it took, twice a second."""
     last = 0.0
 
     def report(step: int, total: int, loss: float, speed: float) -> None:
@@ -166,6 +198,7 @@ def _reporter(folder: Path) -> Report:
             return
         last = time.monotonic()
         write_record(folder / names.PROGRESS, {"step": step, "total": total, "loss": loss, "speed": speed})
+        keep()
 
     return report
 

@@ -24,11 +24,13 @@ from operators.core.progress import Progress, no_progress
 from operators.core.settings import EndpointSettings, StorageSettings
 from operators.core.storage import Result, Store, initialise, open_store
 from operators.core.training import job as names
+from operators.core.training import ledger
 from operators.core.training.job import read_record
 from operators.core.training.launcher import is_running
 from operators.core.training.spec import Machine
 from operators.core.tuning.spec import Choices, SearchSpec
 from operators.core.tuning.tune import tune
+from tests.core.training.test_ledger import spent
 from tests.core.training.tiny import adopt_tiny, publish_tiny
 
 pytestmark = pytest.mark.integration
@@ -51,11 +53,14 @@ class Place:
         initialise(self.settings, rounds=0)
         self.store: Store = open_store(self.settings)
         self.scratch = folder / "scratch"
+        self.account: dict[str, Any] = {}
+        """Of the last training."""
         self.dataset = publish_tiny(self.store)
         self.base_model = adopt_tiny(self.store, folder / "base", poisoned=poisoned)
 
     def fine_tune(self, progress: Progress = no_progress, spec: TrainingSpec = SPEC, machine: Machine = CPU) -> Result:
         """Fine-tune as the task does."""
+        self.account = {}
         return fine_tune(
             self.store,
             self.settings,
@@ -64,7 +69,7 @@ class Place:
             base_model=self.base_model,
             scratch=self.scratch,
             progress=progress,
-            account={},
+            account=self.account,
             machine=machine,
         )
 
@@ -133,7 +138,10 @@ def test_a_finished_model_is_found_and_not_trained_again(uninterrupted: tuple[Pl
 
 
 def test_a_run_whose_rank_is_killed_ends_with_the_same_model(uninterrupted: tuple[Place, Result], place: Place) -> None:
-    """SIGKILL one rank past a checkpoint: the gang starts again from it, and the model is the same to the bit."""
+    """SIGKILL one rank past a checkpoint: the gang starts again from it, and the model is the same to the bit.
+
+    The account adds up to the time that it took.
+    """
     killed: list[int] = []
 
     def kill_once(done: int, total: int, note: str) -> None:
@@ -142,14 +150,20 @@ def test_a_run_whose_rank_is_killed_ends_with_the_same_model(uninterrupted: tupl
             killed.append(victim.pid)
             victim.send_signal(signal.SIGKILL)
 
+    started = time.time()
     result = place.fine_tune(kill_once)
 
     assert len(killed) == 1
     assert result.manifest.identity == uninterrupted[1].manifest.identity
+    assert spent(place.account) == pytest.approx(time.time() - started, rel=0.02)
+    assert place.account["energy"] == "estimated" and place.account["flops_utilisation"] > 0
 
 
 def test_a_retry_waits_for_the_training_of_its_killed_task(uninterrupted: tuple[Place, Result], place: Place) -> None:
-    """SIGKILL the task's supervisor, and end what it left: torchrun trains on, the retry gets the same model of it."""
+    """SIGKILL the task's supervisor, and end what it left: torchrun trains on, the retry gets the same model of it.
+
+    The retry's account begins with the killed task.
+    """
     supervisor = place.fine_tune_elsewhere("sh", "-c", '"$@"; exit', "sh")
     wait_until(lambda: list(place.scratch.glob(f"training/*/{names.PROGRESS}")))
     (folder,) = place.scratch.glob("training/*")
@@ -161,8 +175,11 @@ def test_a_retry_waits_for_the_training_of_its_killed_task(uninterrupted: tuple[
     psutil.wait_procs([task], timeout=60)
     is_at_it = is_running(folder) or (folder / names.DONE).exists()
     seen = [read_record(folder / names.LAUNCHER)]
+    begun = read_record(folder / ledger.BEGUN)
     result = place.fine_tune(lambda *_: seen.append(read_record(folder / names.LAUNCHER)))
 
+    assert begun is not None
+    assert spent(place.account) == pytest.approx(time.time() - begun["at"], rel=0.02)
     assert is_at_it and not task.is_running()
     assert all(record == launcher for record in seen)
     assert result.manifest.identity == uninterrupted[1].manifest.identity

@@ -13,7 +13,7 @@ from operators.core.errors import CollectionRefused, QuorumLost, StorageError
 from operators.core.manifest import FileEntry, Made, Manifest, StageCall
 from operators.core.settings import EncryptionSettings, StorageSettings
 from operators.core.storage import Store, initialise, open_store
-from operators.core.storage.collect import Collector
+from operators.core.storage.collect import CHECKPOINTS, CHECKPOINTS_KEPT, Collector
 from operators.core.storage.collection import CollectSpec
 from operators.core.storage.erasures import Erasure, put_on_record
 from operators.core.storage.objects import object_key
@@ -109,6 +109,23 @@ def test_checkpoints_go_once_their_run_key_has_its_result(storage_settings: Stor
         object_key("obj", part.stored_sha256),
         object_key("man", saved),
     }
+
+
+def test_a_training_that_is_not_done_keeps_its_newest_checkpoints(storage_settings: StorageSettings) -> None:
+    """Of five the two oldest go: a training may be long, and its space is bounded."""
+    initialise(storage_settings, rounds=0)
+    store = open_store(storage_settings)
+    parts = [store.put_bytes("part.bin", bytes([step]) * 100) for step in range(5)]
+    entry = None
+    for part in parts:
+        saved = store.put_manifest(Manifest.of(StageCall(stage="checkpoint", revision=1), Made(files=(part,))))
+        entry = store.stream(f"{CHECKPOINTS}{'0' * 64}").append(saved, entry)
+    store.close()
+    aged(storage_settings)
+
+    gone = {key for key in collected(open_store(storage_settings)) if key.startswith("obj/")}
+
+    assert gone == {object_key("obj", part.stored_sha256) for part in parts[:-CHECKPOINTS_KEPT]}
 
 
 def test_nothing_young_is_listed(storage_settings: StorageSettings, used: tuple[FileEntry, FileEntry]) -> None:

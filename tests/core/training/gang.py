@@ -26,6 +26,7 @@ from tests.core.training.tiny import CONFIG, WORDS
 if TYPE_CHECKING:
     import torch
 
+    from operators.core.storage import Store
     from operators.core.training.checkpoints import Checkpoints
     from operators.core.training.loop import Loop
     from operators.core.training.saving import Saver
@@ -86,6 +87,8 @@ def train(
     ranks: int | None = None,
     loss_scale: float | None = None,
     make: Make | None = None,
+    restarts: int = 0,
+    seconds: float = SECONDS,
 ) -> Trained:
     """Return what a gang of gloo ranks has trained in a folder, going on from the newest checkpoint there.
 
@@ -95,9 +98,12 @@ def train(
         ranks: As many as the spec says if None.
         loss_scale: To begin with, in fp16.
         make: Makes a rank's loop, given folder, spec, rank and ranks.
+        restarts: How often the gang fails before it ends well.
+        seconds: The most it may take.
     """
-    exits = _start(folder, spec, ranks or spec.ranks, None, loss_scale, make or make_loop)
-    assert set(exits) == {0}
+    for number in range(restarts + 1):
+        exits = _start(folder, spec, ranks or spec.ranks, None, loss_scale, make or make_loop, seconds)
+        assert set(exits) == {0} or (number < restarts and exits[0] == 1)
     return _read(folder)
 
 
@@ -110,7 +116,13 @@ def train_until_killed(
 
 
 def _start(
-    folder: Path, spec: LoopSpec, ranks: int, kill: Kill | None, loss_scale: float | None, make: Make
+    folder: Path,
+    spec: LoopSpec,
+    ranks: int,
+    kill: Kill | None,
+    loss_scale: float | None,
+    make: Make,
+    seconds: float = SECONDS,
 ) -> list[int | None]:
     """Return how each rank of a gang ended."""
     folder.mkdir(exist_ok=True)
@@ -125,7 +137,7 @@ def _start(
     ]
     for process in gang:
         process.start()
-    gang[0].join(SECONDS)
+    gang[0].join(seconds)
     for process in gang:
         # The others of a killed gang wait for ever.
         process.join(0 if gang[0].exitcode else SECONDS)
@@ -153,6 +165,9 @@ def _rank(
     import torch
     import torch.distributed as dist
 
+    from operators.core.errors import CheckpointDoubted
+    from operators.core.storage import open_store
+    from operators.core.training.checkpoints import Parts
     from operators.core.training.saving import Saver
     from operators.core.training.worker import _resume
 
@@ -164,16 +179,37 @@ def _rank(
     loop = make(folder, spec, rank, ranks)
     if loss_scale is not None:
         loop.scaler.load_state_dict(loop.scaler.state_dict() | {"scale": loss_scale})
-    checkpoints = _checkpoints(loop, folder, kill) if rank == 0 else None
+    if rank == 0:
+        _make_store(folder)
+    dist.barrier()
+    store = open_store(store_settings(folder))
+    checkpoints = _checkpoints(store, loop, folder, kill) if rank == 0 else None
+    saver = Saver(checkpoints.publish if checkpoints else Parts(store, folder / "checkpoint", rank).publish)
     _resume(loop, checkpoints, folder / "checkpoint")
-    saver = Saver(checkpoints) if checkpoints else None
-    _run(loop, saver, folder, kill)
+    try:
+        _run(loop, saver, folder, kill)
+    except CheckpointDoubted:
+        if checkpoints:
+            checkpoints.doubt()
+        raise
     dist.barrier()
     os._exit(0)
 
 
-def _checkpoints(loop: Loop, folder: Path, kill: Kill | None) -> Checkpoints:
-    from operators.core.storage import initialise, open_store
+def store_settings(folder: Path) -> StorageSettings:
+    return StorageSettings(endpoints=tuple(EndpointSettings(name=n, url=f"file://{folder / n}") for n in "abc"))
+
+
+def _make_store(folder: Path) -> None:
+    from operators.core.storage import initialise
+
+    if not (folder / "a").exists():
+        for name in "abc":
+            (folder / name).mkdir()
+        initialise(store_settings(folder), rounds=0)
+
+
+def _checkpoints(store: Store, loop: Loop, folder: Path, kill: Kill | None) -> Checkpoints:
     from operators.core.training.checkpoints import Checkpoints
 
     class Killed(Checkpoints):
@@ -186,15 +222,10 @@ def _checkpoints(loop: Loop, folder: Path, kill: Kill | None) -> Checkpoints:
             if kill is not None and kill.at == moment and loop.position.step >= kill.step:
                 os.kill(os.getpid(), signal.SIGKILL)
 
-    settings = StorageSettings(endpoints=tuple(EndpointSettings(name=n, url=f"file://{folder / n}") for n in "abc"))
-    if not (folder / "a").exists():
-        for name in "abc":
-            (folder / name).mkdir()
-        initialise(settings, rounds=0)
-    return Killed(open_store(settings), loop.job, folder / "checkpoint")
+    return Killed(store, loop.job, folder / "checkpoint")
 
 
-def _run(loop: Loop, saver: Saver | None, folder: Path, kill: Kill | None) -> None:
+def _run(loop: Loop, saver: Saver, folder: Path, kill: Kill | None) -> None:
     import torch
     from safetensors.torch import save_file
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from dataclasses import replace
 from pathlib import Path
@@ -11,12 +12,15 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from operators.core.manifest import canonical  # noqa: E402
+from operators.core.storage import open_store  # noqa: E402
 from tests.core.training.gang import (  # noqa: E402
     LOSS_SCALE,
     Kill,
     Trained,
     loop_spec,
     make_bags,
+    store_settings,
     train,
     train_until_killed,
 )
@@ -123,6 +127,24 @@ def test_the_best_epoch_is_what_is_left_and_training_ends_when_none_gets_better(
     assert len(losses) == best_epochs + 2 < 40
     assert len(stopped.losses) > len(best.losses)
     assert all(stopped.weights[name].equal(best.weights[name]) for name in best.weights)
+
+
+def test_a_checkpoint_that_loses_something_else_is_passed_over(tmp_path: Path) -> None:
+    """Its next step's loss is not the one that it names: the gang fails, and the next goes on from the one before."""
+    spec = loop_spec(2, epochs=6, dropout=0.1)
+    train_until_killed(tmp_path / "cut", spec, Kill(step=9, at="written"))
+    store = open_store(store_settings(tmp_path / "cut"))
+    stream = store.stream(f"checkpoint-{'0' * 64}")
+    entries = stream.entries()
+    good = store.manifest(entries[-1].manifest)
+    position = json.loads(store.read(good.file("position.json")))
+    lie = store.put_bytes("position.json", canonical({**position, "next_loss": position["next_loss"] * 1.1}))
+    files = tuple(lie if entry.name == lie.name else entry for entry in good.files)
+    stream.append(store.put_manifest(replace(good, files=files)), after=entries[-1])
+    store.close()
+    resumed = train(tmp_path / "cut", spec, restarts=1)
+
+    assert resumed.is_same(train(tmp_path / "through", spec))
 
 
 def test_another_number_of_ranks_goes_on_within_the_bound(tmp_path: Path) -> None:
