@@ -41,6 +41,7 @@ def summarise(store: Store, run: RunFacts, *, model_url: str) -> dict[str, Any]:
         "dataset": _dataset(store, dataset),
         "drift": dict(drift.facts) if (drift := _one(manifests, "check_drift")) else None,
         "training": _training(store, model, _one(manifests, "evaluate"), _one(manifests, "evaluate_compressed")),
+        "evaluation": _evaluation(manifests),
         "candidates": list(chosen.facts["candidates"]) if (chosen := _one(manifests, "compress")) else [],
         "release": _release(_one(manifests, "deploy"), model_url),
         "backup": _backup(_one(manifests, "back_up")),
@@ -100,6 +101,15 @@ def _training(
         figures["compressed_accuracy"] = compressed.facts.get("accuracy")
         figures["compressed_score"] = compressed.facts.get("score")
     return figures
+
+
+def _evaluation(manifests: Mapping[str, list[Manifest]]) -> dict[str, Any] | None:
+    """Return what is told of the model that was to go live beside its score."""
+    proof, verdict = _one(manifests, "evaluate_compressed") or _one(manifests, "evaluate"), _one(manifests, "gate")
+    if proof is None:
+        return None
+    figures = {name: proof.facts.get(name) for name in ("calibration_error", "stays", "outside_auroc")}
+    return {**figures, "forgetting": verdict.facts.get("forgetting") if verdict else None}
 
 
 def _speed(store: Store, model: Manifest) -> float | None:
