@@ -40,8 +40,8 @@ class EvaluationSpec:
 
     @property
     def answers_only(self) -> EvaluationSpec:
-        """The same without what further texts tell: for a model that is only compared with."""
-        return replace(self, perturbed_rows=0, outside=())
+        """The same without all that is for people: for a model that is only compared, or compared with."""
+        return replace(self, slices=(), perturbed_rows=0, outside=())
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

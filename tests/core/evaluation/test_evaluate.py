@@ -89,8 +89,11 @@ def test_an_evaluation_tells_all_there_is_and_is_found_again(store: Store, tmp_p
     assert facts["outside_auroc"] == 1.0 and facts["stays"] < 1.0
     assert b"Careless writing" in store.read(made.manifest.file("report.html"))
 
+    assert not [value for value in facts.values() if isinstance(value, list | dict)]
+
     spared = bench.evaluate(SPEC.answers_only)
-    assert (bench.report(spared)["perturbed"], spared.manifest.facts["outside_auroc"]) == ([], None)
+    assert [bench.report(spared)[name] for name in ("perturbed", "outside")] == [[], None]
+    assert "list" not in {one["by"] for one in bench.report(spared)["slices"]}
     assert spared.manifest.facts["score"] == facts["score"]
 
 
