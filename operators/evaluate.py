@@ -26,6 +26,8 @@ class EvaluateOperator(StageOperator):
     """
 
     doc_md = """
+    The page for people is the manifest's `report.html`: `nightshift get DIGEST report.html -o FOLDER`.
+
     **Triage.** Red with a `DataError`: the data set has no test rows, or its labels are not the model's; a retry cannot
     help.
     """

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class GateOperator(StageOperator):
-    """Holds a model against the recipe's floor and against what is live, on the same rows.
+    """Holds a model against the recipe's floor, what is live, and the oldest release, and signs what it says of it.
 
     Args:
         evaluation: Digest of the evaluation of the model that would go live.
@@ -25,8 +25,9 @@ class GateOperator(StageOperator):
 
     template_fields: Sequence[str] = ("evaluation",)
     doc_md = """
-    **Triage.** Red with `GateFailed`: the model is worse than the floor or than what is live, which stays live. The
-    message has the figures. Look at the day's data and at the confusion matrix of both evaluations. A retry cannot
+    **Triage.** Red with `GateFailed`: the model is worse than the floor or than what is live, which stays live, or it
+    has forgotten what the oldest release knew. The message has the figures. Look at the day's data, at the page of its
+    evaluation (`report.html`) and at the rows that got worse (the verdict's `regressions.json`). A retry cannot
     help; a new floor (`quality_floor` in the trigger form) or new data can.
     """
 

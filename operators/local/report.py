@@ -75,7 +75,16 @@ def _training(summary: Summary) -> list[str]:
 
 
 def _evaluation(summary: Summary) -> list[str]:
-    return [f"by label, length and score, what it mistakes, how sure it is: {summary['evaluation']['page']}"]
+    facts = summary["evaluation"]
+    told = {
+        "calibration error {:.3f}": facts["calibration_error"],
+        "{:.1%} of answers stay when texts are written carelessly": facts["stays"],
+        "AUROC {:.3f} against texts from outside": facts["outside_auroc"],
+    }
+    lines = ["; ".join(words.format(value) for words, value in told.items() if value is not None)]
+    if found := facts["forgetting"]:
+        lines.append(f"{found['rows']} test rows of {found['day']}: {found['then']:.4f} then, {found['now']:.4f} now")
+    return [*lines, facts["page"]]
 
 
 def _spent(facts: Mapping[str, Any]) -> str:

@@ -99,7 +99,7 @@ def collect(platform: Platform, job: Job, run_id: str, tasks: Sequence[TaskProgr
         store.close()
     if page is not None:
         write_private(platform.layout.evaluation, page)
-        summary["evaluation"] = {"page": str(platform.layout.evaluation)}
+        summary["evaluation"]["page"] = str(platform.layout.evaluation)
     recipe = load_recipe(RECIPES / f"{job.recipe}.py")
     wanted = recipe.examples if summary["release"] else ()
     summary["predictions"] = predict(balancer, job.recipe, recipe.anonymisation.task, wanted) if wanted else []

@@ -44,6 +44,7 @@ def summarise(store: Store, run: RunFacts, *, model_url: str) -> dict[str, Any]:
         "dataset": _dataset(store, dataset),
         "drift": dict(drift.facts) if (drift := _one(manifests, "check_drift")) else None,
         "training": _training(store, model, _one(manifests, "evaluate"), _one(manifests, "evaluate_compressed")),
+        "evaluation": _evaluation(manifests),
         "candidates": list(chosen.facts["candidates"]) if (chosen := _one(manifests, "compress")) else [],
         "release": _release(_one(manifests, "deploy"), model_url),
         "backup": _backup(_one(manifests, "back_up")),
@@ -109,6 +110,15 @@ def _cost(store: Store, model: Manifest) -> dict[str, Any]:
     """Return what the try that trained the model noted of speed, seconds and energy, in whichever run that was."""
     tries = [account for account in store.accounts(model.run_key) if account.get("examples_per_second")]
     return {name: tries[-1].get(name) if tries else None for name in COST}
+
+
+def _evaluation(manifests: Mapping[str, list[Manifest]]) -> dict[str, Any] | None:
+    """Return what is told of the model that was to go live beside its score."""
+    proof, verdict = _one(manifests, "evaluate_compressed") or _one(manifests, "evaluate"), _one(manifests, "gate")
+    if proof is None:
+        return None
+    figures = {name: proof.facts.get(name) for name in ("calibration_error", "stays", "outside_auroc")}
+    return {**figures, "forgetting": verdict.facts.get("forgetting") if verdict else None}
 
 
 def _release(manifest: Manifest | None, model_url: str) -> dict[str, Any] | None:

@@ -47,7 +47,14 @@ FACTS: dict[str, dict[str, Any]] = {
         "baseline_accuracy": 0.95,
         "baseline_macro_f1": 0.93,
     },
-    "evaluate_compressed": {"score": 0.975, "accuracy": 0.975},
+    "evaluate_compressed": {
+        "score": 0.975,
+        "accuracy": 0.975,
+        "calibration_error": 0.02,
+        "stays": 0.953,
+        "outside_auroc": None,
+    },
+    "gate": {"forgetting": {"day": "2002-09-20", "rows": 100, "then": 0.99, "now": 0.98}},
     "compress": {"chosen": "int8", "candidates": [CANDIDATE]},
     "deploy": {"version": "2002-09-26-abcdef12", "recipe": "mail_triage", "day": "2002-09-26"},
     "back_up": {"verified": True},
@@ -129,13 +136,15 @@ def test_rows_of_the_printed_summary_add_up(store: Store):
         **summary,
         "predictions": [prediction],
         "ui": {"url": "http://ui", "user": "admin"},
-        "evaluation": {"page": "/p.html"},
+        "evaluation": {**summary["evaluation"], "page": "/p.html"},
     }
     report(Console(file=out, width=200), whole, "secret")
 
     assert "10 in = 7 kept + 2 duplicate (1 nearly) + 1 quarantined (1 empty_text)" in out.getvalue()
     assert "accuracy 0.9800, macro F1 0.9700; baseline (probe on the frozen encoder, same rows) 0.95" in out.getvalue()
-    assert "how sure it is: /p.html" in out.getvalue()
+    assert "calibration error 0.020; 95.3% of answers stay when texts are written carelessly\n" in out.getvalue()
+    assert "100 test rows of 2002-09-20: 0.9900 then, 0.9800 now\n" in out.getvalue()
+    assert "/p.html\n" in out.getvalue()
     assert "http://ui  user admin  password secret" in out.getvalue()
 
 

@@ -19,7 +19,7 @@ from operators.core.evaluation.perturbations import perturb
 from operators.core.evaluation.report import describe
 from operators.core.evaluation.slices import read_columns
 from operators.core.evaluation.spec import EvaluationSpec
-from operators.core.manifest import Made, StageCall, canonical, sha256_hex
+from operators.core.manifest import FileEntry, Made, Manifest, StageCall, canonical, sha256_hex
 from operators.core.models.classifier import Answer, Classifier, load_classifier
 from operators.core.models.metrics import measure
 from operators.core.progress import Progress
@@ -27,7 +27,7 @@ from operators.core.scratch import scratch_folder
 from operators.core.storage import Result, Store
 from operators.core.training.rows import LabelledRows, read_rows
 
-REVISION = 14
+REVISION = 15
 
 
 def evaluate(
@@ -57,14 +57,11 @@ def evaluate(
     baseline = evaluate_baseline(
         store, spec, dataset=dataset, base_model=base_model, threads=threads, progress=progress
     )
+    inputs = {"model": model, "dataset": dataset, "baseline": baseline.digest}
     call = StageCall(
         stage="evaluate",
         revision=REVISION,
-        inputs=(
-            store.as_input("model", model),
-            store.as_input("dataset", dataset),
-            store.as_input("baseline", baseline.digest),
-        ),
+        inputs=tuple(store.as_input(role, digest) for role, digest in inputs.items()),
         spec={
             "batch_size": spec.batch_size,
             "slices": spec.slices,
@@ -74,23 +71,16 @@ def evaluate(
     )
 
     def make() -> Made:
-        manifest = store.manifest(dataset)
-        rows = read_rows(store, manifest, "test")
+        rows = read_rows(store, store.manifest(dataset), "test")
+        columns = read_columns(store, store.manifest(dataset), spec.slices)
         with scratch_folder() as folder:
             store.fetch_all(store.manifest(model), folder)
             classifier = load_classifier(folder, threads, spec.batch_size)
             _check_fit(classifier, rows)
             answers = classifier.answers(rows.texts, lambda done: progress(done, len(rows.texts), "test rows"))
             further = _further(classifier, rows, answers, spec)
-        metrics = measure(rows.task, rows.labels, [answer.label for answer in answers], rows.label_names)
-        facts = {
-            **metrics.facts,
-            **{f"baseline_{name}": baseline.manifest.facts[name] for name in ("score", metrics.measure, "macro_f1")},
-            "rows": len(rows.ids),
-            "model_format": classifier.card.format,
-        }
-        report = facts | describe(rows, answers, metrics, read_columns(store, manifest, spec.slices)) | further
-        return _made(store, rows, answers, report, facts)
+        report = _report(rows, answers, columns, baseline.manifest) | further
+        return Made(files=_files(store, rows, answers, report), facts=_facts(report))
 
     return store.once(call, make)
 
@@ -112,33 +102,44 @@ def _further(
     asked = texts if rows.task == "text_classification" else ()
     outside = look_outside(classifier, asked, [answer.score for answer in answers])
     return {
+        "model_format": classifier.card.format,
         "perturbed": [dataclasses.asdict(one) for one in perturbed],
+        "stays": min((one.same for one in perturbed), default=None),
         "outside": dataclasses.asdict(outside) if outside else None,
+        "outside_auroc": outside.auroc if outside else None,
     }
 
 
-def _made(
-    store: Store,
-    rows: LabelledRows,
-    answers: Sequence[Answer],
-    report: Mapping[str, Any],
-    facts: Mapping[str, Any],
-) -> Made:
+def _report(
+    rows: LabelledRows, answers: Sequence[Answer], columns: Mapping[str, Sequence[str]], baseline: Manifest
+) -> dict[str, Any]:
+    """Return what is told of the answers to the test rows, beside the baseline's."""
+    metrics = measure(rows.task, rows.labels, [answer.label for answer in answers], rows.label_names)
+    return {
+        **metrics.facts,
+        **{f"baseline_{name}": baseline.facts[name] for name in ("score", metrics.measure, "macro_f1")},
+        "rows": len(rows.ids),
+        **describe(rows, answers, metrics, columns),
+    }
+
+
+def _facts(report: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a report has as one figure or word: a manifest's facts hold no id and no list."""
+    return {name: value for name, value in report.items() if isinstance(value, str | int | float)}
+
+
+def _files(
+    store: Store, rows: LabelledRows, answers: Sequence[Answer], report: Mapping[str, Any]
+) -> tuple[FileEntry, ...]:
     # Here, not at the top: a result that is found needs no pictures.
     from operators.core.evaluation.picture import confusion_png
 
-    files = (
+    return (
         store.put_bytes("report.json", canonical(report)),
         store.put_bytes("report.html", render(report)),
         store.put_bytes("confusion.png", confusion_png(report["confusion"], report["axis"])),
         store.put_bytes("predictions.parquet", _predictions(rows, answers), rows=len(rows.ids)),
     )
-    told = {
-        "calibration_error": report["calibration"]["error"],
-        "stays": min((one["same"] for one in report["perturbed"]), default=None),
-        "outside_auroc": report["outside"]["auroc"] if report["outside"] else None,
-    }
-    return Made(files=files, facts={**facts, **told})
 
 
 def _predictions(rows: LabelledRows, answers: Sequence[Answer]) -> bytes:

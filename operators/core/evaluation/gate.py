@@ -11,15 +11,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from operators.core.errors import DataError, GateFailed
+from operators.core.evaluation.forgetting import Forgetting, GoldenSet, find_golden, measure_forgetting
 from operators.core.evaluation.paired import Paired, compare
 from operators.core.evaluation.spec import GateSpec
 from operators.core.manifest import Input, Made, Manifest, StageCall, canonical, spec_json
 from operators.core.signing import SIGNED_BY, Signer
 from operators.core.storage import Result, Store
 
-REVISION = 6
+REVISION = 8
 REGRESSIONS_NAME = "regressions.json"
 """Ids of the rows that the live model has right and the candidate has not."""
+
+ROUNDING = 1e-12
+"""A loss of exactly what is allowed is allowed, whatever the last bit says."""
 
 Evaluate = Callable[[str, str], Result]
 """(model digest, data set digest) -> its evaluation, found or made."""
@@ -44,6 +48,20 @@ class _Live:
     day: str
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Held:
+    """What a model is held against, and how it fares."""
+
+    comparison: Comparison
+    live: _Live | None
+    inputs: tuple[Input, ...] = ()
+    reference: Manifest | None = None
+    """The live model's evaluation on the same rows."""
+    paired: Paired | None = None
+    golden: GoldenSet | None = None
+    forgetting: Forgetting | None = None
+
+
 def gate(store: Store, evaluation: str, *, recipe: str, spec: GateSpec, evaluate: Evaluate, signer: Signer) -> Result:
     """Return the signed verdict that lets a model go live; a verdict against it is kept too, then raised.
 
@@ -51,51 +69,33 @@ def gate(store: Store, evaluation: str, *, recipe: str, spec: GateSpec, evaluate
         store: The store.
         evaluation: Digest of the candidate's evaluation.
         recipe: The recipe's name; its release stream says what is live.
-        spec: Floor and allowed drop.
-        evaluate: Evaluates the live model on the candidate's rows where that is needed.
+        spec: Floor and allowed drops.
+        evaluate: Evaluates the live model on the candidate's rows, and the candidate on a golden set, where needed.
         signer: Signs the verdict, without which nothing is deployed.
 
     Raises:
-        GateFailed: The model is below the floor, or too far below what is live.
+        GateFailed: The model is below the floor, too far below what is live, or has forgotten too much.
     """
     judged = store.manifest(evaluation)
-    model, dataset = judged.input("model"), judged.input("dataset")
-    if model.manifest is None or dataset.manifest is None:
+    model, dataset = (judged.input(role).manifest for role in ("model", "dataset"))
+    if model is None or dataset is None:
         raise DataError(f"the evaluation {evaluation[:12]} names no model or data set in the store: evaluate again")
-    day = str(store.manifest(dataset.manifest).facts["day"])
-    live = _read_live(store, recipe)
-    comparison = _comparison(live, model, day)
-    inputs = [store.as_input("evaluation", evaluation)]
-    reference: Manifest | None = None
-    if live and comparison is Comparison.LIVE_MODEL and live.model.manifest:
-        made = evaluate(live.model.manifest, dataset.manifest)
-        reference = made.manifest
-        inputs.append(store.as_input("live_evaluation", made.digest))
-    elif live:
-        inputs.append(live.model)
+    day = str(store.manifest(dataset).facts["day"])
+    held = _hold(store, judged, model, dataset, recipe, evaluate)
     call = StageCall(
         stage="gate",
         revision=REVISION,
-        inputs=tuple(inputs),
-        spec={**spec_json(spec), "recipe": recipe, "comparison": comparison.value, SIGNED_BY: signer.public_key},
+        inputs=(store.as_input("evaluation", evaluation), *held.inputs),
+        spec={
+            **spec_json(spec),
+            "recipe": recipe,
+            "comparison": held.comparison.value,
+            "golden_rows": held.golden.rows_digest if held.golden else None,
+            SIGNED_BY: signer.public_key,
+        },
     )
-    paired = compare(store, judged, reference) if reference else None
-    reasons = _reasons(judged, reference, paired, spec, comparison)
-    facts: dict[str, Any] = {
-        "verdict": "failed" if reasons else "passed",
-        "reasons": reasons,
-        "comparison": comparison.value,
-        "recipe": recipe,
-        "day": day,
-        "model": model.manifest,
-        "live": live.model.manifest if live else None,
-        "measure": judged.facts["measure"],
-        "score": judged.facts["score"],
-        "live_score": reference.facts["score"] if reference else None,
-    }
-    if paired:
-        facts["rows"] = {"better": paired.better, "worse": len(paired.worse), "chance": round(paired.chance, 6)}
-    verdict = store.once(call, lambda: signer.sign(store, call, _made(store, facts, paired)))
+    facts = {"recipe": recipe, "day": day, "model": model, **_facts(judged, held, spec)}
+    verdict = store.once(call, lambda: signer.sign(store, call, _made(store, facts, held.paired)))
     if verdict.manifest.facts["verdict"] != "passed":
         raise GateFailed(
             "; ".join(verdict.manifest.facts["reasons"])
@@ -103,6 +103,57 @@ def gate(store: Store, evaluation: str, *, recipe: str, spec: GateSpec, evaluate
             "set another floor if this one is wrong"
         )
     return verdict
+
+
+def _hold(store: Store, judged: Manifest, model: str, dataset: str, recipe: str, evaluate: Evaluate) -> _Held:
+    """Hold a model against what is live, and against the golden set, where it has to be."""
+    live = _read_live(store, recipe)
+    comparison = _comparison(live, judged.input("model"), str(store.manifest(dataset).facts["day"]))
+    if live is None or live.model.manifest is None or comparison is not Comparison.LIVE_MODEL:
+        return _Held(comparison=comparison, live=live, inputs=(live.model,) if live else ())
+    reference = evaluate(live.model.manifest, dataset)
+    inputs = [store.as_input("live_evaluation", reference.digest)]
+    forgetting = None
+    if golden := find_golden(store, recipe, store.manifest(dataset)):
+        now = evaluate(model, golden.dataset)
+        inputs += [
+            store.as_input("golden_evaluation", now.digest),
+            store.as_input("golden_reference", golden.evaluation),
+        ]
+        forgetting = measure_forgetting(store, golden, now.manifest)
+    return _Held(
+        comparison=comparison,
+        live=live,
+        inputs=tuple(inputs),
+        reference=reference.manifest,
+        paired=compare(store, judged, reference.manifest),
+        golden=golden,
+        forgetting=forgetting,
+    )
+
+
+def _facts(judged: Manifest, held: _Held, spec: GateSpec) -> dict[str, Any]:
+    reasons = _reasons(judged, held, spec)
+    facts: dict[str, Any] = {
+        "verdict": "failed" if reasons else "passed",
+        "reasons": reasons,
+        "comparison": held.comparison.value,
+        "live": held.live.model.manifest if held.live else None,
+        "measure": judged.facts["measure"],
+        "score": judged.facts["score"],
+        "live_score": held.reference.facts["score"] if held.reference else None,
+    }
+    if held.paired:
+        facts["rows"] = _counts(held.paired)
+    if found := held.forgetting:
+        facts["forgetting"] = {
+            "day": found.day, "rows": found.rows, "then": found.then, "now": found.now, **_counts(found.paired),
+        }  # fmt: skip
+    return facts
+
+
+def _counts(paired: Paired) -> dict[str, Any]:
+    return {"better": paired.better, "worse": len(paired.worse), "chance": round(paired.chance, 6)}
 
 
 def _made(store: Store, facts: dict[str, Any], paired: Paired | None) -> Made:
@@ -129,24 +180,32 @@ def _comparison(live: _Live | None, model: Input, day: str) -> Comparison:
     return Comparison.LATER_DAY_LIVE if live.day > day else Comparison.LIVE_MODEL
 
 
-def _reasons(
-    judged: Manifest, reference: Manifest | None, paired: Paired | None, spec: GateSpec, comparison: Comparison
-) -> list[str]:
+def _reasons(judged: Manifest, held: _Held, spec: GateSpec) -> list[str]:
     """Return in words why a model may not go live, nothing where it may."""
-    if comparison is Comparison.SAME_MODEL:
+    if held.comparison is Comparison.SAME_MODEL:
         return []
     name, score = judged.facts["measure"].replace("_", " "), float(judged.facts["score"])
     reasons = []
     if score < spec.min_score:
         reasons.append(f"{name} {score:.4f} is below the floor of {spec.min_score:g}")
-    if reference is not None and paired is not None:
-        live = float(reference.facts["score"])
-        told = f"{name} {score:.4f} is {live - score:.4f} below the live model's {live:.4f} on the same rows"
-        if live - score > spec.max_score_drop + 1e-12:
-            reasons.append(f"{told}, at most {spec.max_score_drop:g} is allowed")
-        elif live - score >= spec.min_effect and paired.chance < spec.max_chance:
-            reasons.append(
-                f"{told}, which chance explains with {paired.chance:.2g}: {len(paired.worse)} rows got worse and "
-                f"{paired.better} better"
-            )
+    if held.reference is not None and held.paired is not None:
+        reasons += _worse_than_live(name, score, float(held.reference.facts["score"]), held.paired, spec)
+    found = held.forgetting
+    if found is not None and found.lost > spec.max_forgetting + ROUNDING and found.paired.chance < spec.max_chance:
+        reasons.append(
+            f"{name} {found.now:.4f} on {found.rows} test rows of {found.day} is {found.lost:.4f} below the "
+            f"{found.then:.4f} of the model that went live then, at most {spec.max_forgetting:g} may be forgotten"
+        )
     return reasons
+
+
+def _worse_than_live(name: str, score: float, live: float, paired: Paired, spec: GateSpec) -> list[str]:
+    told = f"{name} {score:.4f} is {live - score:.4f} below the live model's {live:.4f} on the same rows"
+    if live - score > spec.max_score_drop + ROUNDING:
+        return [f"{told}, at most {spec.max_score_drop:g} is allowed"]
+    if live - score >= spec.min_effect and paired.chance < spec.max_chance:
+        return [
+            f"{told}, which chance explains with {paired.chance:.2g}: {len(paired.worse)} rows got worse and "
+            f"{paired.better} better"
+        ]
+    return []

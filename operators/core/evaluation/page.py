@@ -36,12 +36,12 @@ def render(report: Report) -> bytes:
 
 def _head(report: Report) -> str:
     measured = str(report["measure"]).replace("_", " ")
-    low, high = report["score_range"] or (0.0, 1.0)
+    low, high = report["score_range"]
     figures = [
         (measured, _share(report["score"]), _range(low, high)),
         ("macro F1", _share(report["macro_f1"]), "mean over the names"),
         ("baseline", _share(report["baseline_score"]), "probe on the frozen encoder"),
-        ("calibration error", _share(report["calibration"]["error"]), "lower is better"),
+        ("calibration error", _share(report["calibration_error"]), "lower is better"),
     ]
     tiles = "".join(
         f"<div><b>{_text(value)}</b><span>{_text(name)}</span><i>{_text(note)}</i></div>"
@@ -89,7 +89,7 @@ def _cell(count: int, total: int) -> str:
 
 
 def _calibration(report: Report) -> str:
-    bins = report["calibration"]["bins"]
+    bins = report["calibration"]
     told = "Answers by their score: on the line, right as often as the score says; below it, too sure of themselves."
     rows = [[_share(one["score"]), one["rows"], _share(one["right"])] for one in bins]
     table = _table(["mean score", "rows", "right"], rows)

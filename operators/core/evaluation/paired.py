@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pyarrow.parquet as pq
@@ -11,6 +12,8 @@ from scipy.stats import binomtest
 from operators.core.errors import DataError
 from operators.core.manifest import Manifest
 from operators.core.storage import Store
+
+COLUMNS = ("id", "label", "predicted")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,26 +35,43 @@ class Paired:
         return float(binomtest(len(self.worse), differing, alternative="greater").pvalue) if differing else 1.0
 
 
-def compare(store: Store, evaluation: Manifest, reference: Manifest) -> Paired:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Answers:
+    """What an evaluation has of each row, in the data set's order."""
+
+    ids: list[str]
+    labels: list[str]
+    predicted: list[str]
+
+    def is_right(self, row: int) -> bool:
+        """Say whether the whole answer to a row is right."""
+        return self.labels[row] == self.predicted[row]
+
+
+def compare(store: Store, evaluation: Manifest, reference: Manifest, rows: Sequence[int] | None = None) -> Paired:
     """Return how an evaluation's answers differ from another's on the same rows.
+
+    Args:
+        store: The store.
+        evaluation: The model's.
+        reference: The other model's.
+        rows: Places of the rows to compare; None for all.
 
     Raises:
         DataError: The two are of other rows.
     """
-    ids, own = _rights(store, evaluation)
-    others, theirs = _rights(store, reference)
-    if ids != others:
+    own, other = read_answers(store, evaluation), read_answers(store, reference)
+    if own.ids != other.ids:
         raise DataError("two evaluations to be compared are of other rows: evaluate both on one data set")
-    both = list(zip(ids, own, theirs, strict=True))
+    places = range(len(own.ids)) if rows is None else rows
     return Paired(
-        better=sum(right and not was for _, right, was in both),
-        worse=tuple(row for row, right, was in both if was and not right),
+        better=sum(own.is_right(row) and not other.is_right(row) for row in places),
+        worse=tuple(own.ids[row] for row in places if other.is_right(row) and not own.is_right(row)),
     )
 
 
-def _rights(store: Store, evaluation: Manifest) -> tuple[list[str], list[bool]]:
-    """Return the ids of an evaluation's rows, and which of them it has right."""
+def read_answers(store: Store, evaluation: Manifest) -> Answers:
+    """Return the answers of an evaluation."""
     data = io.BytesIO(store.read(evaluation.file("predictions.parquet")))
-    table = pq.read_table(data, columns=["id", "label", "predicted"])
-    pairs = zip(table["label"].to_pylist(), table["predicted"].to_pylist(), strict=True)
-    return table["id"].to_pylist(), [label == predicted for label, predicted in pairs]
+    ids, labels, predicted = (column.to_pylist() for column in pq.read_table(data, columns=list(COLUMNS)).columns)
+    return Answers(ids=ids, labels=labels, predicted=predicted)

@@ -35,11 +35,13 @@ def describe(
     fared = outcomes(rows.task, rows.labels, [answer.label for answer in answers])
     whole = fared.estimate()
     is_right = np.array([label == answer.label for label, answer in zip(rows.labels, answers, strict=True)])
+    calibration = calibrate([answer.score for answer in answers], is_right)
     return {
         **dataclasses.asdict(metrics),
         "labels": list(rows.label_names),
-        "score_range": [whole.low, whole.high] if whole else None,
-        "calibration": dataclasses.asdict(calibrate([answer.score for answer in answers], is_right)),
+        "score_range": [whole.low, whole.high] if whole else [0.0, 1.0],
+        "calibration_error": calibration.error,
+        "calibration": dataclasses.asdict(calibration)["bins"],
         "slices": [dataclasses.asdict(one) for one in slice_rows(fared, rows, columns)],
         "surest_mistakes": _surest_mistakes(rows, answers),
     }

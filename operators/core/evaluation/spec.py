@@ -40,8 +40,8 @@ class EvaluationSpec:
 
     @property
     def answers_only(self) -> EvaluationSpec:
-        """The same without what further texts tell: for a model that is only compared with."""
-        return replace(self, perturbed_rows=0, outside=())
+        """The same without all that is for people: for a model that is only compared, or compared with."""
+        return replace(self, slices=(), perturbed_rows=0, outside=())
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,9 +56,11 @@ class GateSpec:
     """A smaller loss than that is none, however many rows show it, 0 to 1."""
     max_chance: float = 0.01
     """A loss from `min_effect` on fails too if two equally good models differ so much with less than this chance."""
+    max_forgetting: float = 0.05
+    """Largest loss against the oldest release on its own test rows, 0 to 1, if chance explains it as little."""
 
     def __post_init__(self) -> None:
-        for name in ("min_score", "max_score_drop", "min_effect", "max_chance"):
+        for name in ("min_score", "max_score_drop", "min_effect", "max_chance", "max_forgetting"):
             value = getattr(self, name)
             if not 0.0 <= value <= 1.0:
                 raise ValueError(f"{name}={value!r}: choose 0 to 1")

@@ -9,7 +9,7 @@ from operators.core.manifest import FileEntry, Manifest
 from operators.core.progress import Progress, no_progress
 from operators.core.storage.store import Store
 
-COMPARED = frozenset({"live_evaluation", "live_model", "accepted"})
+COMPARED = frozenset({"live_evaluation", "live_model", "accepted", "golden_evaluation", "golden_reference"})
 """Roles of inputs that something is only held against: nothing of them is in what was made."""
 
 
