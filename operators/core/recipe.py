@@ -11,7 +11,7 @@ from operators.core.anonymisation.spec import AnonymisationSpec
 from operators.core.compression.spec import CompressionSpec
 from operators.core.deployment.spec import DeploymentSpec
 from operators.core.evaluation.spec import EvaluationSpec, GateSpec
-from operators.core.finetuning.spec import PLACEMENT, PretrainingSpec, TrainingSpec
+from operators.core.finetuning.spec import PretrainingSpec, TrainingSpec
 from operators.core.ingestion.spec import DatasetSpec, IngestionSpec, check_risk, output_columns
 from operators.core.models.spec import BaseModelSpec
 from operators.core.sources.spec import SourceSpec
@@ -111,8 +111,7 @@ def check_search(training: TrainingSpec, search: SearchSpec) -> None:
         ValueError: One does not, or its name is no field that a search may set.
     """
     for parameter in search.space:
-        if parameter.name in PLACEMENT or not hasattr(training, parameter.name):
+        if not training.has(parameter.name):
             raise ValueError(f"search: {parameter.name!r} is no field of the training's spec that changes a model")
         for value in parameter.edges:
-            fields: dict[str, Any] = {parameter.name: value}
-            replace(training, **fields)
+            training.replaced({parameter.name: value})

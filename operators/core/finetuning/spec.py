@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import Literal, get_args
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal, Self, get_args
 
 from operators.core.labels import TASKS
 from operators.core.training.spec import (
@@ -161,17 +162,37 @@ class TrainingSpec:
             check_ranks(self.ranks, self.fsdp_degree, self.batch_size, self.batch_by)
 
     def _check_frozen(self) -> None:
-        if self.frozen_layers and not self.frozen_embeddings:
+        if self.adapter is not None and not isinstance(self.adapter, AdapterSpec):
+            raise ValueError(f"adapter={self.adapter!r}: give an AdapterSpec, or None")
+        if not self.frozen_embeddings and (self.frozen_layers or self.adapter is not None):
             raise ValueError(
-                f"frozen_layers={self.frozen_layers} above embeddings that are trained: set frozen_embeddings=True"
+                "frozen layers, or an adapter, above embeddings that are trained: set frozen_embeddings=True"
             )
-        if self.adapter is not None and not self.frozen_embeddings:
-            raise ValueError("an adapter leaves the encoder's own weights as they are: set frozen_embeddings=True")
         if self.adapter is not None and self.adapter.kind == "adalora" and self.fsdp_degree > 1:
             raise ValueError(
                 f"adalora with fsdp_degree={self.fsdp_degree}: it weighs rows of all its matrices against each other, "
                 "which no rank holds whole; set fsdp_degree=1, or take kind='lora'"
             )
+
+    def has(self, name: str) -> bool:
+        """Return whether a field is there that changes a model; `adapter.alpha` is one of the adapter's."""
+        own, _, inner = name.partition(".")
+        if inner:
+            return own == "adapter" and self.adapter is not None and inner in {one.name for one in fields(self.adapter)}
+        return own not in PLACEMENT and own in {one.name for one in fields(self)}
+
+    def replaced(self, values: Mapping[str, Any]) -> Self:
+        """Return the spec with the values of some fields, which it `has`, replaced.
+
+        Raises:
+            ValueError: One does not fit.
+        """
+        own = {name: value for name, value in values.items() if "." not in name}
+        inner = {name.partition(".")[2]: value for name, value in values.items() if "." in name}
+        if inner:
+            assert self.adapter is not None, "it has no such field"
+            own["adapter"] = replace(self.adapter, **inner)
+        return replace(self, **own)
 
     def resolve(self, machine: Machine) -> LoopSpec:
         """Return the spec with each `auto` decided for a machine, before any run key is made of it.
