@@ -1,6 +1,6 @@
 """What of a model is trained: all, all but its lowest layers, or adapters in place of the encoder's own weights.
 
-Adapters are peft's. It is imported only where one is asked for: that takes a second, and all of accelerate.
+Adapters are peft's. It is imported only where one is asked for, in the process that trains.
 """
 
 from __future__ import annotations
