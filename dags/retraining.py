@@ -15,6 +15,7 @@ from operators.adopt_model import AdoptModelOperator
 from operators.back_up import BackUpOperator
 from operators.check_drift import CheckDriftOperator
 from operators.compress import CompressOperator
+from operators.continue_pretraining import ContinuePretrainingOperator
 from operators.deploy import DeployOperator
 from operators.discover import DiscoverOperator
 from operators.evaluate import EvaluateOperator
@@ -23,7 +24,7 @@ from operators.gate import GateOperator
 from operators.ingest import IngestOperator
 from operators.make_candidates import MakeCandidatesOperator
 from operators.parameters import trigger_form
-from operators.policies import NIGHTLY, ONE_AT_A_TIME, STARTS_OVER, TRAINING, default_args
+from operators.policies import NIGHTLY, STARTS_OVER, TRAINING, retraining
 from operators.publish_dataset import PublishDatasetOperator
 from operators.recipes import load_recipes
 from operators.tune import TuneOperator
@@ -35,11 +36,8 @@ for recipe in load_recipes(Path(__file__).parent / "recipes"):
         dag_display_name=recipe.title,
         description=recipe.description,
         schedule=NIGHTLY,
-        default_args=default_args(recipe.owner),
         params=trigger_form(recipe),
-        doc_md=f"{recipe.description}\n\n{__doc__}",
-        tags=["nightshift", "retraining"],
-        **ONE_AT_A_TIME,
+        **retraining(recipe.owner, f"{recipe.description}\n\n{__doc__}"),
     ):
         listing = DiscoverOperator(task_id="discover", recipe=recipe).output
         valid = ValidateOperator.partial(task_id="validate", recipe=recipe, doc_md=ValidateOperator.doc_md)
@@ -49,6 +47,8 @@ for recipe in load_recipes(Path(__file__).parent / "recipes"):
         CheckDriftOperator(task_id="check_drift", recipe=recipe, parts=parts) >> publish
         data, base = publish.output, AdoptModelOperator(task_id="adopt_model", recipe=recipe).output
         read = {"recipe": recipe, "dataset": data, "base_model": base}
+        if recipe.pretraining:
+            read["base_model"] = ContinuePretrainingOperator(task_id="continue_pretraining", **read, **TRAINING).output
         best = TuneOperator(task_id="tune", **read, **TRAINING).output if recipe.search else None
         model = FineTuneOperator(task_id="fine_tune", search=best, **read, **TRAINING).output
         made = MakeCandidatesOperator(task_id="make_candidates", recipe=recipe, model=model, **STARTS_OVER).output

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from operators import connections
@@ -52,7 +51,7 @@ class FineTuneOperator(StageOperator):
         return fine_tune(
             store,
             connections.store_settings(),
-            replace(recipe.training, **found),
+            recipe.training.replaced(found),
             dataset=self.dataset,
             base_model=self.base_model,
             scratch=connections.scratch_folder(),

@@ -37,7 +37,7 @@ NIGHTLY = CronDataIntervalTimetable("0 0 * * *", timezone="UTC")
 """A run a night, for the day that has just ended."""
 
 TRAINING: dict[str, Any] = {"pool": ACCELERATORS_POOL, "execution_timeout": timedelta(hours=12)}
-"""What `fine_tune` is given beside the defaults. A training cut off by its time-out goes on at the next try."""
+"""What a training is given beside the defaults. A training cut off by its time-out goes on at the next try."""
 
 STARTS_OVER: dict[str, Any] = {"execution_timeout": timedelta(hours=6)}
 """What a long stage without checkpoints is given: cut off by its time-out, it would only begin again. On a busy machine
@@ -50,6 +50,16 @@ ONE_AT_A_TIME: dict[str, Any] = {
     "dagrun_timeout": timedelta(hours=23),
 }
 """The start lies early, so that old days can be backfilled."""
+
+
+def retraining(owner: str, notes: str) -> dict[str, Any]:
+    """Return what every DAG of a recipe is made with, given its owner and its notes."""
+    return {
+        "default_args": default_args(owner),
+        "doc_md": notes,
+        "tags": ["nightshift", "retraining"],
+        **ONE_AT_A_TIME,
+    }
 
 
 def maintenance(notes: str) -> dict[str, Any]:

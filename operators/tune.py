@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from operators import connections
@@ -53,7 +52,7 @@ class TuneOperator(StageOperator):
             return fine_tune(
                 store,
                 connections.store_settings(),
-                replace(recipe.training, **fields),
+                recipe.training.replaced(fields),
                 dataset=self.dataset,
                 base_model=self.base_model,
                 scratch=scratch,

@@ -11,7 +11,7 @@ from operators.core.anonymisation.spec import Action, AnonymisationSpec
 from operators.core.compression.spec import CompressionSpec
 from operators.core.deployment.spec import DeploymentSpec
 from operators.core.evaluation.spec import EvaluationSpec, GateSpec
-from operators.core.finetuning.spec import PLACEMENT, TrainingSpec
+from operators.core.finetuning.spec import PretrainingSpec, TrainingSpec
 from operators.core.ingestion.spec import DatasetSpec, IngestionSpec, OutputColumn, check_risk, output_columns
 from operators.core.models.spec import BaseModelSpec
 from operators.core.sources.spec import SourceSpec
@@ -39,6 +39,8 @@ class Recipe:
     ingestion: IngestionSpec
     dataset: DatasetSpec
     base_model: BaseModelSpec
+    pretraining: PretrainingSpec | None = None
+    """How the base model first learns the data set's words; None leaves it as it is."""
     training: TrainingSpec
     search: SearchSpec | None = None
     """What hyper-parameters may be searched before the training, and how; None has no such task."""
@@ -82,6 +84,10 @@ class Recipe:
             )
             if name in given
         }
+        pretraining = self.pretraining
+        if pretraining is not None:
+            shared = {name: training[name] for name in ("max_length", "ranks") if name in training}
+            pretraining = replace(pretraining, **shared)
         gate = {"min_score": given["quality_floor"]} if "quality_floor" in given else {}
         search = self.search
         if search is not None and "search_trials" in given:
@@ -90,6 +96,7 @@ class Recipe:
         return replace(
             self,
             window_days=given.get("window_days", self.window_days),
+            pretraining=pretraining,
             training=replace(self.training, **training),
             search=search,
             gate=replace(self.gate, **gate),
@@ -118,8 +125,7 @@ def check_search(training: TrainingSpec, search: SearchSpec) -> None:
         ValueError: One does not, or its name is no field that a search may set.
     """
     for parameter in search.space:
-        if parameter.name in PLACEMENT or not hasattr(training, parameter.name):
+        if not training.has(parameter.name):
             raise ValueError(f"search: {parameter.name!r} is no field of the training's spec that changes a model")
         for value in parameter.edges:
-            fields: dict[str, Any] = {parameter.name: value}
-            replace(training, **fields)
+            training.replaced({parameter.name: value})

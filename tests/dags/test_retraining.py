@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -38,6 +39,14 @@ print(json.dumps([
     for dag in dags
 ]))
 """
+PRETRAINED = f"""
+from dataclasses import replace
+from pathlib import Path
+from operators.core.finetuning.spec import PretrainingSpec
+from operators.recipes import load_recipe
+STOCKS = load_recipe(Path({str(FOLDER)!r}) / "recipes" / "stock_sentiment.py")
+RECIPE = replace(STOCKS, name="pretrained", pretraining=PretrainingSpec())
+"""
 ORDER = {
     "discover": [],
     "validate": ["discover"],
@@ -59,10 +68,13 @@ ORDER = {
 
 @pytest.fixture(scope="module")
 def dags(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
-    """Every DAG of the project, by id, parsed in a process of its own."""
+    """Every DAG of the project and that of one more recipe, by id, parsed in a process of its own."""
     environment = {**os.environ, "AIRFLOW_HOME": str(tmp_path_factory.mktemp("airflow"))}
+    folder = tmp_path_factory.mktemp("project") / "dags"
+    shutil.copytree(FOLDER, folder)
+    (folder / "recipes" / "pretrained.py").write_text(PRETRAINED)
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", PARSE, str(FOLDER)], env=environment, capture_output=True, check=True
+        [sys.executable, "-W", "ignore", "-c", PARSE, str(folder)], env=environment, capture_output=True, check=True
     )
     return {dag["dag_id"]: dag for dag in json.loads(done.stdout.splitlines()[-1])}
 
@@ -73,6 +85,19 @@ def test_the_main_job_has_the_order_of_the_design(dags: dict[str, dict[str, Any]
     tasks = dags["retrain_mail_triage"]["tasks"]
 
     assert {name: task["upstream"] for name, task in tasks.items()} == ORDER
+
+
+@pytest.mark.integration
+def test_a_recipe_with_pretraining_trains_what_comes_of_it(dags: dict[str, dict[str, Any]]) -> None:
+    """Its task stands between the adopted model and all that takes a base model; the recipe has no search."""
+    tasks = dags["retrain_pretrained"]["tasks"]
+    expected = {
+        name: sorted("continue_pretraining" if one == "adopt_model" else one for one in upstream if one != "tune")
+        for name, upstream in ORDER.items()
+        if name != "tune"
+    } | {"continue_pretraining": ["adopt_model", "publish_dataset"]}
+
+    assert {name: task["upstream"] for name, task in tasks.items()} == expected
 
 
 @pytest.mark.integration

@@ -1,4 +1,7 @@
-"""Stage `fine_tune`: a data set and a base model become a classifier, trained by processes of their own."""
+"""Stages `fine_tune` and `continue_pretraining`: a base model and a data set become a model, trained by own processes.
+
+The one makes a classifier, the other a base model that has learnt the data set's words.
+"""
 
 from __future__ import annotations
 
@@ -20,9 +23,9 @@ from operators.core.training import launcher, ledger
 from operators.core.training.job import TrainingJob, read_record, write_record
 from operators.core.training.machine import this_machine
 from operators.core.training.rows import shards_of, task_of
-from operators.core.training.spec import Machine
+from operators.core.training.spec import MASKED, Machine
 
-REVISION = 19
+REVISION = 21
 DISK_FACTOR = 8
 """Free local space needed, in sizes of the base model: it, one checkpoint, the product, and a margin."""
 
@@ -41,7 +44,7 @@ def fine_tune(
     account: dict[str, Any],
     machine: Machine | None = None,
 ) -> Result:
-    """Return the classifier fine-tuned on a data set's `train` split.
+    """Return the model trained on a data set's `train` split: a classifier, or by a `PretrainingSpec` a base model.
 
     Args:
         store: Holds inputs, checkpoints and result.
@@ -66,7 +69,7 @@ def fine_tune(
     account["precision_auto"] = machine.why
     loop = spec.resolve(machine)
     call = StageCall(
-        stage="fine_tune",
+        stage="continue_pretraining" if loop.task == MASKED else "fine_tune",
         revision=REVISION,
         inputs=(store.as_input("dataset", dataset), store.as_input("base_model", base_model)),
         spec=spec_json(loop),
@@ -80,7 +83,7 @@ def fine_tune(
             inputs=call.inputs,
             loop=loop,
             ranks=spec.ranks_on(machine, loop.ranks),
-            labels=tuple(store.manifest(dataset).facts["labels"]),
+            labels=() if loop.task == MASKED else tuple(store.manifest(dataset).facts["labels"]),
             checkpoint_steps=spec.checkpoint_steps,
         )
         if read_record(folder / ledger.BEGUN) is None:
@@ -128,7 +131,7 @@ def _train(
 def _prepare(store: Store, job: TrainingJob, folder: Path) -> None:
     """Lay out the job: the base model's files, the job itself last. The ranks read the data set themselves."""
     dataset, base_model = (_manifest(store, job, role) for role in ("dataset", "base_model"))
-    if (task := task_of(dataset)) != job.loop.task:
+    if job.loop.task not in (MASKED, task := task_of(dataset)):
         raise DataError(f"the data set's labels are for {task}, the recipe trains {job.loop.task}: change one")
     rows = sum(entry.rows or 0 for entry in shards_of(dataset, "train"))
     held_out = int(rows * job.loop.held_out)

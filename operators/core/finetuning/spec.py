@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import Literal, get_args
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal, Self, get_args
 
-from operators.core.labels import TASKS, Task
+from operators.core.labels import TASKS
 from operators.core.training.spec import (
+    MASKED,
     AdapterSpec,
     BatchBy,
     Device,
     LoopSpec,
     Machine,
+    Objective,
     Optimiser,
     Precision,
     Schedule,
@@ -42,7 +45,7 @@ RANGES: dict[str, tuple[float, float]] = {
 }
 """Lowest and highest value of each number, both inclusive; whole numbers have whole ones."""
 CHOICES: dict[str, tuple[str, ...]] = {
-    "task": TASKS,
+    "task": (*TASKS, MASKED),
     "batch_by": get_args(BatchBy),
     "optimiser": get_args(Optimiser),
     "schedule": get_args(Schedule),
@@ -56,8 +59,8 @@ PLACEMENT = ("checkpoint_steps", "fewer_ranks")
 class TrainingSpec:
     """How a base model is fine-tuned."""
 
-    task: Task = "text_classification"
-    """What it learns to tell: the label of a text, or labelled spans of it."""
+    task: Objective = "text_classification"
+    """What it learns to tell: the label of a text, or labelled spans of it; see `PretrainingSpec` for its words."""
     epochs: int = 2
     """Passes over the training rows."""
     batch_size: int = 32
@@ -147,8 +150,8 @@ class TrainingSpec:
         self._check_together()
 
     def _check_together(self) -> None:
-        if self.task == "token_classification" and (self.word_drop or self.word_swap):
-            raise ValueError("word_drop and word_swap take spans apart: set both to 0 for task='token_classification'")
+        if self.task != "text_classification" and (self.word_drop or self.word_swap):
+            raise ValueError(f"word_drop and word_swap take texts apart: set both to 0 for task={self.task!r}")
         needing = [name for name in ("patience", "give_up_above") if getattr(self, name)]
         if needing and not self.held_out:
             raise ValueError(f"{needing[0]} needs held-out rows to judge epochs by: set held_out, say to 0.1")
@@ -159,17 +162,37 @@ class TrainingSpec:
             check_ranks(self.ranks, self.fsdp_degree, self.batch_size, self.batch_by)
 
     def _check_frozen(self) -> None:
-        if self.frozen_layers and not self.frozen_embeddings:
+        if self.adapter is not None and not isinstance(self.adapter, AdapterSpec):
+            raise ValueError(f"adapter={self.adapter!r}: give an AdapterSpec, or None")
+        if not self.frozen_embeddings and (self.frozen_layers or self.adapter is not None):
             raise ValueError(
-                f"frozen_layers={self.frozen_layers} above embeddings that are trained: set frozen_embeddings=True"
+                "frozen layers, or an adapter, above embeddings that are trained: set frozen_embeddings=True"
             )
-        if self.adapter is not None and not self.frozen_embeddings:
-            raise ValueError("an adapter leaves the encoder's own weights as they are: set frozen_embeddings=True")
         if self.adapter is not None and self.adapter.kind == "adalora" and self.fsdp_degree > 1:
             raise ValueError(
                 f"adalora with fsdp_degree={self.fsdp_degree}: it weighs rows of all its matrices against each other, "
                 "which no rank holds whole; set fsdp_degree=1, or take kind='lora'"
             )
+
+    def has(self, name: str) -> bool:
+        """Return whether a field is there that changes a model; `adapter.alpha` is one of the adapter's."""
+        own, _, inner = name.partition(".")
+        if inner:
+            return own == "adapter" and self.adapter is not None and inner in {one.name for one in fields(self.adapter)}
+        return own not in PLACEMENT and own in {one.name for one in fields(self)}
+
+    def replaced(self, values: Mapping[str, Any]) -> Self:
+        """Return the spec with the values of some fields, which it `has`, replaced.
+
+        Raises:
+            ValueError: One does not fit.
+        """
+        own = {name: value for name, value in values.items() if "." not in name}
+        inner = {name.partition(".")[2]: value for name, value in values.items() if "." in name}
+        if inner:
+            assert self.adapter is not None, "it has no such field"
+            own["adapter"] = replace(self.adapter, **inner)
+        return replace(self, **own)
 
     def resolve(self, machine: Machine) -> LoopSpec:
         """Return the spec with each `auto` decided for a machine, before any run key is made of it.
@@ -199,3 +222,30 @@ class TrainingSpec:
         if present < self.fsdp_degree:
             raise ValueError(f"fsdp_degree={self.fsdp_degree} but the machine has {present} devices: lower the degree")
         return present - present % self.fsdp_degree
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PretrainingSpec(TrainingSpec):
+    """How a base model learns a data set's words before it is fine-tuned: by telling those that are hidden from it."""
+
+    task: Objective = MASKED
+    masked_share: float = 0.15
+    """Share of a text's tokens that the model is asked for, others in every epoch, 0.01 to 0.5."""
+    epochs: int = 1
+    head_rate: float = 1e-3
+    """Peak learning rate of the head, which is the base model's own where it has one."""
+    held_out: float = 0.05
+
+    def __post_init__(self) -> None:
+        TrainingSpec.__post_init__(self)
+        if self.task != MASKED:
+            raise ValueError(f"pretraining task={self.task!r}: it is {MASKED!r}")
+        if not 0.01 <= self.masked_share <= 0.5:
+            raise ValueError(f"masked_share={self.masked_share!r}: choose 0.01 to 0.5")
+        if not self.held_out:
+            raise ValueError("held_out=0.0: pre-training is judged by held-out rows alone, choose up to 0.5")
+        if self.fsdp_degree > 1:
+            raise ValueError(
+                f"fsdp_degree={self.fsdp_degree} for {MASKED!r}: its head ends with the table that its encoder begins "
+                "with, and parts are sent layer by layer; set it to 1"
+            )

@@ -20,19 +20,21 @@ from operators.core.models.spec import ENCODERS
 from operators.core.models.tags import UNTOLD
 
 if TYPE_CHECKING:
-    from transformers import BertConfig
+    from transformers import BertConfig, BertModel
 
+PREFIX = "bert."
+"""What the encoder's weights are named by in a checkpoint that has a head, too."""
 SCALE = 16.0
 """Factor between the unit-length feature and the head: logits of a unit vector alone are too flat to train."""
 
 
 class EncoderModel(nn.Module):
-    """An encoder and a linear head; its classes say what the head sees."""
+    """An encoder and a head; its classes say what the head sees."""
 
-    def __init__(self, encoder: nn.Module, hidden_size: int, num_outputs: int) -> None:
+    def __init__(self, encoder: nn.Module, head: nn.Module) -> None:
         super().__init__()
         self.encoder = encoder
-        self.head = nn.Linear(hidden_size, num_outputs)
+        self.head = head
 
     def states(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         """Return the state of each token, shape (B, T, D)."""
@@ -112,6 +114,17 @@ def _bert_config(folder: Path, dropout: float) -> BertConfig:
     return cast("BertConfig", BertConfig.from_dict(config))
 
 
+def build_encoder(folder: Path, dropout: float) -> BertModel:
+    """Return an encoder of the folder's architecture with weights still random; `dropout` as of `build_model`."""
+    from transformers.models.bert.modeling_bert import BertModel
+
+    encoder = BertModel(_bert_config(folder, dropout), add_pooling_layer=False)
+    # On a CPU the fused kernel's backward pass takes five times as long as the plain products (torch 2.13, bf16, 128
+    # tokens: a step of 16 rows 1.65 s against 0.85 s on one core), and forward they are equal.
+    encoder.set_attn_implementation("eager")
+    return encoder
+
+
 def build_model(folder: Path, task: Task, num_outputs: int, *, dropout: float = 0.0) -> EncoderModel:
     """Return a model of the folder's architecture with weights still random.
 
@@ -121,14 +134,8 @@ def build_model(folder: Path, task: Task, num_outputs: int, *, dropout: float = 
         num_outputs: Width of the head.
         dropout: Share of hidden activations dropped in training mode.
     """
-    from transformers.models.bert.modeling_bert import BertModel
-
-    config = _bert_config(folder, dropout)
-    encoder = BertModel(config, add_pooling_layer=False)
-    # On a CPU the fused kernel's backward pass takes five times as long as the plain products (torch 2.13, bf16, 128
-    # tokens: a step of 16 rows 1.65 s against 0.85 s on one core), and forward they are equal.
-    encoder.set_attn_implementation("eager")
-    return HEADS[task](encoder, config.hidden_size, num_outputs)
+    encoder = build_encoder(folder, dropout)
+    return HEADS[task](encoder, nn.Linear(encoder.config.hidden_size, num_outputs))
 
 
 def load_base(folder: Path, task: Task, num_outputs: int, *, dropout: float, seed: int) -> EncoderModel:
@@ -138,15 +145,31 @@ def load_base(folder: Path, task: Task, num_outputs: int, *, dropout: float, see
         DataError: The weights do not fit the configuration.
     """
     model = build_model(folder, task, num_outputs, dropout=dropout)
-    weights = load_file(folder / "model.safetensors")
+    give_encoder(model, load_file(folder / "model.safetensors"))
+    draw_head(model.head, seed)
+    return model
+
+
+def give_encoder(model: EncoderModel, weights: dict[str, torch.Tensor]) -> None:
+    """Set a model's encoder to a base model's, whatever else that holds.
+
+    Raises:
+        DataError: The weights do not fit the configuration.
+    """
     wanted = model.encoder.state_dict()
-    weights = {name: tensor for name, tensor in weights.items() if name in wanted}
-    _load(model.encoder, weights)
+    named = {name.removeprefix(PREFIX): tensor for name, tensor in weights.items()}
+    _load(model.encoder, {name: tensor for name, tensor in named.items() if name in wanted})
+
+
+def draw_head(head: nn.Module, seed: int) -> None:
+    """Set a head's matrices to small numbers drawn from `seed`, and its vectors to what changes nothing."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
-        model.head.weight.normal_(std=0.02, generator=generator)
-        model.head.bias.zero_()
-    return model
+        for name, parameter in head.named_parameters():
+            if parameter.ndim > 1:
+                parameter.normal_(std=0.02, generator=generator)
+            else:
+                parameter.fill_(1.0 if name.endswith("LayerNorm.weight") else 0.0)
 
 
 def load_trained(folder: Path, task: Task, num_outputs: int) -> EncoderModel:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-ENCODERS = ("BertModel",)
-"""Encoders that can be fine-tuned, whose code is the installed library's; none is ever taken from a model's folder."""
+ENCODERS = ("BertModel", "BertForMaskedLM")
+"""Encoders that can be fine-tuned, alone or below the head of their pre-training. Their code is the installed
+library's; none is ever taken from a model's folder."""
 NAME_MODELS = tuple(f"{kind}ForTokenClassification" for kind in ("Bert", "DistilBert", "Roberta", "XLMRoberta"))
 """Token classifiers that can look for names in texts."""
 ALLOWED_FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "vocab.txt")

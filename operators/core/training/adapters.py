@@ -1,6 +1,6 @@
 """What of a model is trained: all, all but its lowest layers, or adapters in place of the encoder's own weights.
 
-Adapters are peft's. It is imported only where one is asked for: that takes a second, and all of accelerate.
+Adapters are peft's. It is imported only where one is asked for, in the process that trains.
 """
 
 from __future__ import annotations
@@ -95,11 +95,12 @@ def choose_trained(model: EncoderModel, spec: LoopSpec, total_steps: int) -> Ran
     Raises:
         DataError: The encoder has no layer above those that are frozen.
     """
+    if not spec.frozen_embeddings:
+        return None
     layers = list(model.encoder.get_submodule("encoder.layer").children())
     if spec.frozen_layers >= len(layers):
         raise DataError(f"frozen_layers={spec.frozen_layers} of an encoder of {len(layers)} layers: lower it")
-    frozen = [model.encoder.get_submodule("embeddings"), *layers[: spec.frozen_layers]]
-    for module in frozen if spec.frozen_embeddings else []:
+    for module in (model.encoder.get_submodule("embeddings"), *layers[: spec.frozen_layers]):
         module.requires_grad_(False)
     if spec.adapter is None:
         return None
@@ -143,8 +144,8 @@ def _put_in(
         "layers_to_transform": list(layers),
         "layers_pattern": "layer",
     }
-    # Every rank draws the same, and what is drawn later is what it would have been without an adapter.
-    with torch.random.fork_rng():
+    # Every rank draws the same, on its host, and what it draws later is what it would have been without an adapter.
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if spec.kind == "lora":
             return LoraModel(model.encoder, LoraConfig(r=spec.lora_rank, **fields), ADAPTER)

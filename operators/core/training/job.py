@@ -14,7 +14,7 @@ from typing import Any
 
 from operators.core.manifest import Input, canonical
 from operators.core.models.card import ClassifierCard
-from operators.core.training.spec import LoopSpec
+from operators.core.training.spec import MASKED, LoopSpec
 
 JOB, DONE, FAILED, PROGRESS, LAUNCHER, LOCK, END = (
     "job.json", "done.json", "failed.json", "progress.json", "launcher.json", "launcher.lock", "end.json",
@@ -35,12 +35,13 @@ class TrainingJob:
     ranks: int
     """Processes to start: fewer than the loop's where the machine has no more."""
     labels: tuple[str, ...]
-    """In the order of the label numbers."""
+    """In the order of the label numbers; a language model has none."""
     checkpoint_steps: int
 
     @property
     def card(self) -> ClassifierCard:
-        """The card of the model that this job makes."""
+        """The card of the classifier that this job makes."""
+        assert self.loop.task != MASKED, "a language model tells no labels"
         return ClassifierCard(
             format="safetensors", task=self.loop.task, labels=self.labels, max_length=self.loop.max_length
         )

@@ -18,6 +18,7 @@ from operators.core.training.tokens import TokenTables
 
 if TYPE_CHECKING:
     from operators.core.training.augmentation import Augmenter
+    from operators.core.training.masking import Masker
 
 
 class Batch(NamedTuple):
@@ -31,8 +32,15 @@ class Batch(NamedTuple):
     """Label numbers, shape (rows,)."""
     size: int
     """Rows of the whole batch, over all ranks."""
-    tags: npt.NDArray[np.int16] = np.empty(0, np.int16)
-    """Of a token classification the tags of all its rows, one row after the other."""
+    tags: npt.NDArray[np.integer[Any]] = np.empty(0, np.int16)
+    """Of a token classification the tags of all its rows, of a language model the tokens asked for, row after row."""
+    asked: int | None = None
+    """Of a language model the tokens that the whole batch is asked for, over all ranks."""
+
+    @property
+    def answers(self) -> int:
+        """What the mean loss is a mean of, over all ranks: rows, or a language model's tokens."""
+        return self.size if self.asked is None else max(1, self.asked)
 
     def padded(self) -> tuple[Ints, Ints]:
         """Return token numbers and attention mask, both of shape (rows, longest row)."""
@@ -42,7 +50,7 @@ class Batch(NamedTuple):
         return ids, is_token.astype(np.int64)
 
     def targets(self) -> Ints:
-        """Return what the rows are to be told: labels, shape (rows,), or tags, shape (rows, longest row)."""
+        """Return what is to be told of the rows: labels, shape (rows,), or tags, shape (rows, longest row)."""
         if not len(self.tags):
             return self.labels
         is_token = np.arange(self.lengths.max()) < self.lengths[:, None]
@@ -89,12 +97,20 @@ class Loader:
         rank: Which share of a batch to give: every `ranks`-th row, so that lengths are shared out evenly too.
         ranks: How many share a batch.
         augment: Changes the rows of a batch.
+        mask: Hides tokens of its rows.
     """
 
     def __init__(
-        self, plan: Plan, tables: TokenTables, rank: int = 0, ranks: int = 1, augment: Augmenter | None = None
+        self,
+        plan: Plan,
+        tables: TokenTables,
+        rank: int = 0,
+        ranks: int = 1,
+        augment: Augmenter | None = None,
+        mask: Masker | None = None,
     ) -> None:
-        self._plan, self._tables, self._rank, self._ranks, self._augment = plan, tables, rank, ranks, augment
+        self._plan, self._tables, self._rank, self._ranks = plan, tables, rank, ranks
+        self._augment, self._mask = augment, mask
         self._part = part = Part(plan.shard_rows, plan.held_out, plan.is_held_out)
         self._windows = Windows(sum(part.shard_rows), plan.batch_size)
         self._starts = np.concatenate([[0], np.cumsum(part.shard_rows)]).astype(np.int64)
@@ -126,6 +142,8 @@ class Loader:
         if len(tables[shards[0]].tags):
             tags = _joined({shard: table.tags.data for shard, table in tables.items()}, spans, np.int16)
         batch = Batch(tokens, ends - begins, window.labels[own], len(whole), tags)
+        if self._mask is not None:
+            return self._mask(batch, window.key[0], window.rows[own], window.ends[whole] - window.begins[whole])
         return batch if self._augment is None else self._augment(batch, window.key[0], window.rows[own])
 
     def rows(self, step: int) -> Ints:

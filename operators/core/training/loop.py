@@ -38,9 +38,10 @@ proves that they came to the right places."""
 
 
 def loss_of(model: nn.Module, piece: Piece, half: torch.dtype | None) -> torch.Tensor:
-    """Return the sum of the losses of a piece's rows, computed in half precision where one is given."""
+    """Return the sum of the losses of a piece's answers, computed in half precision where one is given."""
+    asked = {} if piece.asked is None else {"asked": piece.asked}
     with torch.autocast(piece.ids.device.type, dtype=half, enabled=half is not None):
-        logits = model(input_ids=piece.ids, attention_mask=piece.mask)
+        logits = model(input_ids=piece.ids, attention_mask=piece.mask, **asked)
     return row_losses(logits.float(), piece.labels).sum()
 
 
@@ -197,14 +198,14 @@ class Loop:
         """Leave the gradients of the batch's mean loss over all ranks; return this rank's share of that, times ranks.
 
         Gradients are averaged over ranks, which may hold one row more or less: so each scales its sum to the mean over
-        all rows.
+        all answers.
         """
         ranks = dist.get_world_size()
         total = torch.zeros((), device=self.device)
         share = list(pieces(batch, ranks, self.spec.micro_batch_size, self.device))
         for number, piece in enumerate(share, 1):
             with gradients(self.parallel, is_last=number == len(share)):
-                loss = loss_of(self.parallel, piece, self._half) * (ranks / batch.size)
+                loss = loss_of(self.parallel, piece, self._half) * (ranks / batch.answers)
                 self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
             total += loss.detach()
         return total
@@ -212,17 +213,17 @@ class Loop:
     def _judge(self, held_out: Loader) -> None:
         """Measure the held-out rows' mean loss after an epoch; keep the weights when it is the lowest so far."""
         total = torch.zeros((), dtype=torch.float64, device=self.device)
-        rows = 0
+        answers = 0
         self.model.eval()
         with torch.no_grad():
             for step in range(held_out.steps_per_epoch):
                 batch = held_out.batch(step)
-                rows += batch.size
+                answers += batch.answers
                 for piece in pieces(batch, dist.get_world_size(), self.spec.micro_batch_size, self.device):
                     total += loss_of(self.parallel, piece, self._half)
         self.model.train()
         dist.all_reduce(total)
-        loss = total.item() / rows
+        loss = total.item() / answers
         if not math.isfinite(loss):
             raise LossDiverged(f"step {self.position.step}: held-out loss {loss}; lower the learning rates")
         if loss < min(self.position.held_out_losses, default=math.inf):

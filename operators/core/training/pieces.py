@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from operators.core.models.tags import UNTOLD
 from operators.core.training.loader import Batch
 
 
@@ -19,7 +20,9 @@ class Piece(NamedTuple):
     mask: torch.Tensor
     """Shape (B, T)."""
     labels: torch.Tensor
-    """Of texts their labels, shape (B,); of tokens their tags, shape (B, T)."""
+    """Of texts their labels, shape (B,); of tokens their tags, shape (B, T); else the tokens asked for, shape (N,)."""
+    asked: torch.Tensor | None = None
+    """Of a language model where these stand, shape (B, T)."""
 
 
 def pieces(batch: Batch, ranks: int, most_rows: int | None, device: torch.device) -> Iterator[Piece]:
@@ -41,4 +44,8 @@ def pieces(batch: Batch, ranks: int, most_rows: int | None, device: torch.device
             mask[rows, :longest],
             labels[rows, :longest] if labels.ndim > 1 else labels[rows],
         )
-        yield Piece(*(torch.from_numpy(array).to(device) for array in arrays))
+        piece = Piece(*(torch.from_numpy(array).to(device) for array in arrays))
+        if batch.asked is not None:
+            asked = piece.labels != UNTOLD
+            piece = piece._replace(labels=piece.labels[asked], asked=asked)
+        yield piece

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 from tokenizers import Tokenizer
 
-from operators.core.labels import Task, decode_spans
+from operators.core.labels import decode_spans
 from operators.core.manifest import Manifest
 from operators.core.models.tags import tag_tokens
 from operators.core.models.tokenising import encode, encode_words, load_tokenizer
@@ -17,7 +18,9 @@ from operators.core.training import job as names
 from operators.core.training.augmentation import Augmenter, word_beginnings
 from operators.core.training.job import TrainingJob
 from operators.core.training.loader import Loader, Plan
+from operators.core.training.masking import Masker
 from operators.core.training.rows import number_labels, read_shard, shards_of
+from operators.core.training.spec import MASKED, Objective
 from operators.core.training.tokens import TokenTable, TokenTables
 
 
@@ -47,7 +50,15 @@ def open_loader(
     loop, augment = job.loop, None
     if (loop.word_drop or loop.word_swap) and not is_held_out:
         augment = Augmenter(word_beginnings(tokenizer), drop=loop.word_drop, swap=loop.word_swap, seed=loop.seed)
-    return Loader(plan, TokenTables(folder / names.TOKENS, make), rank, ranks, augment)
+    mask = None
+    if loop.task == MASKED:
+        # Whatever the seed, held-out rows are asked the same.
+        mask = Masker.of(tokenizer, share=loop.masked_share, seed=0 if is_held_out else loop.seed)
+    return Loader(plan, TokenTables(folder / names.TOKENS, make), rank, ranks, augment, mask)
+
+
+def _unlabelled(tokenizer: Tokenizer, texts: list[str], labels: pa.StringArray, job: TrainingJob) -> TokenTable:
+    return TokenTable.of(encode(tokenizer, texts, job.loop.max_length), np.zeros(len(texts), np.int64))
 
 
 def _labelled(tokenizer: Tokenizer, texts: list[str], labels: pa.StringArray, job: TrainingJob) -> TokenTable:
@@ -61,9 +72,10 @@ def _tagged(tokenizer: Tokenizer, texts: list[str], labels: pa.StringArray, job:
     return TokenTable.tagged([one.ids for one in words], tags)
 
 
-_TABLES: dict[Task, Callable[[Tokenizer, list[str], pa.StringArray, TrainingJob], TokenTable]] = {
+_TABLES: dict[Objective, Callable[[Tokenizer, list[str], pa.StringArray, TrainingJob], TokenTable]] = {
     "text_classification": _labelled,
     "token_classification": _tagged,
+    "masked_language_model": _unlabelled,
 }
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Final, Literal, get_args
 
 from operators.core.labels import Task
 
+Objective = Task | Literal["masked_language_model"]
+"""What a training teaches: to tell a data set's labels, or the words of its texts."""
+MASKED: Final = "masked_language_model"
 Precision = Literal["bf16", "fp16", "fp32"]
 Device = Literal["cpu", "cuda"]
 BatchBy = Literal["rows", "tokens"]
@@ -73,8 +76,10 @@ def check_ranks(ranks: int, fsdp_degree: int, batch_size: int, batch_by: BatchBy
 class LoopSpec:
     """What decides the trained weights to the bit, on one kind of machine."""
 
-    task: Task = "text_classification"
+    task: Objective = "text_classification"
     """What the model tells, and so its head and its loss."""
+    masked_share: float = 0.0
+    """Share of a text's tokens that a masked language model is asked for."""
     epochs: int
     """Passes over the training rows."""
     batch_size: int

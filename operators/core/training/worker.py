@@ -160,12 +160,11 @@ def _join(folder: Path, job: TrainingJob) -> None:
 def _loop(store: Store, folder: Path, job: TrainingJob, device: torch.device, ledger: Ledger) -> Loop:
     import torch.distributed as dist
 
-    from operators.core.models.encoder import load_base
     from operators.core.training.loop import Loop
+    from operators.core.training.making import first_model
     from operators.core.training.reading import open_loader
 
-    base = folder / names.BASE_MODEL
-    model = load_base(base, job.loop.task, job.card.outputs, dropout=job.loop.dropout, seed=job.loop.seed)
+    model = first_model(job, folder / names.BASE_MODEL)
     rank, ranks = dist.get_rank(), dist.get_world_size()
     loader = open_loader(store, job, folder, rank=rank, ranks=ranks)
     held_out = None

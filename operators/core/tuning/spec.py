@@ -16,7 +16,7 @@ class Choices:
     """One of several values."""
 
     name: str
-    """Field of the training's spec."""
+    """Field of the training's spec, or of its adapter: `adapter.lora_rank`."""
     values: tuple[Value, ...]
 
     def __post_init__(self) -> None:
@@ -34,7 +34,7 @@ class Range:
     """Any number between two; a whole one where both are whole."""
 
     name: str
-    """Field of the training's spec."""
+    """Field of the training's spec, or of its adapter: `adapter.alpha`."""
     lowest: float
     highest: float
     is_log: bool = False

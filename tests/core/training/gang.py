@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from operators.core.storage import Store
     from operators.core.training.checkpoints import Checkpoints
     from operators.core.training.loop import Loop
+    from operators.core.training.masking import Masker
     from operators.core.training.saving import Saver
 
 ROWS, MILLION = 64, 1_000_000
@@ -108,10 +109,16 @@ def train(
 
 
 def train_until_killed(
-    folder: Path, spec: LoopSpec, kill: Kill, *, ranks: int | None = None, loss_scale: float | None = None
+    folder: Path,
+    spec: LoopSpec,
+    kill: Kill,
+    *,
+    ranks: int | None = None,
+    loss_scale: float | None = None,
+    make: Make | None = None,
 ) -> None:
     """Have a gang train as `train` does until SIGKILL meets rank 0 and ends it."""
-    exits = _start(folder, spec, ranks or spec.ranks, kill, loss_scale, make_loop)
+    exits = _start(folder, spec, ranks or spec.ranks, kill, loss_scale, make or make_loop)
     assert exits[0] == -signal.SIGKILL, "the training ended before the kill"
 
 
@@ -286,7 +293,7 @@ def make_bags(folder: Path, spec: LoopSpec, rank: int, ranks: int) -> Loop:
     labels = (tokens[::2] > 20).astype(np.int64)
     tables = TokenTables(folder / f"bags-{rank}", lambda shard: TokenTable(tokens, 2 * np.arange(MILLION + 1), labels))
     torch.manual_seed(0)
-    model = MeanPoolClassifier(Bag(), 8, 2)
+    model = MeanPoolClassifier(Bag(), torch.nn.Linear(8, 2))
     return Loop(_job(spec, ranks), model, _loader(spec, MILLION, tables, rank, ranks), torch.device("cpu"))
 
 
@@ -313,13 +320,42 @@ def make_loop(folder: Path, spec: LoopSpec, rank: int, ranks: int) -> Loop:
     return Loop(_job(spec, ranks), model, loader, torch.device("cpu"), held_out)
 
 
+def make_masked(folder: Path, spec: LoopSpec, rank: int, ranks: int) -> Loop:
+    """Return one rank's loop of a masked language model over rows of words that follow each other in order."""
+    import torch
+
+    from operators.core.models.language import build_language_model
+    from operators.core.training.loop import Loop
+    from operators.core.training.masking import Masker
+
+    own = folder / str(rank)
+    own.mkdir(exist_ok=True)
+    vocabulary = CONFIG["vocab_size"]
+    (own / "config.json").write_text(json.dumps(CONFIG))
+    rows = [[2, *(4 + (i * 7 + np.arange(3 + i % 20)) % len(WORDS)).tolist(), 3] for i in range(ROWS)]
+    tables = TokenTables(own / "tokens", lambda shard: TokenTable.of(rows, np.zeros(ROWS, np.int64)))
+    mask = Masker(1, vocabulary, share=spec.masked_share, seed=spec.seed)
+
+    torch.manual_seed(0)
+    model = build_language_model(own, dropout=spec.dropout)
+    loaders = [_loader(spec, ROWS, tables, rank, ranks, is_held_out=is_out, mask=mask) for is_out in (False, True)]
+    return Loop(_job(spec, ranks), model, loaders[0], torch.device("cpu"), loaders[1])
+
+
 def _job(spec: LoopSpec, ranks: int) -> TrainingJob:
     labels = ("high", "low")
     return TrainingJob(run_key="0" * 64, inputs=(), loop=spec, ranks=ranks, labels=labels, checkpoint_steps=5)
 
 
 def _loader(
-    spec: LoopSpec, rows: int, tables: TokenTables, rank: int, ranks: int, *, is_held_out: bool = False
+    spec: LoopSpec,
+    rows: int,
+    tables: TokenTables,
+    rank: int,
+    ranks: int,
+    *,
+    is_held_out: bool = False,
+    mask: Masker | None = None,
 ) -> Loader:
     plan = Plan(
         shard_rows=(rows,),
@@ -329,4 +365,4 @@ def _loader(
         held_out=spec.held_out,
         is_held_out=is_held_out,
     )
-    return Loader(plan, tables, rank, ranks)
+    return Loader(plan, tables, rank, ranks, mask=mask)

@@ -6,6 +6,7 @@ import datetime
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -18,7 +19,7 @@ from operators.core.progress import no_progress
 from operators.core.storage import Store
 
 WORDS = [f"w{i}" for i in range(60)]
-CONFIG = {
+CONFIG: dict[str, Any] = {
     "architectures": ["BertModel"],
     "model_type": "bert",
     "hidden_act": "gelu",
@@ -34,16 +35,23 @@ CONFIG = {
 }
 
 
-def write_base(folder: Path, *, poisoned: bool = False) -> BaseModelSpec:
-    """Write a base model's files and return the spec that pins them; if poisoned, with weights that are no numbers."""
+def write_base(folder: Path, *, poisoned: bool = False, has_mask: bool = False) -> BaseModelSpec:
+    """Write a base model's files and return the spec that pins them.
+
+    Args:
+        folder: Where to.
+        poisoned: With weights that are no numbers.
+        has_mask: With a mask among its tokens.
+    """
     import torch
     from safetensors.torch import save_file
 
     from operators.core.models.encoder import build_model
 
     folder.mkdir(parents=True)
-    (folder / "config.json").write_text(json.dumps(CONFIG))
-    vocabulary = {word: number for number, word in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", *WORDS])}
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *WORDS, *(["[MASK]"] if has_mask else [])]
+    (folder / "config.json").write_text(json.dumps(CONFIG | {"vocab_size": len(words)}))
+    vocabulary = {word: number for number, word in enumerate(words)}
     tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer()
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
@@ -60,9 +68,9 @@ def write_base(folder: Path, *, poisoned: bool = False) -> BaseModelSpec:
     return BaseModelSpec(name="tiny", digests=tuple((name, sha256_of_file(folder / name)) for name in names))
 
 
-def adopt_tiny(store: Store, folder: Path, *, poisoned: bool = False) -> str:
-    """Return the digest of a tiny base model's manifest."""
-    return adopt_model(store, folder, write_base(folder, poisoned=poisoned), no_progress).digest
+def adopt_tiny(store: Store, folder: Path, *, poisoned: bool = False, has_mask: bool = False) -> str:
+    """Return the digest of a tiny base model's manifest, of files as `write_base` has them."""
+    return adopt_model(store, folder, write_base(folder, poisoned=poisoned, has_mask=has_mask), no_progress).digest
 
 
 def publish_tiny(store: Store, *, train: int = 400, test: int = 40) -> str:

@@ -17,6 +17,7 @@ from operators.core.progress import Progress, no_progress
 from operators.core.recipe import Recipe
 from operators.core.settings import EndpointSettings, StorageSettings
 from operators.core.storage import Result, Store, initialise, open_store
+from operators.core.training.spec import AdapterSpec
 from operators.core.tuning.spec import Choices, Range, SearchSpec
 from operators.core.tuning.tune import TRIALS_NAME, tune
 from operators.recipes import load_recipe
@@ -201,6 +202,8 @@ def test_a_search_that_makes_no_sense_is_refused(changes: dict[str, Any], words:
         (Choices("schedule", ("linear", "steep")), "schedule='steep'"),
         (Choices("checkpoint_steps", (10, 20)), "no field of the training's spec that changes a model"),
         (Choices("colour", (1, 2)), "'colour' is no field"),
+        (Choices("adapter", ("lora", "adalora")), "give an AdapterSpec"),
+        (Choices("adapter.lora_rank", (4, 8)), "'adapter.lora_rank' is no field"),
     ],
 )
 def test_a_recipe_refuses_what_its_training_cannot_take(parameter: Choices | Range, words: str) -> None:
@@ -208,6 +211,20 @@ def test_a_recipe_refuses_what_its_training_cannot_take(parameter: Choices | Ran
     recipe: Recipe = load_recipe(Path(__file__).parents[3] / "dags" / "recipes" / "mail_triage.py")
     with pytest.raises(ValueError, match=words):
         replace(recipe, search=SearchSpec(space=(parameter,)))
+
+
+def test_a_search_may_try_values_of_an_adapter() -> None:
+    """Each is held against the adapter's own ranges, and put into it."""
+    recipe: Recipe = load_recipe(Path(__file__).parents[3] / "dags" / "recipes" / "mail_triage.py")
+    adapted = replace(recipe, training=replace(recipe.training, adapter=AdapterSpec()))
+    space = (Choices("adapter.lora_rank", (4, 8)), Choices("epochs", (1, 2)))
+
+    assert replace(adapted, search=SearchSpec(space=space)).search is not None
+    assert adapted.training.replaced({"adapter.lora_rank": 4, "epochs": 1}) == replace(
+        recipe.training, adapter=AdapterSpec(lora_rank=4), epochs=1
+    )
+    with pytest.raises(ValueError, match="lora_rank=0"):
+        replace(adapted, search=SearchSpec(space=(Choices("adapter.lora_rank", (0, 8)),)))
 
 
 @pytest.mark.parametrize(
