@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import itertools
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
+
+import pyarrow as pa
 
 from operators.core.anonymisation.pseudonyms import PSEUDONYM_PATTERN, key_id
 from operators.core.anonymisation.spec import AnonymisationSpec
@@ -17,12 +20,13 @@ from operators.core.errors import DataError
 from operators.core.manifest import Input, Made, StageCall, canonical, spec_json
 from operators.core.sources.landing import LandingZone
 from operators.core.sources.listing import SourceFile, source_key
-from operators.core.sources.reader import read_rows
+from operators.core.sources.reader import read_columns
 from operators.core.sources.spec import SourceSpec
+from operators.core.sources.texts import column_of
 from operators.core.storage import Store
 from operators.core.storage.erasures import ErasedRow, erased_rows
 
-REVISION = 5
+REVISION = 6
 ERASED = "erased"
 """Why a row is quarantined that is on the record of erasures."""
 
@@ -89,9 +93,10 @@ class ErasedRows:
 
         anonymiser = Anonymiser(self._anonymisation, self._key)
         data = self._zone.read(file.path, self._source.limits.max_file_bytes, file.sha256)
-        named = [row.get(self._source.id_column) for row in read_rows(data, file.path, self._source).rows]
+        batches = read_columns(data, file.path, self._source).batches
+        named = [column_of(batch, self._source.id_column, pa.string()).to_pylist() for batch in batches]
         policy = self._anonymisation.policy("id")
-        stored = [None if value is None else str(anonymiser.value(policy, value)) for value in named]
+        stored = [None if v is None else str(anonymiser.value(policy, v)) for v in itertools.chain.from_iterable(named)]
         return Made(facts={"rows": [number for number, value in enumerate(stored) if value in ids]})
 
 

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
 
 from operators.core.anonymisation.originals import ORIGINALS_NAME, public_key, seal_originals, vault_key_id
 from operators.core.anonymisation.pseudonyms import key_id
 from operators.core.anonymisation.spec import AnonymisationSpec
 from operators.core.errors import DataError, SourceChanged, all_of
 from operators.core.ingestion.erased import ERASED, ErasedRows
-from operators.core.ingestion.spec import IngestionSpec, output_columns
+from operators.core.ingestion.spec import IngestionSpec
 from operators.core.manifest import Input, Made, StageCall, spec_json
 from operators.core.models.adopt import adopt_model
 from operators.core.progress import Progress
@@ -28,7 +32,7 @@ from operators.core.sources.listing import (
     decode_listing,
     source_key,
 )
-from operators.core.sources.reader import read_rows
+from operators.core.sources.reader import read_columns
 from operators.core.sources.spec import SourceSpec
 from operators.core.storage import Result, Store
 
@@ -186,37 +190,44 @@ class _FileStage:
         """
         selection = Selection.decode(self._store.read(self._store.manifest(validated).file(SELECTION_NAME)))
         data = self._landing.read(file.path, self._source.limits.max_file_bytes, file.sha256)
-        rows = read_rows(data, file.path, self._source).rows
-        if len(rows) != selection.rows:
-            raise SourceChanged(f"{file.path}: {len(rows)} rows, {selection.rows} were validated")
+        source = read_columns(data, file.path, self._source)
+        if (rows := source.num_rows) != selection.rows:
+            raise SourceChanged(f"{file.path}: {rows} rows, {selection.rows} were validated")
         self._rows.take_originals()  # of a file that was refused half-way
-        kept, quarantined = [], {**selection.quarantined, **dict.fromkeys(erased, ERASED)}
-        for number, row in enumerate(rows):
-            if number in quarantined:
-                continue
-            ready = self._rows.row(row, file.day)
-            if ready is None:
-                quarantined[number] = EMPTY
-            else:
-                kept.append(ready)
-        return self._written(kept, Selection(rows=len(rows), quarantined=quarantined))
+        quarantined = {**selection.quarantined, **dict.fromkeys(erased, ERASED)}
+        is_held = np.zeros(rows, np.bool_)
+        is_held[list(quarantined)] = True
+        kept: list[pa.RecordBatch] = []
+        start = 0
+        while source.batches:
+            batch = source.batches.popleft()
+            places = start + np.flatnonzero(~is_held[start : start + batch.num_rows])
+            ready, empty = self._rows.batch(batch.take(pa.array(places - start)), file.day)
+            quarantined |= dict.fromkeys(places[empty].tolist(), EMPTY)
+            kept.append(ready)
+            start += batch.num_rows
+        table = pa.Table.from_batches(kept, self._rows.schema)
+        return self._written(table, Selection(rows=rows, quarantined=quarantined))
 
-    def _written(self, kept: list[dict[str, Any]], selection: Selection) -> Made:
-        from operators.core.ingestion.parquet import encode_rows, schema_with
+    def _written(self, kept: pa.Table, selection: Selection) -> Made:
+        from operators.core.ingestion.parquet import by_id, encode_table
         from operators.core.profiling.profile import PROFILE_NAME, Profile
 
-        if len(kept) + len(selection.quarantined) != selection.rows:
-            raise DataError(f"{selection.rows} rows in, {len(kept)} kept, {len(selection.quarantined)} quarantined")
-        schema = schema_with(output_columns(self._source, self._anonymisation))
+        if kept.num_rows + len(selection.quarantined) != selection.rows:
+            raise DataError(f"{selection.rows} rows in, {kept.num_rows} kept, {len(selection.quarantined)} quarantined")
+        kept = by_id(kept)
+        with ThreadPoolExecutor(1, thread_name_prefix="profile") as pool:
+            profile = pool.submit(Profile.of, kept["text"], kept["label"], self._anonymisation.task)
+            part = encode_table(kept)
         entries = [
-            self._store.put_bytes(PART_NAME, encode_rows(kept, schema), rows=len(kept)),
-            self._store.put_bytes(PROFILE_NAME, Profile.of(kept, self._anonymisation.task).encode()),
+            self._store.put_bytes(PART_NAME, part, rows=kept.num_rows),
+            self._store.put_bytes(PROFILE_NAME, profile.result().encode()),
             self._store.put_bytes(SELECTION_NAME, selection.encode()),
         ]
         if self._vault is not None:
             originals = seal_originals(self._rows.take_originals(), self._vault)
             entries.append(self._store.put_bytes(ORIGINALS_NAME, originals))
-        facts = {"rows_in": selection.rows, "rows_out": len(kept), "quarantined": selection.counts}
+        facts = {"rows_in": selection.rows, "rows_out": kept.num_rows, "quarantined": selection.counts}
         return Made(files=tuple(entries), facts=facts)
 
 

@@ -6,59 +6,34 @@ taken of anonymised rows.
 
 from __future__ import annotations
 
+import itertools
 import json
-import math
-import re
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from operators.core.errors import DataError
 from operators.core.labels import Task, names_in
 from operators.core.manifest import canonical
+from operators.core.profiling.texts import CLASSES, LABEL_BUCKETS, MEASURES, measure, spread
+
+if TYPE_CHECKING:
+    from operators.core.profiling.texts import Numbers
 
 PROFILE_NAME = "profile.json"
-WORD_BUCKETS = 4096
-"""Words are counted by a hash of 12 bits: enough to see another vocabulary, too little to find a word again."""
-LABEL_BUCKETS = 64
-"""Of labels, and of the words of each: so what goes with what takes no more room than the words themselves."""
-_TEXTS_AT_ONCE = 256
-_WORD = re.compile(r"\w+")
+MOST_ROWS = 8192
+"""Rows of a file whose texts are looked at. Chance sets samples of this size 0.03 apart at most: no level is so low."""
+_CHARACTERS_AT_ONCE = 1 << 18
+"""Of texts, that are looked at together: what is made of them fits a processor's cache."""
+_NAMES = (*MEASURES, *CLASSES)
 
 Counts = Counter[int]
-
-
-def _count_bin(value: float) -> int:
-    """Return the bin of a count or a length: four an octave, so that 19 % more is another bin at any size."""
-    return int(4 * math.log2(1 + value))
-
-
-def _share_bin(value: float) -> int:
-    """Return the bin of a share from 0 to 1: finer near 0, where most shares of a text are."""
-    return int(40 * math.sqrt(value))
-
-
-MEASURES: Mapping[str, Callable[[str, list[str]], int]] = {
-    "characters": lambda text, words: _count_bin(len(text)),
-    "words": lambda text, words: _count_bin(len(words)),
-    "lines": lambda text, words: _count_bin(text.count("\n")),
-    "characters_a_word": lambda text, words: _count_bin(len(text) / max(1, len(words))),
-    "distinct_words": lambda text, words: _share_bin(len(set(words)) / max(1, len(words))),
-}
-"""Numbers of a text, each as the bin that it falls into; given the text, never empty, and its words."""
-CLASSES: Mapping[str, Callable[[str], bool]] = {
-    "letters": str.isalpha,
-    "capitals": str.isupper,
-    "digits": str.isdigit,
-    "not_ascii": lambda character: character > "\x7f",
-    "punctuation": lambda character: character in '<>&;="{}\\|',
-}
-"""Kinds of characters, whose share of a text is measured too."""
-_NAMES = (*MEASURES, *CLASSES)
 
 
 @dataclass(kw_only=True, slots=True)
@@ -71,50 +46,38 @@ class Profile:
     labels: Counter[str] = field(default_factory=Counter)
     """Of a text its label, of tokens the name of each span; rows without any count as the empty name."""
     measures: dict[str, Counts] = field(default_factory=lambda: {name: Counter() for name in _NAMES})
-    """For each of `MEASURES` and `CLASSES`, the number of rows in each bin."""
+    """For each of `MEASURES` and `CLASSES`, the number of rows in each bin; of each file `MOST_ROWS` at most."""
     words: Counts = field(default_factory=Counter)
-    """Number of rows that hold a word of a bucket."""
+    """Number of those rows that hold a word of a bucket."""
     label_words: Counts = field(default_factory=Counter)
-    """Number of rows with a label and a word of two buckets, under `label * LABEL_BUCKETS + word`."""
+    """Number of those rows with a label and a word of two buckets, under `label * LABEL_BUCKETS + word`."""
 
     @classmethod
-    def of(cls, rows: Iterable[Mapping[str, Any]], task: Task = "text_classification") -> Profile:
-        """Return the profile of a file's rows; each has a `text` that is not empty and a `label` of the task."""
-        profile = cls()
-        seen: set[str] = set()
-        pending: list[str] = []
-        for row in rows:
-            text = row["text"]
-            pending.append(text)
-            if len(pending) == _TEXTS_AT_ONCE:
-                profile._count_classes(pending)
-                pending.clear()
-            words = _WORD.findall(text.casefold())
-            profile.rows += 1
-            profile.repeated += text in seen
-            names = names_in(row["label"], task) or ("",)
-            profile.labels.update(names)
-            for name, measure in MEASURES.items():
-                profile.measures[name][measure(text, words)] += 1
-            buckets = {zlib.crc32(word.encode()) % WORD_BUCKETS for word in words}
-            profile.words.update(buckets)
-            firsts = {zlib.crc32(name.encode()) % LABEL_BUCKETS * LABEL_BUCKETS for name in names}
-            profile.label_words.update({first + bucket % LABEL_BUCKETS for first in firsts for bucket in buckets})
-            seen.add(text)
-        if pending:
-            profile._count_classes(pending)
+    def of(cls, texts: pa.ChunkedArray, labels: pa.ChunkedArray, task: Task = "text_classification") -> Profile:
+        """Return the profile of a file's rows.
+
+        Args:
+            texts: Their texts, none empty or missing.
+            labels: Their labels, as many.
+            task: What the labels are for.
+        """
+        profile = cls(rows=len(texts), repeated=len(texts) - pc.count_distinct(texts).as_py())
+        for found in pc.value_counts(labels).to_pylist():
+            for name in names_in(found["values"], task) or ("",):
+                profile.labels[name] += found["counts"]
+        looked_at = _sample(len(texts))
+        for start, end in _pieces(pc.utf8_length(texts.take(looked_at)).to_numpy()):
+            rows = looked_at[start:end]
+            found = measure(texts.take(rows).to_pylist())
+            profile._count(found.bins, found.words, found.of_labels(*_label_buckets(labels.take(rows), task)))
         return profile
 
-    def _count_classes(self, texts: Sequence[str]) -> None:
-        """Count the shares of `CLASSES` in texts, together: an eighth of the time of asking each character."""
-        codes = np.frombuffer("".join(texts).encode("utf-32-le", "surrogatepass"), np.uint32)
-        lengths = np.array([len(text) for text in texts])
-        present = np.flatnonzero(np.bincount(codes))
-        for name, test in CLASSES.items():
-            is_in = np.zeros(present[-1] + 1, np.uint8)
-            is_in[present] = [test(chr(code)) for code in present]
-            counts = np.add.reduceat(is_in[codes], np.cumsum(lengths) - lengths, dtype=np.int64)
-            self.measures[name].update(_share_bin(share) for share in (counts / lengths).tolist())
+    def _count(self, bins: Mapping[str, Numbers], words: Numbers, label_words: Numbers) -> None:
+        counters = [(self.measures[name], values) for name, values in bins.items()]
+        for counter, values in [*counters, (self.words, words), (self.label_words, label_words)]:
+            counts = np.bincount(values)
+            there = np.flatnonzero(counts)
+            counter.update(dict(zip(there.tolist(), counts[there].tolist(), strict=True)))
 
     def add(self, other: Profile) -> None:
         """Count the rows of another profile, too."""
@@ -134,8 +97,8 @@ class Profile:
                 "repeated": self.repeated,
                 "labels": dict(self.labels),
                 "measures": {name: sorted(bins.items()) for name, bins in self.measures.items()},
-                "words": sorted(self.words.items()),
-                "label_words": sorted(self.label_words.items()),
+                "word_buckets": sorted(self.words.items()),
+                "label_word_buckets": sorted(self.label_words.items()),
             }
         )
 
@@ -155,9 +118,38 @@ class Profile:
                 repeated=document["repeated"],
                 labels=Counter(document["labels"]),
                 measures={name: Counter(dict(bins)) for name, bins in document["measures"].items()},
-                words=Counter(dict(document["words"])),
-                # What an older revision ingested has none.
-                label_words=Counter(dict(document.get("label_words", []))),
+                # What an older revision ingested has none, or has them in buckets of another hash.
+                words=Counter(dict(document.get("word_buckets", []))),
+                label_words=Counter(dict(document.get("label_word_buckets", []))),
             )
         except (ValueError, KeyError, TypeError) as error:
             raise DataError(f"not a profile: {type(error).__name__}") from error
+
+
+def _sample(rows: int) -> Numbers:
+    """Return the numbers of the rows that are looked at: all, or one of each run of as many as it takes."""
+    stride = max(1, -(-rows // MOST_ROWS))
+    starts = np.arange(0, rows, stride)
+    # Not the first of each run: rows that take turns would always be of one kind.
+    chosen: Numbers = starts + (np.arange(len(starts)) * 2_654_435_761 >> 16) % stride
+    return np.minimum(chosen, rows - 1)
+
+
+def _pieces(characters: Numbers) -> list[tuple[int, int]]:
+    """Return where runs of texts of so many characters each begin and end that are looked at together."""
+    reached = np.cumsum(characters) // _CHARACTERS_AT_ONCE
+    borders = [0, *(np.flatnonzero(np.diff(reached)) + 1).tolist(), len(characters)]
+    return [(start, end) for start, end in itertools.pairwise(borders) if start < end]
+
+
+def _label_buckets(labels: pa.ChunkedArray, task: Task) -> tuple[Numbers, Numbers]:
+    """Return the pairs of a row and the bucket of a name in its label, each once, by row."""
+    coded = labels.combine_chunks().dictionary_encode()
+    buckets = [
+        sorted({zlib.crc32(name.encode()) % LABEL_BUCKETS for name in names_in(label, task) or ("",)})
+        for label in coded.dictionary.to_pylist()
+    ]
+    counts = np.array([len(some) for some in buckets])
+    of_rows = coded.indices.to_numpy()
+    rows, places = spread(np.cumsum(counts)[of_rows] - counts[of_rows], counts[of_rows])
+    return rows, np.array([bucket for some in buckets for bucket in some])[places]

@@ -32,6 +32,7 @@ _PLAIN: dict[ColumnType, set[type]] = {
     ColumnType.TIMESTAMP: {type(None)},
 }
 """Python's types that a column takes as they are."""
+_SOUND = pa.scalar(-1, pa.int32())
 INTEGERS = range(-(2**63), 2**63)
 _INTEGER = re.compile(r"[+-]?[0-9]{1,19}")
 _NUMBER = re.compile(r"[+-]?([0-9]{1,300}(\.[0-9]{0,300})?|\.[0-9]{1,300})([eE][+-]?[0-9]{1,4})?")
@@ -95,25 +96,41 @@ class Batches:
 
     def take(self) -> pa.RecordBatch:
         """Return the rows that no batch holds yet."""
-        wrong, arrays = [-1] * self._rows, []
+        values, rows = self._values, self._rows
+        self._start()
+        return self._batch(rows, lambda column: array_of(values[column.name], column.type, self._convert[column.type]))
+
+    def of(self, columns: Mapping[str, pa.Array]) -> pa.RecordBatch:
+        """Return columns as a batch, each by its name and of its type, but a moment as it is written."""
+
+        def typed(column: Column) -> tuple[pa.Array, Sequence[int]]:
+            array = columns[column.name]
+            if column.type is not ColumnType.TIMESTAMP:
+                return array, ()
+            return array_of(array.to_pylist(), column.type, self._convert[column.type])
+
+        return self._batch(len(next(iter(columns.values()))), typed)
+
+    def _batch(self, rows: int, typed: Callable[[Column], tuple[pa.Array, Sequence[int]]]) -> pa.RecordBatch:
+        wrong: dict[int, int] = {}
+        arrays = []
         for number, column in enumerate(self._job.columns):
-            array, bad = self._array(column)
+            is_told = column.name in self._job.constants
+            array, bad = self._constant(column, rows) if is_told else typed(column)
             arrays.append(normal_identifiers(array) if column.name == self._job.id_column else array)
             for row in bad:
-                wrong[row] = number if wrong[row] < 0 else wrong[row]
-        self._start()
-        return pa.RecordBatch.from_arrays([*arrays, pa.array(wrong, pa.int32())], schema=self._schema)
+                wrong.setdefault(row, number)
+        marks = pa.array([wrong.get(row, -1) for row in range(rows)], pa.int32()) if wrong else pa.repeat(_SOUND, rows)
+        return pa.RecordBatch.from_arrays([*arrays, marks], schema=self._schema)
 
     def rest(self) -> Iterator[pa.RecordBatch]:
         """Yield the last batch, if there is one."""
         if self._rows:
             yield self.take()
 
-    def _array(self, column: Column) -> tuple[pa.Array, Sequence[int]]:
-        if column.name in self._job.constants:
-            array, is_one = constant(self._job.constants[column.name], column.type, self._rows)
-            return array, () if is_one else range(self._rows)
-        return array_of(self._values[column.name], column.type, self._convert[column.type])
+    def _constant(self, column: Column, rows: int) -> tuple[pa.Array, Sequence[int]]:
+        array, is_one = constant(self._job.constants[column.name], column.type, rows)
+        return array, () if is_one else range(rows)
 
 
 def array_of(values: list[Any], kind: ColumnType, convert: Callable[[Any], Any]) -> tuple[pa.Array, list[int]]:

@@ -18,7 +18,9 @@ from operators.core.sources.job import ParseJob
 MAX_FOOTER_BYTES = 16 * 1024**2
 MAX_ROW_GROUPS = 32_767
 """What the format itself allows."""
-BATCH_ROWS = 1024
+BATCH_ROWS = 4096
+BATCH_BYTES = 4 * 1024**2
+"""Batches have about so many bytes as the footer counts them, and rows at most."""
 _MAGIC = b"PAR1"
 
 
@@ -39,8 +41,9 @@ def parse_parquet(plain: bytes, job: ParseJob) -> Iterator[pa.RecordBatch | set[
             thrift_string_size_limit=MAX_FOOTER_BYTES,
             thrift_container_size_limit=1_000_000,
         )
-        _check_declared(file.metadata, len(plain), job)
-        yield from _batches(file, job)
+        declared = _check_declared(file.metadata, len(plain), job)
+        rows = BATCH_BYTES * file.metadata.num_rows // max(1, declared)
+        yield from _batches(file, job, max(1, min(BATCH_ROWS, rows)))
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
         # Not its message: it may quote what the file says.
         raise DataError(f"not a sound Parquet file ({type(error).__name__}); write it again") from None
@@ -56,7 +59,8 @@ def _check_footer(plain: bytes) -> None:
         raise HostileInput(f"a footer of {size} bytes, more than {MAX_FOOTER_BYTES}; write fewer columns or row groups")
 
 
-def _check_declared(declared: pq.FileMetaData, size: int, job: ParseJob) -> None:
+def _check_declared(declared: pq.FileMetaData, size: int, job: ParseJob) -> int:
+    """Return how many bytes the wanted columns have uncompressed, as the footer says, if that is not too much."""
     limits = job.limits
     if declared.num_columns > limits.max_columns:
         raise HostileInput(f"{declared.num_columns} columns, more than {limits.max_columns}")
@@ -78,9 +82,10 @@ def _check_declared(declared: pq.FileMetaData, size: int, job: ParseJob) -> None
                 total += max(chunk.total_uncompressed_size, 0)
     if total > allowed:
         raise HostileInput(f"{size} bytes declare {total} uncompressed, {allowed} are allowed; or raise the limits")
+    return total
 
 
-def _batches(file: pq.ParquetFile, job: ParseJob) -> Iterator[pa.RecordBatch | set[str]]:
+def _batches(file: pq.ParquetFile, job: ParseJob, at_once: int) -> Iterator[pa.RecordBatch | set[str]]:
     schema = file.schema_arrow
     names = [unicodedata.normalize("NFKC", name) for name in schema.names]
     if len(set(names)) != len(names):
@@ -89,7 +94,7 @@ def _batches(file: pq.ParquetFile, job: ParseJob) -> Iterator[pa.RecordBatch | s
     for column in wanted:
         check_type(column, schema.field(column.name).type)
     rows = size = 0
-    for batch in file.iter_batches(BATCH_ROWS, columns=[column.name for column in wanted], use_threads=False):
+    for batch in file.iter_batches(at_once, columns=[column.name for column in wanted], use_threads=False):
         rows += batch.num_rows
         ready = _typed(batch, job)
         size += ready.nbytes

@@ -152,7 +152,7 @@ def _batches(
     most = SENT_BYTES + 3 * job.limits.max_line_bytes * len(schema)
     rows = size = 0
 
-    def read(count: int) -> bytes:
+    def read(count: int) -> bytearray:
         buffer = bytearray(count)
         view = memoryview(buffer)
         while view:
@@ -161,7 +161,7 @@ def _batches(
             if not received:
                 raise EOFError
             view = view[received:]
-        return bytes(buffer)
+        return buffer
 
     while True:
         try:

@@ -47,7 +47,7 @@ def _send(target: BinaryIO, head: dict[str, Any]) -> None:
     target.write(len(text).to_bytes(4, "big") + text)
 
 
-def receive(read: Callable[[int], bytes], schema: pa.Schema, max_bytes: int) -> pa.RecordBatch | dict[str, Any]:
+def receive(read: Callable[[int], bytearray], schema: pa.Schema, max_bytes: int) -> pa.RecordBatch | dict[str, Any]:
     """Return the next batch, or what the last frame says.
 
     Args:

@@ -16,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import chi2, chi2_contingency, hypergeom, kstwobign
 
-from operators.core.profiling.profile import LABEL_BUCKETS, WORD_BUCKETS, Profile
+from operators.core.profiling.profile import Profile
+from operators.core.profiling.texts import LABEL_BUCKETS, WORD_BUCKETS
 from operators.core.validation.spec import DriftSpec, Levels
 
 Level = Literal["none", "warn", "block"]
@@ -120,7 +121,9 @@ def _vocabulary(new: Profile, accepted: Profile) -> tuple[float, float]:
     counts = _table(new.words, accepted.words, WORD_BUCKETS)
     has_words = counts.any(axis=1)
     if not has_words.all():
-        return (1.0, 0.0) if has_words.any() else (0.0, 1.0)
+        # What has words and no buckets is of an older revision, which had others.
+        is_older = any(not side.words and max(side.measures["words"]) > 0 for side in (new, accepted))
+        return (1.0, 0.0) if has_words.any() and not is_older else (0.0, 1.0)
     return _word_distance([counts])
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from operators.core.sources.contents import read_content
-from operators.core.sources.spec import ColumnType, SourceSpec
+from operators.core.sources.spec import ColumnType, Content, SourceSpec
+from operators.core.sources.texts import joined_texts
 
 _DTYPES = {
     ColumnType.TEXT: "object",
@@ -21,8 +24,8 @@ _DTYPES = {
 """Each holds a missing value beside the others."""
 
 
-def build_table(rows: Sequence[Mapping[str, Any]], spec: SourceSpec, day: datetime.date) -> pd.DataFrame:
-    """Return one line a row: every column that any row has, and three derived ones.
+def build_table(rows: pa.Table, spec: SourceSpec, day: datetime.date) -> pd.DataFrame:
+    """Return one line a row: every column that the rows have, and three derived ones.
 
     What was not of its column's type is missing here; `wrong_type`, which comes with the rows, names the column.
     `text_characters` is the length of the decoded text, `decodable` whether it could be, and
@@ -30,19 +33,34 @@ def build_table(rows: Sequence[Mapping[str, Any]], spec: SourceSpec, day: dateti
     says nothing readable).
 
     Args:
-        rows: The rows of one file.
+        rows: The rows of one file, as `read_columns` has them.
         spec: What the source looks like.
         day: The day of arrival, from the file's partition; noon UTC stands for it.
     """
-    seen = dict.fromkeys(name for row in rows for name in row)
     dtypes = {column.name: _DTYPES[column.type] for column in spec.columns}
     columns: dict[str, pd.Series[Any]] = {
-        name: pd.Series([row.get(name) for row in rows], dtype=dtypes.get(name, "object")) for name in sorted(seen)
+        name: pd.Series(rows[name].to_pylist(), dtype=dtypes.get(name, "object")) for name in sorted(rows.column_names)
     }
     noon = datetime.datetime.combine(day, datetime.time(12), tzinfo=datetime.UTC)
-    contents = [read_content(row, spec) for row in rows]
-    offsets = [(c.sent - noon).total_seconds() / 86400 if c.sent else None for c in contents]
-    columns["text_characters"] = pd.Series([len(c.text) for c in contents], dtype="int64")
-    columns["decodable"] = pd.Series([c.decodable for c in contents], dtype="bool")
+    lengths, decodable, sent = _read_mails(rows, spec) if spec.content is Content.MAIL else _read_plain(rows, spec)
+    offsets = [(moment - noon).total_seconds() / 86400 if moment else None for moment in sent]
+    columns["text_characters"] = pd.Series(lengths, dtype="int64")
+    columns["decodable"] = pd.Series(decodable, dtype="bool")
     columns["sent_offset_days"] = pd.Series(offsets, dtype="float64")
     return pd.DataFrame(columns)
+
+
+_Derived = tuple[Sequence[int], Sequence[bool], Sequence[datetime.datetime | None]]
+"""Of each row the length of its text, whether it could be decoded, and when it says that it was sent."""
+
+
+def _read_mails(rows: pa.Table, spec: SourceSpec) -> _Derived:
+    contents = [read_content(row, spec) for row in rows.to_pylist()]
+    return [len(c.text) for c in contents], [c.decodable for c in contents], [c.sent for c in contents]
+
+
+def _read_plain(rows: pa.Table, spec: SourceSpec) -> _Derived:
+    lengths = [
+        length for batch in rows.to_batches() for length in pc.utf8_length(joined_texts(batch, spec)).to_pylist()
+    ]
+    return [length or 0 for length in lengths], [length is not None for length in lengths], [None] * len(lengths)

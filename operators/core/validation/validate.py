@@ -7,6 +7,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import pyarrow as pa
+
 from operators.core.errors import DataError, ExpectationFailed, all_of
 from operators.core.manifest import Input, Made, Manifest, StageCall, canonical, spec_json
 from operators.core.progress import Progress
@@ -21,12 +23,12 @@ from operators.core.sources.listing import (
     decode_listing,
     source_key,
 )
-from operators.core.sources.reader import read_rows
+from operators.core.sources.reader import read_columns
 from operators.core.sources.spec import SourceSpec
 from operators.core.storage import Result, Store
 from operators.core.validation.spec import ValidationSpec
 
-REVISION = 10
+REVISION = 11
 REPORT_NAME = "report.json"
 
 
@@ -88,8 +90,8 @@ def validate(
 
 
 def _validate_file(store: Store, file: SourceFile, zone: LandingZone, source: SourceSpec, spec: ValidationSpec) -> Made:
-    found = read_rows(zone.read(file.path, source.limits.max_file_bytes, file.sha256), file.path, source)
-    report, selection = check_rows(found.rows, source, spec, file.day)
+    found = read_columns(zone.read(file.path, source.limits.max_file_bytes, file.sha256), file.path, source)
+    report, selection = check_rows(found.table(), source, spec, file.day)
     entries = (
         store.put_bytes(REPORT_NAME, canonical({"path": file.path, "day": file.day.isoformat(), **report})),
         store.put_bytes(SELECTION_NAME, selection.encode()),
@@ -115,7 +117,7 @@ def _file_call(file: SourceFile, source: SourceSpec, spec: ValidationSpec) -> St
 
 
 def check_rows(
-    rows: list[dict[str, Any]], source: SourceSpec, spec: ValidationSpec, day: datetime.date
+    rows: pa.Table, source: SourceSpec, spec: ValidationSpec, day: datetime.date
 ) -> tuple[dict[str, Any], Selection]:
     """Return the report on a file's rows, and which of them go on if the file as a whole is sound.
 
@@ -131,8 +133,8 @@ def check_rows(
     for outcome in outcomes:
         for row in outcome.failed_rows:
             quarantined.setdefault(row, outcome.expectation.reason or "")
-    selection = Selection(rows=len(rows), quarantined=dict(sorted(quarantined.items())))
-    return {"rows": len(rows), "quarantined": selection.counts, "expectations": report_of(outcomes)}, selection
+    selection = Selection(rows=rows.num_rows, quarantined=dict(sorted(quarantined.items())))
+    return {"rows": rows.num_rows, "quarantined": selection.counts, "expectations": report_of(outcomes)}, selection
 
 
 def _breach(manifest: Manifest) -> ExpectationFailed:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import datetime
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from operators.core.ingestion.ingest import PART_NAME, sum_facts
+from operators.core.ingestion.parquet import SCHEMA, by_id, encode_table
 from operators.core.ingestion.publish import publish_dataset
+from operators.core.ingestion.rows import RowAnonymiser
 from operators.core.ingestion.spec import DatasetSpec
 from operators.core.manifest import Input, Made, Manifest, StageCall, sha256_hex
 from operators.core.progress import no_progress
@@ -34,6 +36,17 @@ def table(texts: Sequence[str], *, day: datetime.date = DAY, label: str = "ham",
 def decode_rows(data: bytes) -> list[dict[str, Any]]:
     """Return the rows of a Parquet file, in its order."""
     return list(pq.read_table(pa.BufferReader(data)).to_pylist())
+
+
+def encode_rows(rows: Sequence[Mapping[str, Any]], schema: pa.Schema = SCHEMA) -> bytes:
+    """Return rows as the file of a part."""
+    return encode_table(by_id(pa.Table.from_pylist([dict(row) for row in rows], schema)))
+
+
+def anonymised(anonymiser: RowAnonymiser, row: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return what leaves one row, None where nothing is left of its text."""
+    left, _ = anonymiser.batch(pa.RecordBatch.from_pylist([dict(row)]), DAY)
+    return dict(left.to_pylist()[0]) if left.num_rows else None
 
 
 def put_part(store: Store, rows: pa.Table, *, day: datetime.date = DAY, quarantined: int = 0, name: str = "") -> Input:

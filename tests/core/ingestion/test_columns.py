@@ -17,7 +17,7 @@ from operators.core.anonymisation.pseudonyms import PSEUDONYM_PATTERN, pseudonym
 from operators.core.anonymisation.spec import Action, AnonymisationSpec, ColumnPolicy, Period, Recogniser, RiskSpec
 from operators.core.errors import PrivacyRiskTooHigh
 from operators.core.ingestion.ingest import ingest
-from operators.core.ingestion.parquet import encode_rows, schema_with
+from operators.core.ingestion.parquet import schema_with
 from operators.core.ingestion.publish import publish_dataset
 from operators.core.ingestion.rows import RowAnonymiser
 from operators.core.ingestion.spec import DatasetSpec, IngestionSpec, output_columns
@@ -30,7 +30,7 @@ from operators.core.storage import Store
 from operators.core.validation.spec import Expectation, ValidationSpec
 from operators.core.validation.validate import validate
 from operators.recipes import load_recipe
-from tests.core.ingestion.parts import decode_rows
+from tests.core.ingestion.parts import anonymised, decode_rows, encode_rows
 from tests.core.mails import DAY, KEY, at
 from tests.core.sources.files import json_lines
 
@@ -174,7 +174,7 @@ def test_rows_without_an_id_are_told_apart_by_what_they_hold(tmp_path: Path) -> 
     path = tmp_path / "tickets" / f"dt={DAY}" / "tickets.jsonl"
     rows = read_rows(path.read_bytes(), str(path.relative_to(tmp_path)), source).rows
     anonymiser = RowAnonymiser(source, policy, IngestionSpec(), KEY)
-    first, second, alike, wrong = [anonymiser.row(row, DAY) or {} for row in rows]
+    first, second, alike, wrong = [anonymised(anonymiser, row) or {} for row in rows]
 
     assert len({row["id"] for row in (first, second, wrong)}) == 3
     assert first["id"] == alike["id"]
@@ -191,7 +191,7 @@ def test_an_identifier_that_does_not_leave_as_it_is_is_looked_for(store: Store, 
     """An id that is a sentence gets a pseudonym, and so does the sentence in the text."""
     source = replace(SOURCE, columns=(Column("number"), *SOURCE.columns[1:]))
     anonymiser = RowAnonymiser(source, POLICY, IngestionSpec(), KEY)
-    row = anonymiser.row({**ticket(1), "number": "Ms Lovelace, London", "body": "Dear Ms Lovelace, London!"}, DAY)
+    row = anonymised(anonymiser, {**ticket(1), "number": "Ms Lovelace, London", "body": "Dear Ms Lovelace, London!"})
 
     assert row is not None
     assert row["text"] == f"Dear {row['id']}!"

@@ -11,7 +11,6 @@ import pytest
 from operators.core.anonymisation.addresses import ADDRESS_PATTERN
 from operators.core.errors import DataError, SourceChanged
 from operators.core.ingestion.ingest import ingest
-from operators.core.ingestion.parquet import encode_rows
 from operators.core.ingestion.publish import publish_dataset
 from operators.core.ingestion.rows import cut
 from operators.core.ingestion.spec import DatasetSpec, IngestionSpec
@@ -20,7 +19,7 @@ from operators.core.progress import no_progress
 from operators.core.sources.discover import discover
 from operators.core.storage import Result, Store
 from operators.core.validation.validate import validate
-from tests.core.ingestion.parts import decode_rows
+from tests.core.ingestion.parts import decode_rows, encode_rows
 from tests.core.mails import DAY, KEY, POLICY, SOURCE, SUITE, at, land, mail
 
 pytestmark = pytest.mark.filterwarnings("ignore:module 'sre_:DeprecationWarning")

@@ -14,7 +14,8 @@ from operators.core.ingestion.spec import IngestionSpec
 from operators.core.labels import decode_spans
 from operators.core.recipe import Recipe
 from operators.core.sources.reader import read_rows
-from tests.core.mails import DAY, KEY
+from tests.core.ingestion.parts import anonymised
+from tests.core.mails import KEY
 from tests.dags.published import recipe_named
 
 pytestmark = pytest.mark.filterwarnings("ignore:module 'sre_:DeprecationWarning")
@@ -27,7 +28,7 @@ def _row(words: str, policy: AnonymisationSpec = RECIPE.anonymisation, **spec: i
     tagged = [word.partition("/") for word in words.split()]
     lines = "".join(f"{word}\t{f'B-{name}' if name else 'O'}\n" for word, _, name in tagged)
     (row,) = read_rows(lines.encode(), "entities/dt=2017-09-07/a.conll", RECIPE.source).rows
-    return RowAnonymiser(RECIPE.source, policy, IngestionSpec(**spec), KEY).row(row, DAY)
+    return anonymised(RowAnonymiser(RECIPE.source, policy, IngestionSpec(**spec), KEY), row)
 
 
 def _named(row: dict[str, Any] | None) -> list[tuple[str, str]]:
@@ -77,7 +78,7 @@ def test_a_label_that_does_not_fit_its_text_is_refused(entities: str | None, wor
     """A parser that was taken over cannot have a label point elsewhere."""
     row = {"text": "ab", "entities": entities, "row_sha256": "0" * 64}
     with pytest.raises(DataError, match=words):
-        RowAnonymiser(RECIPE.source, RECIPE.anonymisation, IngestionSpec(), KEY).row(row, DAY)
+        anonymised(RowAnonymiser(RECIPE.source, RECIPE.anonymisation, IngestionSpec(), KEY), row)
 
 
 def _with_label(action: Action, **options: Any) -> AnonymisationSpec:

@@ -28,6 +28,7 @@ from operators.core.validation.drift import compare
 from operators.core.validation.spec import DriftSpec, Levels
 from operators.core.validation.validate import validate
 from tests.core.mails import DAY, KEY, POLICY, SOURCE, SUITE, at, land, mail
+from tests.core.validation.profiles import profile_of
 
 WORDS = [
     "the", "list", "patch", "build", "kernel", "mail", "server", "thanks", "please", "click", "free", "offer", "money",
@@ -53,9 +54,9 @@ def _ham(index: int) -> str:
 def test_two_files_profiles_add_up_and_read_back(rows: list[tuple[str, str]], cut: int) -> None:
     """The sum is the profile of both but for texts that the two share, and any text has one."""
     dicts = [{"text": text, "label": label} for text, label in rows]
-    total = Profile.of(dicts[:cut])
-    total.add(Profile.of(dicts[cut:]))
-    whole = Profile.of(dicts)
+    total = profile_of(dicts[:cut])
+    total.add(profile_of(dicts[cut:]))
+    whole = profile_of(dicts)
 
     assert total.repeated <= whole.repeated
     total.repeated = whole.repeated
@@ -72,7 +73,7 @@ def test_what_is_no_profile_is_refused(data: bytes) -> None:
 
 def test_a_profile_holds_no_word() -> None:
     """Nothing of a text can be read in it."""
-    assert not {word for word in WORDS if word in Profile.of(_rows(50, 1, _ham)).encode().decode()}
+    assert not {word for word in WORDS if word in profile_of(_rows(50, 1, _ham)).encode().decode()}
 
 
 @pytest.mark.parametrize(
@@ -86,7 +87,7 @@ def test_a_profile_holds_no_word() -> None:
 )
 def test_what_changed_is_what_is_named(new: list[dict[str, Any]], measure: str) -> None:
     """The largest finding that stops the run is the one that was made."""
-    found = compare(Profile.of(new), Profile.of(_rows(1000, 1, _ham)), DriftSpec())
+    found = compare(profile_of(new), profile_of(_rows(1000, 1, _ham)), DriftSpec())
     largest = max(found, key=lambda finding: finding.size if finding.level == "block" else 0)
 
     assert (largest.measure, largest.level) == (measure, "block")
@@ -102,7 +103,7 @@ def test_labels_dealt_out_at_random_show_by_the_words_that_go_with_them() -> Non
     Random(3).shuffle(labels)
     dealt = [{**row, "label": label} for row, label in zip(sound, labels, strict=True)]
     levels = [
-        {finding.measure: finding.level for finding in compare(Profile.of(new), Profile.of(accepted), DriftSpec())}
+        {finding.measure: finding.level for finding in compare(profile_of(new), profile_of(accepted), DriftSpec())}
         for new in (sound, dealt)
     ]
 
@@ -115,8 +116,8 @@ def test_one_of_many_labels_that_is_gone_is_told_of(without: int | None, level: 
     """With a share of a thirtieth: too little for the shares as a whole to show it; without a loss nothing is said."""
     new = _rows(900, 2, lambda index: f"label {index % 30}")
     kept = [row for index, row in enumerate(new) if index % 30 != without]
-    accepted = Profile.of(_rows(3000, 1, lambda index: f"label {index % 30}"))
-    found = {one.measure: one for one in compare(Profile.of(kept), accepted, DriftSpec())}
+    accepted = profile_of(_rows(3000, 1, lambda index: f"label {index % 30}"))
+    found = {one.measure: one for one in compare(profile_of(kept), accepted, DriftSpec())}
 
     assert found["labels"].level == "none"
     assert found["lost_label"].level == level
@@ -124,26 +125,27 @@ def test_one_of_many_labels_that_is_gone_is_told_of(without: int | None, level: 
 
 def test_a_recipe_may_have_a_lost_label_stop_the_run() -> None:
     """By default it is told of: a day of mail may well bring no spam."""
-    new, accepted = Profile.of(_rows(300, 2, lambda index: "ham")), Profile.of(_rows(1000, 1, _ham))
+    new, accepted = profile_of(_rows(300, 2, lambda index: "ham")), profile_of(_rows(1000, 1, _ham))
     spec = DriftSpec(lost_label=Levels(warn=0.5, block=1.0))
     levels = [{f.measure: f.level for f in compare(new, accepted, one)}["lost_label"] for one in (DriftSpec(), spec)]
 
     assert levels == ["warn", "block"]
 
 
-def test_a_profile_of_before_labels_had_words_is_read_and_not_judged_by_them() -> None:
+def test_a_profile_whose_words_were_counted_otherwise_is_not_judged_by_them() -> None:
     """What is live may have been ingested by an older release."""
-    document = json.loads(Profile.of(_rows(300, 1, _ham)).encode())
-    del document["label_words"]
+    document = json.loads(profile_of(_rows(300, 1, _ham)).encode())
+    document["words"] = document.pop("word_buckets")
+    del document["label_word_buckets"]
     old = Profile.decode(json.dumps(document).encode())
-    found = {one.measure: one for one in compare(Profile.of(_rows(300, 2, _ham)), old, DriftSpec())}
+    found = {one.measure: one for one in compare(profile_of(_rows(300, 2, _ham)), old, DriftSpec())}
 
-    assert (found["label_words"].size, found["label_words"].level) == (0.0, "none")
+    assert [(found[name].size, found[name].level) for name in ("vocabulary", "label_words")] == [(0.0, "none")] * 2
 
 
 def test_with_few_rows_nothing_is_judged() -> None:
     """Twenty rows of another kind may be chance."""
-    assert compare(Profile.of(_rows(20, 2, lambda index: "spam")), Profile.of(_rows(999, 1, _ham)), DriftSpec()) == []
+    assert compare(profile_of(_rows(20, 2, lambda index: "spam")), profile_of(_rows(999, 1, _ham)), DriftSpec()) == []
 
 
 @pytest.fixture

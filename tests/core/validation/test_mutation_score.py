@@ -12,13 +12,14 @@ import pytest
 from operators.core.errors import DataError
 from operators.core.ingestion.spec import IngestionSpec
 from operators.core.profiling.profile import Profile
-from operators.core.sources.reader import read_rows
+from operators.core.sources.reader import read_columns
 from operators.core.sources.spec import Column, Content, SourceSpec
 from operators.core.validation.drift import compare, worst
 from operators.core.validation.spec import Argument, DriftSpec, Expectation, Levels, ValidationSpec
 from operators.core.validation.validate import check_rows
 from tests.core.mails import pack
 from tests.core.validation.corruptions import CORRUPTIONS, Rows
+from tests.core.validation.profiles import profile_of
 
 BANKING = Path(__file__).resolve().parents[4] / "shared" / "datasets" / "banking77" / "train.csv"
 DAY = datetime.date(2026, 11, 22)
@@ -85,8 +86,8 @@ def suite(rows: Rows) -> ValidationSpec:
 def _noticed(data: bytes, suite: ValidationSpec, accepted: Profile) -> str:
     """Return what was said of a file's bytes, empty where nothing was."""
     try:
-        found = read_rows(data, "queries.jsonl.zst", SOURCE)
-        report, selection = check_rows(found.rows, SOURCE, suite, DAY)
+        found = read_columns(data, "queries.jsonl.zst", SOURCE)
+        report, selection = check_rows(found.table(), SOURCE, suite, DAY)
     except DataError as error:
         return f"refused: {error}"
     broken = [item["kind"] for item in report["expectations"] if item["broken"]]
@@ -94,8 +95,9 @@ def _noticed(data: bytes, suite: ValidationSpec, accepted: Profile) -> str:
         return f"broken: {broken}, missing: {found.missing}"
     if selection.quarantined:
         return f"quarantined: {selection.counts}"
-    kept = [{"text": row["text"][: IngestionSpec().max_text_characters], "label": row["label"]} for row in found.rows]
-    findings = compare(Profile.of(kept), accepted, suite.drift)
+    most = IngestionSpec().max_text_characters
+    kept = [{"text": row["text"][:most], "label": row["label"]} for row in found.table().to_pylist()]
+    findings = compare(profile_of(kept), accepted, suite.drift)
     return ", ".join(f"{one.measure} {one.size:.2f}" for one in findings if one.level != "none")
 
 
@@ -105,7 +107,7 @@ def test_nearly_every_corruption_is_noticed_and_sound_data_is_not(
 ) -> None:
     """One kind may escape; the same rows without corruption pass."""
     shuffled = Random(seed).sample(rows, len(rows))
-    new, accepted = shuffled[:NEW], Profile.of(shuffled[NEW : NEW + ACCEPTED])
+    new, accepted = shuffled[:NEW], profile_of(shuffled[NEW : NEW + ACCEPTED])
     said = {}
     for name, corrupt in CORRUPTIONS.items():
         damaged = corrupt(new, Random(seed))
@@ -125,6 +127,6 @@ def test_random_samples_of_one_source_do_not_drift(rows: Rows) -> None:
     for size in (40, 60, 200, 1000):
         for _ in range(50 if size < 1000 else 10):
             shuffled = draw.sample(rows, size + 3000)
-            levels.add(worst(compare(Profile.of(shuffled[:size]), Profile.of(shuffled[size:]), DriftSpec())))
+            levels.add(worst(compare(profile_of(shuffled[:size]), profile_of(shuffled[size:]), DriftSpec())))
 
     assert levels == {"none"}

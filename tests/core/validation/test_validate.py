@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from operators.core.errors import DataError, ExpectationFailed, SourceChanged
 from operators.core.progress import no_progress
 from operators.core.sources.discover import discover
 from operators.core.sources.listing import SELECTION_NAME, Selection
-from operators.core.sources.reader import read_rows
+from operators.core.sources.reader import read_columns
 from operators.core.sources.spec import Format
 from operators.core.storage import Result, Store
 from operators.core.validation.docs import render_page, write_index, write_page
 from operators.core.validation.spec import Argument, Expectation, ValidationSpec
 from operators.core.validation.validate import check_rows, validate
-from tests.core.mails import DAY, SOURCE, SUITE, at, land, mail
+from tests.core.mails import DAY, SOURCE, SUITE, at, land, mail, pack
 from tests.core.sources.files import ROWS, SPEC, csv_file, json_lines
 
 pytestmark = pytest.mark.filterwarnings("ignore:module 'sre_:DeprecationWarning")
@@ -35,6 +37,10 @@ def _listing(store: Store, folder: Path) -> str:
         groups=1,
     )
     return results[0].digest
+
+
+def _read(rows: list[dict[str, Any]]) -> pa.Table:
+    return read_columns(pack(rows), "mail.jsonl.zst", SOURCE).table()
 
 
 def _validate(store: Store, folder: Path, listing: str, spec: ValidationSpec = SUITE) -> tuple[Result, list[Result]]:
@@ -62,14 +68,14 @@ def _validate(store: Store, folder: Path, listing: str, spec: ValidationSpec = S
 )
 def test_a_bad_row_is_quarantined_with_its_reason(reason: str, changes: dict[str, object]) -> None:
     """One bad row of three is held back, for the right reason, and the others go on."""
-    _, selection = check_rows([mail(0), mail(1, **changes), mail(2)], SOURCE, SUITE, DAY)
+    _, selection = check_rows(_read([mail(0), mail(1, **changes), mail(2)]), SOURCE, SUITE, DAY)
 
     assert selection == Selection(rows=3, quarantined={1: reason})
 
 
 def test_repeated_ids_are_quarantined() -> None:
     """Rows that share an id are held back, all of them: nobody knows which is meant."""
-    _, selection = check_rows([mail(0), mail(0), mail(2)], SOURCE, SUITE, DAY)
+    _, selection = check_rows(_read([mail(0), mail(0), mail(2)]), SOURCE, SUITE, DAY)
 
     assert selection.counts == {"id_repeated": 2}
 
@@ -77,7 +83,7 @@ def test_repeated_ids_are_quarantined() -> None:
 def test_reports_and_pages_hold_no_value_of_a_row() -> None:
     """What is planted in every column of failing rows is in neither the report nor its page."""
     rows = [mail(0), mail(1, id=SECRET, label=SECRET), mail(2, id=SECRET, body=SECRET)]
-    report, _ = check_rows(rows, SOURCE, SUITE, DAY)
+    report, _ = check_rows(_read(rows), SOURCE, SUITE, DAY)
     page = render_page({"path": "mail/x", "day": "2002-09-26", **report})
 
     assert SECRET not in str(report)
@@ -141,7 +147,7 @@ def test_an_expectation_that_does_not_exist_is_named() -> None:
     """A misspelt expectation is a clear error, not a pass."""
     spec = ValidationSpec(expectations=(Expectation(kind="expect_the_best", column="id"),))
     with pytest.raises(DataError, match="expect_the_best"):
-        check_rows([mail(0)], SOURCE, spec, DAY)
+        check_rows(_read([mail(0)]), SOURCE, spec, DAY)
 
 
 def _expect(column: str, kind: str, reason: str, **arguments: Argument) -> Expectation:
@@ -184,7 +190,7 @@ def test_typed_columns_are_held_against_the_suite(form: Format) -> None:
     rows = [{**sound, "id": str(number), **change} for number, (change, _) in enumerate(changes)]
     make = {Format.JSON_LINES: json_lines, Format.CSV: csv_file}[form]
     source = replace(SPEC, format=form)
-    _, selection = check_rows(read_rows(make(rows), f"a.{form.value}", source).rows, source, TYPED, DAY)
+    _, selection = check_rows(read_columns(make(rows), f"a.{form.value}", source).table(), source, TYPED, DAY)
 
     assert selection.quarantined == {number: why for number, (_, why) in enumerate(changes) if why is not None}
 
