@@ -23,7 +23,7 @@ class Ledger:
     """One gang's seconds, as its rank 0 spends them: whatever happens between two calls of `charge` is of one kind."""
 
     def __init__(self, born: float | None = None, reached: int = 0) -> None:
-        """Begin.
+        """Begin to count.
 
         Args:
             born: When this process began, in seconds since 1970; now if None.
