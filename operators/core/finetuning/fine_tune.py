@@ -20,12 +20,14 @@ from operators.core.settings import StorageSettings
 from operators.core.storage import Result, Store
 from operators.core.training import job as names
 from operators.core.training import launcher, ledger
+from operators.core.training.events import EVENTS
 from operators.core.training.job import TrainingJob, read_record, write_record
 from operators.core.training.machine import this_machine
 from operators.core.training.rows import shards_of, task_of
 from operators.core.training.spec import MASKED, Machine
 
-REVISION = 21
+REVISION = 22
+LOG_REVISION = 1
 DISK_FACTOR = 8
 """Free local space needed, in sizes of the base model: it, one checkpoint, the product, and a margin."""
 
@@ -54,8 +56,8 @@ def fine_tune(
         base_model: Digest of an adopted base model's manifest.
         scratch: Local work area; the same at a retry, or the training in it is not found again.
         progress: Told about steps, loss and speed.
-        account: Given what the training cost over all its tries (see `ledger.account`), and examples, seconds and speed
-            of its last gang.
+        account: Given what the training cost over all its tries (see `ledger.account`), examples, seconds and speed of
+            its last gang, and the digest of its log.
         machine: What to train on; this machine when None.
 
     Raises:
@@ -96,10 +98,22 @@ def fine_tune(
 
     parent = os.getppid()
     result = store.once(call, make)
+    if not result.found:
+        account["training_log"] = _put_log(store, result, folder)
     # A task that lost its supervisor meanwhile has a retry, which may be reading in the folder.
     if os.getppid() == parent and not launcher.is_running(folder):
         shutil.rmtree(folder, ignore_errors=True)
     return result
+
+
+def _put_log(store: Store, model: Result, folder: Path) -> str:
+    """Return the digest of a manifest of the training's event files.
+
+    It is no part of the model, whose bytes do not tell how long anything took.
+    """
+    paths = sorted((folder / EVENTS).iterdir())
+    call = StageCall(stage="training_log", revision=LOG_REVISION, inputs=(store.as_input("model", model.digest),))
+    return store.once(call, lambda: Made(files=store.put_files((path.name, path) for path in paths))).digest
 
 
 def training_folder(scratch: Path, run_key: str) -> Path:

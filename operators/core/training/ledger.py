@@ -23,15 +23,15 @@ class Ledger:
     """One gang's seconds, as its rank 0 spends them: whatever happens between two calls of `charge` is of one kind."""
 
     def __init__(self, born: float | None = None, reached: int = 0) -> None:
-        """Begin.
+        """Begin to count.
 
         Args:
             born: When this process began, in seconds since 1970; now if None.
             reached: Steps that former gangs had done: what is done of them again is repeated.
         """
         now = time.time()
-        self._born, self._reached, self.step = born or now, reached, 0
-        self._since = time.perf_counter() - (now - self._born)
+        self.born, self._reached, self.step = born or now, reached, 0
+        self._since = time.perf_counter() - (now - self.born)
         self.seconds = dict.fromkeys(KINDS, 0.0)
 
     def charge(self, kind: str) -> None:
@@ -56,8 +56,8 @@ class Ledger:
         """
         folder.mkdir(exist_ok=True)
         record = {
-            "from": self._born,
-            "until": self._born + sum(self.seconds.values()),
+            "from": self.born,
+            "until": self.born + sum(self.seconds.values()),
             "seconds": self.seconds,
             "reached": max(self.step, self._reached),
             "tokens": work.tokens,
@@ -65,7 +65,7 @@ class Ledger:
             "peak_flops": peak_flops,
             **meter.read(),
         }
-        write_record(folder / f"{int(self._born * 1000)}.json", record)
+        write_record(folder / f"{int(self.born * 1000)}.json", record)
 
 
 def reached(folder: Path) -> int:

@@ -74,8 +74,7 @@ class Loop:
         self._best: Tensors = {}
         self.watch = LossWatch(self.spec.divergence_ratio)
         self._saved = 0
-        self.examples = 0
-        self.seconds = 0.0
+        self.examples, self.seconds, self.norm = 0, 0.0, 0.0
         torch.manual_seed(self.spec.seed * 100_003 + dist.get_rank())
 
     def resume(self, folder: Path) -> None:
@@ -182,14 +181,14 @@ class Loop:
         if self.device.type == "cpu":
             self.ledger.charge_step(self.position.step)
         dist.all_reduce(told)
-        (mean, *votes), length = told.tolist(), norm.item()
+        (mean, *votes), self.norm = told.tolist(), norm.item()
         if self.device.type == "cpu":
             # A GPU was at work until now: what of it was waiting for other ranks cannot be told.
             self.ledger.charge("others")
-        self._check(mean, length)
+        self._check(mean, self.norm)
         self.scaler.step(self.optimiser)
         self.scaler.update()
-        if self.rank_budget is not None and math.isfinite(length):
+        if self.rank_budget is not None and math.isfinite(self.norm):
             self.rank_budget.cut(self.position.step, self.optimiser)
         self.optimiser.zero_grad(set_to_none=False)
         return mean, [vote > 0 for vote in votes]

@@ -47,7 +47,7 @@ class Position:
             skipped_steps=int(document["skipped_steps"]),
             world_sizes=[int(size) for size in document["world_sizes"]],
             scaler=dict(document["scaler"]),
-            next_loss=document["next_loss"],
+            next_loss=None if document["next_loss"] is None else float(document["next_loss"]),
         )
 
 

@@ -14,6 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+import psutil
+
 from operators.core.errors import (
     CheckpointDoubted,
     DataError,
@@ -91,7 +93,7 @@ def _train(folder: Path, job: TrainingJob, ledger: Ledger) -> None:
     keep = _keeper(folder, loop) if checkpoints else lambda: None
     try:
         _resume(loop, checkpoints, shared)
-        loop.run(saver, _reporter(folder, keep) if checkpoints else _silent, (folder / names.END).exists)
+        loop.run(saver, _reporter(folder, loop, keep) if checkpoints else _silent, (folder / names.END).exists)
         if loop.is_over:
             leave_product(folder, loop)
         elif checkpoints:
@@ -187,19 +189,34 @@ def _resume(loop: Loop, checkpoints: Checkpoints | None, folder: Path) -> None:
         log.info("resumed at step %d of %d", loop.position.step, loop.total_steps)
 
 
-def _reporter(folder: Path, keep: Callable[[], None]) -> Report:
-    """Return what writes down how far the training is, and what it took, twice a second."""
+def _reporter(folder: Path, loop: Loop, keep: Callable[[], None]) -> Report:
+    """Return what notes each step for TensorBoard and, twice a second, how far the training is and what it took."""
+    from operators.core.training.events import EVENTS, Events
+
+    name = f"events.out.tfevents.{int(loop.ledger.born * 1000)}.nightshift"
+    events = Events(folder / EVENTS / name, loop.position.step + 1, loop.ledger.born)
     last = 0.0
 
     def report(step: int, total: int, loss: float, speed: float) -> None:
         nonlocal last
+        rate = loop.optimiser.param_groups[0]["lr"]
+        seen = {"loss": loss, "rate": rate, "gradient_norm": loop.norm, "examples_per_second": speed}
+        events.add(step, time.time(), seen | {"memory_bytes": _memory(loop.device)})
         if time.monotonic() - last < REPORT_SECONDS and step < total:
             return
         last = time.monotonic()
+        events.flush()
         write_record(folder / names.PROGRESS, {"step": step, "total": total, "loss": loss, "speed": speed})
         keep()
 
     return report
+
+
+def _memory(device: torch.device) -> int:
+    """Return the bytes that this rank holds: of its device where that has memory of its own, else of the machine."""
+    import torch
+
+    return torch.cuda.memory_allocated(device) if device.type == "cuda" else psutil.Process().memory_info().rss
 
 
 def _silent(step: int, total: int, loss: float, speed: float) -> None:

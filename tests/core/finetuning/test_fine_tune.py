@@ -140,7 +140,7 @@ def test_a_finished_model_is_found_and_not_trained_again(uninterrupted: tuple[Pl
 def test_a_run_whose_rank_is_killed_ends_with_the_same_model(uninterrupted: tuple[Place, Result], place: Place) -> None:
     """SIGKILL one rank past a checkpoint: the gang starts again from it, and the model is the same to the bit.
 
-    The account adds up to the time that it took.
+    The account adds up to the time that it took, and each gang left an event file.
     """
     killed: list[int] = []
 
@@ -157,6 +157,9 @@ def test_a_run_whose_rank_is_killed_ends_with_the_same_model(uninterrupted: tupl
     assert result.manifest.identity == uninterrupted[1].manifest.identity
     assert spent(place.account) == pytest.approx(time.time() - started, rel=0.02)
     assert place.account["energy"] == "estimated" and place.account["flops_utilisation"] > 0
+    logs = [place.store.read(entry) for entry in place.store.manifest(place.account["training_log"]).files]
+    assert len(logs) == 2
+    assert all(log.count(tag) >= 25 for log in logs for tag in (b"loss", b"rate", b"gradient_norm", b"memory_bytes"))
 
 
 def test_a_retry_waits_for_the_training_of_its_killed_task(uninterrupted: tuple[Place, Result], place: Place) -> None:
