@@ -19,7 +19,7 @@ from operators.core.scratch import scratch_folder
 from operators.core.storage import Result, Store
 from operators.core.training.rows import LabelledRows, read_rows
 
-REVISION = 11
+REVISION = 12
 
 
 def evaluate(

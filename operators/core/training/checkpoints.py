@@ -17,7 +17,7 @@ from operators.core.storage import Entry, Store
 from operators.core.training.job import TrainingJob
 from operators.core.training.state import Position, Tensors
 
-REVISION = 9
+REVISION = 10
 MISSES_ALLOWED = 2
 """Checkpoints in a row that a failing store may cost: one lost save is no reason to lose the run."""
 
