@@ -43,16 +43,16 @@ for recipe in load_recipes(Path(__file__).parent / "recipes"):
         valid = ValidateOperator.partial(task_id="validate", recipe=recipe, doc_md=ValidateOperator.doc_md)
         parts = IngestOperator.partial(task_id="ingest", recipe=recipe, doc_md=IngestOperator.doc_md)
         parts = parts.expand(validation=valid.expand(listing=listing).output).output
-        publish = PublishDatasetOperator(task_id="publish_dataset", recipe=recipe, parts=parts)
-        CheckDriftOperator(task_id="check_drift", recipe=recipe, parts=parts) >> publish
-        data, base = publish.output, AdoptModelOperator(task_id="adopt_model", recipe=recipe).output
-        read = {"recipe": recipe, "dataset": data, "base_model": base}
+        base = AdoptModelOperator(task_id="adopt_model", recipe=recipe).output
+        data = PublishDatasetOperator(task_id="publish_dataset", recipe=recipe, parts=parts, base_model=base)
+        CheckDriftOperator(task_id="check_drift", recipe=recipe, parts=parts) >> data
+        read = {"recipe": recipe, "dataset": data.output, "base_model": base}
         if recipe.pretraining:
             read["base_model"] = ContinuePretrainingOperator(task_id="continue_pretraining", **read, **TRAINING).output
         best = TuneOperator(task_id="tune", **read, **TRAINING).output if recipe.search else None
         model = FineTuneOperator(task_id="fine_tune", search=best, **read, **TRAINING).output
         made = MakeCandidatesOperator(task_id="make_candidates", recipe=recipe, model=model, **STARTS_OVER).output
-        small = CompressOperator(task_id="compress", recipe=recipe, candidates=made, dataset=data, **STARTS_OVER)
+        small = CompressOperator(task_id="compress", recipe=recipe, candidates=made, dataset=data.output, **STARTS_OVER)
         EvaluateOperator(task_id="evaluate", model=model, **read, **STARTS_OVER) >> small
         again = EvaluateOperator(task_id="evaluate_compressed", model=small.output, **read, **STARTS_OVER).output
         verdict = GateOperator(task_id="gate", recipe=recipe, evaluation=again).output

@@ -20,18 +20,20 @@ class PublishDatasetOperator(StageOperator):
 
     Args:
         parts: Digests of `ingest` results.
+        base_model: Digest of the adopted base model, by whose tokenizer a recipe may ask for tokens (templated).
     """
 
-    template_fields: Sequence[str] = ("parts",)
+    template_fields: Sequence[str] = ("parts", "base_model")
     doc_md = """
     **Triage.** Red with "leave test empty": the window holds too little data; widen it. Red with
     `PrivacyRiskTooHigh`: too few rows are alike; generalise a column further, or drop it. Red otherwise: the
     store; see its endpoints' logs, then clear the task. The version is committed whole or not at all.
     """
 
-    def __init__(self, *, parts: Iterable[str], **kwargs: Any) -> None:
+    def __init__(self, *, parts: Iterable[str], base_model: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.parts = parts
+        self.base_model = base_model
 
     def run(self, store: Store, recipe: Recipe, day: datetime.date, progress: Progress) -> Result:
         """Return the data set."""
@@ -46,4 +48,5 @@ class PublishDatasetOperator(StageOperator):
             key=connections.pseudonym_key(),
             progress=progress,
             task=recipe.anonymisation.task,
+            base_model=self.base_model,
         )

@@ -64,6 +64,8 @@ class Recipe:
             )
         if self.dataset.risk is not None:
             check_risk(self.source, self.anonymisation, self.dataset.risk)
+        if self.dataset.tokens is not None and self.training.task == "token_classification":
+            raise ValueError("dataset.tokens: tagging tokens takes the words of a text, too; leave it out")
         if self.search is not None:
             check_search(self.training, self.search)
 

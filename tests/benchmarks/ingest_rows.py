@@ -143,8 +143,9 @@ def draw_costs(costs: dict[str, dict[str, float]], path: Path) -> None:
     figure, axes = pyplot.subplots(figsize=(6, 4))
     for stage, points in costs.items():
         axes.plot([int(size) for size in points], list(points.values()), marker="o", label=stage)
-    axes.set(xscale="log", xlabel="rows", ylabel="microseconds a row, every column kept", ylim=(0, None))
-    axes.legend()
+    # Both logarithmic: what a stage takes to start is many times what a row costs where rows are few.
+    axes.set(xscale="log", yscale="log", xlabel="rows", ylabel="microseconds a row, every column kept")
+    axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
     figure.savefig(path, dpi=120, bbox_inches="tight")
 
 

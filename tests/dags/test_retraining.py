@@ -52,7 +52,7 @@ ORDER = {
     "validate": ["discover"],
     "ingest": ["validate"],
     "check_drift": ["ingest"],
-    "publish_dataset": ["check_drift", "ingest"],
+    "publish_dataset": ["adopt_model", "check_drift", "ingest"],
     "adopt_model": [],
     "tune": ["adopt_model", "publish_dataset"],
     "fine_tune": ["adopt_model", "publish_dataset", "tune"],

@@ -28,13 +28,15 @@ from operators.core.ingestion.near_duplicates import check_apart, drop_near_dupl
 from operators.core.ingestion.parts import Window, fetch_window
 from operators.core.ingestion.shards import ShardWriter
 from operators.core.ingestion.spec import DatasetSpec
+from operators.core.ingestion.tokens import FIELD, TokenColumn
 from operators.core.labels import Task, names_in
 from operators.core.manifest import FileEntry, Input, Made, StageCall, spec_json
+from operators.core.models.tokenising import TOKENS
 from operators.core.progress import Progress
 from operators.core.scratch import scratch_folder
 from operators.core.storage import Result, Store
 
-REVISION = 21
+REVISION = 22
 WORKERS = 2
 """Parts that are read at once, and shards that are stored while the next one is written. Changes no byte."""
 
@@ -50,12 +52,13 @@ def publish_dataset(
     progress: Progress,
     task: Task = "text_classification",
     workers: int = WORKERS,
+    base_model: str | None = None,
 ) -> Result:
     """Have the window's data set committed, and be the newest of its stream if it is new.
 
     Files are `train/00000.parquet`, ... and `test/00000.parquet`, ..., their rows in the order of days; facts `rows`
     {in, kept, duplicates, near_duplicates, quarantined: {reason: n}}, where the duplicates count the near ones too,
-    `splits` {train, test}, `labels` (the names, sorted), `task`, `recipe` and `day`; `risk` if it is asked for.
+    `splits` {train, test}, `labels` (the names, sorted), `task`, `recipe`, `day`; `risk` and `tokens` where asked for.
 
     Args:
         store: Where parts are and the data set goes.
@@ -67,8 +70,10 @@ def publish_dataset(
         progress: Told after each part that was read, and after each that was written.
         task: What the labels are for.
         workers: Threads; any number makes the same bytes.
+        base_model: Digest of the adopted base model by whose tokenizer the spec asks for tokens; else of no meaning.
 
     Raises:
+        ValueError: The spec asks for tokens, and no base model is given.
         DataError: Columns of two days do not fit together, a row was lost or made up on the way, a split would be
             empty, or a near-copy of a test row is in train.
         PrivacyRiskTooHigh: Fewer rows are alike than the spec asks for.
@@ -77,16 +82,21 @@ def publish_dataset(
     inputs = tuple(
         Input(role="part", identity=item.identity, manifest=item.manifest) for _, item in sorted(files.items())
     )
+    if spec.tokens is not None and base_model is None:
+        raise ValueError(f"tokens={spec.tokens}: name the adopted base model whose tokenizer makes them")
+    tokenizers = () if spec.tokens is None else (store.as_input("tokenizer", str(base_model)),)
     call = StageCall(
         stage="publish_dataset",
         revision=REVISION,
-        inputs=inputs,
+        inputs=(*inputs, *tokenizers),
         spec={"dataset": spec_json(spec), "key": key_id(key), "task": task, "recipe": recipe, "day": day.isoformat()},
     )
 
     def make() -> Made:
-        made = _make(store, inputs, spec, key, task, progress, workers)
-        return Made(files=made.files, facts={**made.facts, "task": task, "recipe": recipe, "day": day.isoformat()})
+        tokens = None if spec.tokens is None else TokenColumn.of(store, str(base_model), spec.tokens)
+        made = _make(store, inputs, spec, key, task, tokens, progress, workers)
+        facts = {**made.facts, "task": task, "recipe": recipe, "day": day.isoformat()}
+        return Made(files=made.files, facts=facts if tokens is None else {**facts, TOKENS: tokens.facts})
 
     result = store.once(call, make)
     _announce(store, f"dataset-{recipe}", result.digest)
@@ -94,7 +104,14 @@ def publish_dataset(
 
 
 def _make(
-    store: Store, inputs: tuple[Input, ...], spec: DatasetSpec, key: bytes, task: Task, progress: Progress, workers: int
+    store: Store,
+    inputs: tuple[Input, ...],
+    spec: DatasetSpec,
+    key: bytes,
+    task: Task,
+    tokens: TokenColumn | None,
+    progress: Progress,
+    workers: int,
 ) -> Made:
     total = sum_facts([store.manifest(item.manifest).facts for item in inputs if item.manifest is not None])
     steps = count(1)
@@ -115,7 +132,7 @@ def _make(
         rows = _count(total, sum(window.rows), splits) | {"near_duplicates": near}
         risk = {} if spec.risk is None else {"risk": accepted_risk(_kept(window, choice, spec.risk), spec.risk)}
         deposit = _Deposit(store, pool)
-        labels = _write(deposit, window, choice, folder, spec.target_bytes, task, done)
+        labels = _write(deposit, window, choice, folder, spec.target_bytes, task, tokens, done)
         files = deposit.files()
     placed = {name: sum(file.rows or 0 for file in files if file.name.startswith(f"{name}/")) for name in splits}
     if placed != splits:
@@ -178,12 +195,12 @@ def _write(
     folder: Path,
     target_bytes: int,
     task: Task,
+    tokens: TokenColumn | None,
     done: Callable[[str], None],
 ) -> list[str]:
     """Write the chosen rows as shards, and return the names that their labels have, sorted."""
-    writers = {
-        side: ShardWriter(name, window.schema, folder, target_bytes, deposit.seal) for name, side in SIDES.items()
-    }
+    schema = window.schema if tokens is None else window.schema.append(FIELD)
+    writers = {side: ShardWriter(name, schema, folder, target_bytes, deposit.seal) for name, side in SIDES.items()}
     labels: set[str] = set()
     place = 0
     for number, rows in enumerate(window.rows):
@@ -194,7 +211,7 @@ def _write(
                 kept = batch.filter(pa.array(sides == side))
                 for label in pc.unique(kept["label"]).to_pylist():
                     labels.update(names_in(label, task))
-                writer.write(kept)
+                writer.write(kept if tokens is None else tokens.of_rows(kept))
         done(f"{rows} rows written")
     for writer in writers.values():
         writer.close()

@@ -100,6 +100,8 @@ def row_bytes(batch: pa.RecordBatch) -> npt.NDArray[np.int64]:
     for column in batch.columns:
         if pa.types.is_primitive(column.type):
             sizes += max(1, column.type.bit_width // 8)
+        elif pa.types.is_list(column.type):
+            sizes += pc.list_value_length(column).to_numpy() * (column.type.value_type.bit_width // 8)
         else:
             sizes += pc.fill_null(pc.binary_length(column), 0).to_numpy(zero_copy_only=False)
     return sizes
@@ -107,4 +109,5 @@ def row_bytes(batch: pa.RecordBatch) -> npt.NDArray[np.int64]:
 
 def _repeating(first: pa.Table) -> list[str]:
     """Return the columns of a shard's first row group in which values come twice on average, or oftener."""
-    return [name for name in first.column_names if 2 * pc.count_distinct(first[name]).as_py() <= first.num_rows]
+    plain = [field.name for field in first.schema if not pa.types.is_list(field.type)]
+    return [name for name in plain if 2 * pc.count_distinct(first[name]).as_py() <= first.num_rows]

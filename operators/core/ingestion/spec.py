@@ -56,6 +56,9 @@ class DatasetSpec:
     """Size of a Parquet file: a shard is closed by the row group, of at most 16 MiB of values, that reaches it."""
     risk: RiskSpec | None = None
     """How many rows must be alike; None asks for nothing."""
+    tokens: int | None = None
+    """Most tokens of a text, 8 to 4096, that shards hold in a column, by the tokenizer of the recipe's base model. A
+    training with that tokenizer, and a `max_length` no longer, reads them instead of tokenising. None leaves it out."""
 
     def __post_init__(self) -> None:
         if not 0 < self.test_share < 1:
@@ -64,6 +67,8 @@ class DatasetSpec:
             raise ValueError(f"near_duplicates={self.near_duplicates}: from 0.7 to 1, or None")
         if not 1024 <= self.target_bytes <= 4 * 1024**3:
             raise ValueError(f"target_bytes={self.target_bytes}: 1024 to {4 * 1024**3}")
+        if self.tokens is not None and not 8 <= self.tokens <= 4096:
+            raise ValueError(f"tokens={self.tokens}: from 8 to 4096, or None")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -10,6 +10,8 @@ from tokenizers import Encoding, Tokenizer
 
 from operators.core.errors import DataError
 
+TOKENS = "tokens"
+"""The column of a data set's shards that holds each text's tokens, and the fact that says whose they are."""
 CHARACTERS_PER_TOKEN = 12
 """Characters read for each token kept, at first: texts are many times longer than what a model sees of them."""
 
@@ -32,12 +34,30 @@ def load_tokenizer(folder: Path) -> Tokenizer:
         DataError: `tokenizer.json` is unreadable.
     """
     try:
-        tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        return read_tokenizer((folder / "tokenizer.json").read_bytes())
+    except OSError as error:
+        raise DataError(f"tokenizer.json is unreadable: {error}") from error
+
+
+def read_tokenizer(data: bytes) -> Tokenizer:
+    """Return the tokenizer of a `tokenizer.json` without any padding or cutting of its own.
+
+    Raises:
+        DataError: It is unreadable.
+    """
+    try:
+        tokenizer = Tokenizer.from_buffer(data)
     except Exception as error:  # the library raises bare Exception
         raise DataError(f"tokenizer.json is unreadable: {error}") from error
     tokenizer.no_padding()
     tokenizer.no_truncation()
     return tokenizer
+
+
+def num_closing(tokenizer: Tokenizer) -> int | None:
+    """Return how many special tokens stand behind a text's own, which cutting it leaves; None if that is unclear."""
+    mask = tokenizer.encode("a").special_tokens_mask
+    return mask[::-1].index(0) if 0 in mask else None
 
 
 def encode(tokenizer: Tokenizer, texts: Sequence[str], max_length: int) -> list[list[int]]:

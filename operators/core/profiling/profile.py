@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 PROFILE_NAME = "profile.json"
 MOST_ROWS = 8192
 """Rows of a file whose texts are looked at. Chance sets samples of this size 0.03 apart at most: no level is so low."""
-_CHARACTERS_AT_ONCE = 1 << 18
+_BYTES_AT_ONCE = 1 << 18
 """Of texts, that are looked at together: what is made of them fits a processor's cache."""
 _NAMES = (*MEASURES, *CLASSES)
 
@@ -66,7 +66,7 @@ class Profile:
             for name in names_in(found["values"], task) or ("",):
                 profile.labels[name] += found["counts"]
         looked_at = _sample(len(texts))
-        for start, end in _pieces(pc.utf8_length(texts.take(looked_at)).to_numpy()):
+        for start, end in _pieces(pc.binary_length(texts).take(looked_at).to_numpy()):
             rows = looked_at[start:end]
             found = measure(texts.take(rows).to_pylist())
             profile._count(found.bins, found.words, found.of_labels(*_label_buckets(labels.take(rows), task)))
@@ -135,10 +135,10 @@ def _sample(rows: int) -> Numbers:
     return np.minimum(chosen, rows - 1)
 
 
-def _pieces(characters: Numbers) -> list[tuple[int, int]]:
-    """Return where runs of texts of so many characters each begin and end that are looked at together."""
-    reached = np.cumsum(characters) // _CHARACTERS_AT_ONCE
-    borders = [0, *(np.flatnonzero(np.diff(reached)) + 1).tolist(), len(characters)]
+def _pieces(sizes: Numbers) -> list[tuple[int, int]]:
+    """Return where runs of texts of so many bytes each begin and end that are looked at together."""
+    reached = np.cumsum(sizes) // _BYTES_AT_ONCE
+    borders = [0, *(np.flatnonzero(np.diff(reached)) + 1).tolist(), len(sizes)]
     return [(start, end) for start, end in itertools.pairwise(borders) if start < end]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,9 +11,9 @@ import pyarrow as pa
 from tokenizers import Tokenizer
 
 from operators.core.labels import decode_spans
-from operators.core.manifest import Manifest
+from operators.core.manifest import Manifest, sha256_of_file
 from operators.core.models.tags import tag_tokens
-from operators.core.models.tokenising import encode, encode_words, load_tokenizer
+from operators.core.models.tokenising import TOKENS, encode, encode_words, load_tokenizer, num_closing
 from operators.core.storage import Store
 from operators.core.training import job as names
 from operators.core.training.augmentation import Augmenter, word_beginnings
@@ -31,13 +32,17 @@ def open_loader(
 
     Tables lie in the job's folder, where the other ranks find them.
     """
-    shards = shards_of(_dataset(store, job), "train")
+    dataset = _dataset(store, job)
+    shards = shards_of(dataset, "train")
     tokenizer = load_tokenizer(folder / names.BASE_MODEL)
+    closing = _closing_tokens(dataset, tokenizer, folder / names.BASE_MODEL / "tokenizer.json", job)
+    column = "text" if closing is None else TOKENS
+    table = _TABLES[job.loop.task] if closing is None else functools.partial(_tokenised, closing)
 
     def make(number: int) -> TokenTable:
         # A few thousand rows at once: texts are many times larger than their tokens.
-        pieces = read_shard(store, shards[number])
-        return TokenTable.join(_TABLES[job.loop.task](tokenizer, texts, labels, job) for texts, labels in pieces)
+        pieces = read_shard(store, shards[number], column)
+        return TokenTable.join(table(tokenizer, values, labels, job) for values, labels in pieces)
 
     plan = Plan(
         shard_rows=tuple(entry.rows or 0 for entry in shards),
@@ -57,22 +62,44 @@ def open_loader(
     return Loader(plan, TokenTables(folder / names.TOKENS, make), rank, ranks, augment, mask)
 
 
-def _unlabelled(tokenizer: Tokenizer, texts: list[str], labels: pa.StringArray, job: TrainingJob) -> TokenTable:
-    return TokenTable.of(encode(tokenizer, texts, job.loop.max_length), np.zeros(len(texts), np.int64))
+def _unlabelled(tokenizer: Tokenizer, texts: pa.StringArray, labels: pa.StringArray, job: TrainingJob) -> TokenTable:
+    return TokenTable.of(encode(tokenizer, texts.to_pylist(), job.loop.max_length), np.zeros(len(texts), np.int64))
 
 
-def _labelled(tokenizer: Tokenizer, texts: list[str], labels: pa.StringArray, job: TrainingJob) -> TokenTable:
-    return TokenTable.of(encode(tokenizer, texts, job.loop.max_length), number_labels(labels, job.labels))
+def _closing_tokens(dataset: Manifest, tokenizer: Tokenizer, path: Path, job: TrainingJob) -> int | None:
+    """Return how many special tokens close each text, where shards hold the very tokens to train on; else None.
+
+    They do where this tokenizer made them, and cut no text shorter than the training does.
+    """
+    found = dataset.facts.get(TOKENS, {"most": 0})
+    if found["most"] < job.loop.max_length or found["tokenizer"] != sha256_of_file(path):
+        return None
+    return num_closing(tokenizer) if job.loop.task == "text_classification" else None
 
 
-def _tagged(tokenizer: Tokenizer, texts: list[str], labels: pa.StringArray, job: TrainingJob) -> TokenTable:
-    words = encode_words(tokenizer, texts, job.loop.max_length)
+def _tokenised(
+    closing: int, tokenizer: Tokenizer, tokens: pa.ListArray, labels: pa.StringArray, job: TrainingJob
+) -> TokenTable:
+    most = job.loop.max_length
+    rows = (
+        row if len(row) <= most else row[: most - closing] + row[len(row) - closing :] for row in tokens.to_pylist()
+    )
+    return TokenTable.of(rows, number_labels(labels, job.labels))
+
+
+def _labelled(tokenizer: Tokenizer, texts: pa.StringArray, labels: pa.StringArray, job: TrainingJob) -> TokenTable:
+    rows = encode(tokenizer, texts.to_pylist(), job.loop.max_length)
+    return TokenTable.of(rows, number_labels(labels, job.labels))
+
+
+def _tagged(tokenizer: Tokenizer, texts: pa.StringArray, labels: pa.StringArray, job: TrainingJob) -> TokenTable:
+    words = encode_words(tokenizer, texts.to_pylist(), job.loop.max_length)
     spans = [decode_spans(label) for label in labels.to_pylist()]
     tags = (tag_tokens(one, of_text, job.labels) for one, of_text in zip(words, spans, strict=True))
     return TokenTable.tagged([one.ids for one in words], tags)
 
 
-_TABLES: dict[Objective, Callable[[Tokenizer, list[str], pa.StringArray, TrainingJob], TokenTable]] = {
+_TABLES: dict[Objective, Callable[[Tokenizer, pa.Array, pa.StringArray, TrainingJob], TokenTable]] = {
     "text_classification": _labelled,
     "token_classification": _tagged,
     "masked_language_model": _unlabelled,

@@ -53,11 +53,11 @@ def shards_of(dataset: Manifest, split: Split) -> tuple[FileEntry, ...]:
     return entries
 
 
-def read_shard(store: Store, entry: FileEntry) -> Iterator[tuple[list[str], pa.StringArray]]:
-    """Yield the texts and labels of a shard, some thousand rows at once."""
+def read_shard(store: Store, entry: FileEntry, column: str = "text") -> Iterator[tuple[pa.Array, pa.StringArray]]:
+    """Yield a column and the labels of a shard, some thousand rows at once."""
     with pq.ParquetFile(io.BytesIO(store.read(entry))) as shard:
-        for batch in shard.iter_batches(BATCH_ROWS, columns=["text", "label"]):
-            yield batch.column("text").to_pylist(), batch.column("label")
+        for batch in shard.iter_batches(BATCH_ROWS, columns=[column, "label"]):
+            yield batch.column(column), batch.column("label")
 
 
 def number_labels(labels: pa.StringArray, label_names: tuple[str, ...]) -> Ints:

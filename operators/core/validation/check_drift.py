@@ -17,7 +17,7 @@ from operators.core.storage import Result, Store
 from operators.core.storage.graph import find_ancestor
 from operators.core.validation.spec import DriftSpec
 
-REVISION = 8
+REVISION = 9
 REPORT_NAME = "drift.json"
 
 

@@ -74,7 +74,7 @@ def put_group(store: Store, files: Sequence[Input]) -> str:
 
 
 def publish(
-    store: Store, parts: Sequence[Input], spec: DatasetSpec, *, groups: int = 1, workers: int = 2, recipe: str = "tiny"
+    store: Store, parts: Sequence[Input], spec: DatasetSpec, *, groups: int = 1, recipe: str = "tiny", **options: Any
 ) -> Result:
     """Publish parts that come in a number of groups."""
     return publish_dataset(
@@ -85,7 +85,7 @@ def publish(
         spec=spec,
         key=KEY,
         progress=no_progress,
-        workers=workers,
+        **options,
     )
 
 

@@ -22,9 +22,11 @@ from operators.core.ingestion import choice
 from operators.core.ingestion.choice import DIGEST, TEST, choose, digests
 from operators.core.ingestion.spec import DatasetSpec
 from operators.core.manifest import Input
+from operators.core.models.tokenising import encode, load_tokenizer
 from operators.core.storage import Store
 from tests.core.ingestion.parts import publish, put_part, read_split, table
 from tests.core.mails import DAY, KEY
+from tests.core.training.tiny import adopt_tiny
 
 SPEC = DatasetSpec(test_share=0.4)
 TEXTS = st.lists(st.sampled_from([f"text {n} é 邮" for n in range(12)]), max_size=9)
@@ -166,3 +168,22 @@ def test_the_choice_is_the_same_in_one_pass_and_in_many(tmp_path: Path, monkeypa
     assert (whole == pieces).all()
     assert np.flatnonzero(whole).tolist() == sorted(texts.index(text) for text in set(texts))
     assert {texts[n] for n in np.flatnonzero(whole == TEST)} == {text for text in texts if share_of(text) < 0.3}
+
+
+def test_shards_hold_tokens_where_the_recipe_asks_for_them(store: Store, tmp_path: Path) -> None:
+    """Those that the base model's tokenizer makes of each text; whose they are is a fact, and part of the run key."""
+    parts, base = _put(store, []), adopt_tiny(store, tmp_path / "base")
+    spec = dataclasses.replace(SPEC, tokens=8)
+    manifest = publish(store, parts, spec, base_model=base).manifest
+    tokenizer = load_tokenizer(tmp_path / "base")
+    sides = [read_split(store, manifest, split) for split in ("train", "test")]
+
+    assert manifest.facts["tokens"] == {"tokenizer": store.manifest(base).file("tokenizer.json").sha256, "most": 8}
+    assert manifest.input("tokenizer").manifest == base
+    for side in sides:
+        assert side["tokens"].to_pylist() == encode(tokenizer, side["text"].to_pylist(), 8)
+    assert (
+        "tokens" not in read_split(store, publish(store, parts, SPEC, base_model=base).manifest, "train").column_names
+    )
+    with pytest.raises(ValueError, match="name the adopted base model"):
+        publish(store, parts, spec)

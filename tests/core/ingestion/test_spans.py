@@ -107,3 +107,9 @@ def test_a_recipe_trains_what_its_labels_are_for() -> None:
     recipe: Recipe = RECIPE
     with pytest.raises(ValueError, match=r"training\.task='text_classification', but by the policy"):
         replace(recipe, training=replace(recipe.training, task="text_classification"))
+
+
+def test_a_recipe_that_tags_tokens_may_not_ask_for_their_numbers() -> None:
+    """Nothing would read the column: tagging takes the words of a text."""
+    with pytest.raises(ValueError, match=r"dataset\.tokens"):
+        replace(RECIPE, dataset=replace(RECIPE.dataset, tokens=128))

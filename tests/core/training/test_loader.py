@@ -6,7 +6,9 @@ import io
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,8 +20,10 @@ from hypothesis import strategies as st
 
 from operators.core.errors import DataError
 from operators.core.finetuning.spec import TrainingSpec
-from operators.core.manifest import Input, Made, StageCall
+from operators.core.ingestion.tokens import TokenColumn
+from operators.core.manifest import Input, Made, StageCall, sha256_of_file
 from operators.core.models.tags import UNTOLD
+from operators.core.models.tokenising import TOKENS, load_tokenizer
 from operators.core.storage import Store
 from operators.core.training import order
 from operators.core.training.job import TrainingJob
@@ -294,3 +298,54 @@ def test_a_bad_copy_of_a_shard_does_not_stop_the_epoch(
     assert len(copies) == 3
     assert len(found) == 60
     assert found == expected
+
+
+def _tokenised_job(store: Store, job: TrainingJob, column: TokenColumn, facts: dict[str, Any]) -> TrainingJob:
+    """Publish a job's shards again, some texts longer, with tokens beside them; without texts where facts say so."""
+    plain = store.manifest(job.inputs[0].manifest or "")
+    files = []
+    for entry in plain.files:
+        rows = pq.read_table(io.BytesIO(store.read(entry)))
+        texts = [text + 9 * f" {WORDS[5]}" if n % 2 else text for n, text in enumerate(rows["text"].to_pylist())]
+        (batch,) = rows.set_column(1, "text", pa.array(texts)).to_batches()
+        whole = pa.Table.from_batches([column.of_rows(batch)])
+        buffer = io.BytesIO()
+        pq.write_table(whole.drop_columns("text") if facts else whole, buffer)
+        files.append(store.put_bytes(entry.name, buffer.getvalue(), rows=entry.rows))
+    made = Made(files=tuple(files), facts={"labels": ["ham", "spam"], **facts})
+    result = store.once(StageCall(stage="publish_dataset", revision=1, spec={"facts": facts}), lambda: made)
+    return replace(job, inputs=(Input(role="dataset", identity=result.manifest.identity, manifest=result.digest),))
+
+
+def _tables(store: Store, job: TrainingJob, folder: Path) -> list[list[bytes]]:
+    loader = open_loader(store, job, folder, rank=0, ranks=1)
+    loader.close()
+    tables = [loader._tables.table(shard) for shard in range(3)]
+    (folder / "tokens").rename(folder / f"tokens-{job.inputs[0].manifest}")
+    return [[table.tokens.tobytes(), table.offsets.tobytes(), table.labels.tobytes()] for table in tables]
+
+
+@pytest.mark.parametrize("most", [16, 5])
+def test_tokens_of_the_data_set_are_those_that_training_would_make(store: Store, tmp_path: Path, most: int) -> None:
+    """Cut as long or longer they make the same tables to the bit, without a look at any text."""
+    job = _job(store, tmp_path)
+    job = replace(job, loop=replace(job.loop, max_length=5))
+    tokenizer = tmp_path / "base_model" / "tokenizer.json"
+    column = TokenColumn(load_tokenizer(tokenizer.parent), sha256_of_file(tokenizer), most)
+    made = _tables(store, _tokenised_job(store, job, column, {}), tmp_path)
+    read = _tables(store, _tokenised_job(store, job, column, {TOKENS: column.facts}), tmp_path)
+
+    assert read == made
+
+
+@pytest.mark.parametrize("changed", [{"most": 4}, {"tokenizer": "0" * 64}])
+def test_tokens_of_another_tokenizer_or_too_few_are_not_used(
+    store: Store, tmp_path: Path, changed: dict[str, Any]
+) -> None:
+    """Then training goes to the texts, which these shards lack."""
+    job = _job(store, tmp_path)
+    job = replace(job, loop=replace(job.loop, max_length=5))
+    tokenizer = tmp_path / "base_model" / "tokenizer.json"
+    column = TokenColumn(load_tokenizer(tokenizer.parent), sha256_of_file(tokenizer), 5)
+    with pytest.raises(KeyError, match="text"):
+        _tables(store, _tokenised_job(store, job, column, {TOKENS: column.facts | changed}), tmp_path)
