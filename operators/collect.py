@@ -20,8 +20,8 @@ class CollectOperator(BaseOperator):
     """
 
     doc_md = """\
-    **Makes** room: files and manifests that no result, stream or hold reaches, checkpoints of finished trainings, and
-    files that an erasure forgot.
+    **Makes** room: files and manifests that no result, stream or hold reaches, checkpoints of finished trainings, of
+    others all but the newest three, and files that an erasure forgot.
     Nothing is deleted within three days of its last use, nor while a writer is at work that began before the list.
 
     **Triage.** Red with `CollectionRefused`: nothing was deleted, and the message says what looked wrong. *Endpoints

@@ -26,7 +26,7 @@ from operators.core.training.machine import this_machine
 from operators.core.training.rows import shards_of, task_of
 from operators.core.training.spec import MASKED, Machine
 
-REVISION = 23
+REVISION = 24
 LOG_REVISION = 1
 DISK_FACTOR = 8
 """Free local space needed, in sizes of the base model: it, one checkpoint, the product, and a margin."""

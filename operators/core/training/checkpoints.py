@@ -18,7 +18,7 @@ from operators.core.training.parts import StoredState, write_part
 from operators.core.training.saving import Snapshot
 from operators.core.training.state import Position
 
-REVISION = 15
+REVISION = 16
 MISSES_ALLOWED = 2
 """Checkpoints in a row that a failing store may cost: one lost save is no reason to lose the run."""
 PARTS_SECONDS = 600.0
@@ -136,17 +136,18 @@ class Checkpoints:
                 shutil.rmtree(former, ignore_errors=True)
 
     def publish(self, snapshot: Snapshot) -> None:
-        """Append a checkpoint once all its parts are in the store; a failing store costs it, at most twice in a row.
+        """Append a checkpoint once all its parts are in the store; a failure costs it, at most twice in a row.
 
         Raises:
             Superseded: The head of the stream is an entry of another trainer.
             StorageError: The third failure in a row.
+            DataError: The same, where the parts do not make a whole.
         """
         position = snapshot.position
         try:
             manifest = self._put(snapshot)
             self._append(self._store.put_manifest(manifest))
-        except StorageError as error:
+        except (StorageError, DataError) as error:
             self._misses += 1
             if self._misses > MISSES_ALLOWED:
                 raise

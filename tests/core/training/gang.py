@@ -104,7 +104,7 @@ def train(
     """
     for number in range(restarts + 1):
         exits = _start(folder, spec, ranks or spec.ranks, None, loss_scale, make or make_loop, seconds)
-        assert set(exits) == {0} or (number < restarts and exits[0] == 1)
+        assert set(exits) == {0} if number == restarts else exits[0] == 1
     return _read(folder)
 
 
