@@ -33,6 +33,11 @@ class Expectation:
         if self.reason is not None and self.column is None:
             raise ValueError(f"{self.kind}: only an expectation on a column can quarantine rows; drop the reason")
 
+    def asks_for(self, column: str) -> bool:
+        """Return whether it may look at a column's values: it is its own, or an argument, a condition say, names it."""
+        values = [value for _, argument in self.arguments for value in _each(argument)]
+        return column == self.column or any(isinstance(value, str) and column in value for value in values)
+
     @classmethod
     def of_rows(cls, column: str, kind: str, reason: str, **arguments: Argument) -> Expectation:
         """Return what every row must meet; one that fails is quarantined under the reason.
@@ -55,6 +60,10 @@ class Expectation:
             arguments: Its arguments.
         """
         return cls(kind=f"expect_table_{kind}", arguments=tuple(arguments.items()))
+
+
+def _each(argument: Argument) -> tuple[str | int | float | bool, ...]:
+    return argument if isinstance(argument, tuple) else (argument,)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

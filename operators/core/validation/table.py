@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from operators.core.sources.contents import read_content
 from operators.core.sources.spec import ColumnType, Content, SourceSpec
 from operators.core.sources.texts import joined_texts
+from operators.core.validation.spec import ValidationSpec
 
 _DTYPES = {
     ColumnType.TEXT: "object",
@@ -24,10 +25,11 @@ _DTYPES = {
 """Each holds a missing value beside the others."""
 
 
-def build_table(rows: pa.Table, spec: SourceSpec, day: datetime.date) -> pd.DataFrame:
+def build_table(rows: pa.Table, spec: SourceSpec, suite: ValidationSpec, day: datetime.date) -> pd.DataFrame:
     """Return one line a row: every column that the rows have, and three derived ones.
 
-    What was not of its column's type is missing here; `wrong_type`, which comes with the rows, names the column.
+    A column for whose values no expectation asks is there without any: texts would take twice their size in memory.
+    What was not of its column's type is missing here, too; `wrong_type`, which comes with the rows, names the column.
     `text_characters` is the length of the decoded text, `decodable` whether it could be, and
     `sent_offset_days` the days from arrival to what the row says of its sending (negative: sent before; missing: it
     says nothing readable).
@@ -35,12 +37,15 @@ def build_table(rows: pa.Table, spec: SourceSpec, day: datetime.date) -> pd.Data
     Args:
         rows: The rows of one file, as `read_columns` has them.
         spec: What the source looks like.
+        suite: What will be asked of the table.
         day: The day of arrival, from the file's partition; noon UTC stands for it.
     """
     dtypes = {column.name: _DTYPES[column.type] for column in spec.columns}
-    columns: dict[str, pd.Series[Any]] = {
-        name: pd.Series(rows[name].to_pylist(), dtype=dtypes.get(name, "object")) for name in sorted(rows.column_names)
-    }
+    columns: dict[str, pd.Series[Any]] = {}
+    for name in sorted(rows.column_names):
+        is_asked = any(expectation.asks_for(name) for expectation in suite.expectations)
+        values = rows[name].to_pylist() if is_asked else [None] * rows.num_rows
+        columns[name] = pd.Series(values, dtype=dtypes.get(name, "object"))
     noon = datetime.datetime.combine(day, datetime.time(12), tzinfo=datetime.UTC)
     lengths, decodable, sent = _read_mails(rows, spec) if spec.content is Content.MAIL else _read_plain(rows, spec)
     offsets = [(moment - noon).total_seconds() / 86400 if moment else None for moment in sent]

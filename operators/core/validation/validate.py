@@ -128,7 +128,7 @@ def check_rows(
     from operators.core.validation.suite import report_of, run_suite
     from operators.core.validation.table import build_table
 
-    outcomes = run_suite(build_table(rows, source, day), spec)
+    outcomes = run_suite(build_table(rows, source, spec, day), spec)
     quarantined: dict[int, str] = {}
     for outcome in outcomes:
         for row in outcome.failed_rows:

@@ -201,3 +201,14 @@ def test_a_missing_column_that_nothing_is_expected_of_stops_the_run(store: Store
 
     with pytest.raises(ExpectationFailed, match=r"column_missing\(headers\)"):
         _validate(store, tmp_path, _listing(store, tmp_path))
+
+
+def test_columns_that_only_arguments_name_are_looked_at() -> None:
+    """Only what nothing asks for is left out of the table: a broken expectation on a pair of columns stays broken."""
+    columns = (("column_A", "label"), ("column_B", "body"))
+    pair = Expectation(kind="expect_column_pair_values_to_be_equal", arguments=columns)
+    report, _ = check_rows(_read([mail(0)]), SOURCE, ValidationSpec(expectations=(pair,)), DAY)
+    conditional = Expectation(kind="expect_x", column="id", arguments=(("row_condition", 'body=="planted"'),))
+
+    assert report["expectations"][0]["success"] is False
+    assert [name for name in ("id", "label", "body") if conditional.asks_for(name)] == ["id", "body"]
