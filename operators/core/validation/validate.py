@@ -28,7 +28,7 @@ from operators.core.sources.spec import SourceSpec
 from operators.core.storage import Result, Store
 from operators.core.validation.spec import ValidationSpec
 
-REVISION = 11
+REVISION = 12
 REPORT_NAME = "report.json"
 
 
