@@ -251,7 +251,7 @@ def _no_second_look(patch: pytest.MonkeyPatch) -> None:
 
 
 MUTANTS = [
-    Mutant("every endpoint counts", "wiped_primary", _every_endpoint_counts),
+    Mutant("every endpoint counts", "wiped_primary", _every_endpoint_counts, 589),
     Mutant("no verification", "betrayed", _unverified),
     Mutant("a slot acknowledged at W-1", "betrayed", _one_copy_less, 140),
     Mutant("a file acknowledged at W-1", "left_alone", _one_file_copy_less, 49),
@@ -266,6 +266,6 @@ MUTANTS = [
     Mutant("refilled from one", "slow_endpoint", _refill_from_one, 1479),
     Mutant("enrolled before it is refilled", "left_alone", _enrolled_early, 35),
     Mutant("read from one", "outages", _reads_from_one),
-    Mutant("no pins", "collected", _no_pins, 156),
+    Mutant("no pins", "collected", _no_pins, 2678),
     Mutant("no second look", "collected", _no_second_look),
 ]
