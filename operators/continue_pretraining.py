@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from operators import connections
 from operators.core.recipe import Recipe
-from operators.stage import StageOperator
+from operators.training import TrainingOperator
 
 if TYPE_CHECKING:
     from operators.core.progress import Progress
     from operators.core.storage import Result, Store
 
 
-class ContinuePretrainingOperator(StageOperator):
+class ContinuePretrainingOperator(TrainingOperator):
     """Has the base model learn the data set's words; returns the digest of the base model that this gives.
 
     Args:
@@ -28,12 +27,6 @@ class ContinuePretrainingOperator(StageOperator):
     **Triage.** As of `fine_tune`, which trains in the same way. `DataError` of a tokenizer: the base model has no mask;
     take `pretraining` out of the recipe.
     """
-    template_fields: Sequence[str] = ("dataset", "base_model")
-
-    def __init__(self, *, recipe: Recipe, dataset: str, base_model: str, **kwargs: Any) -> None:
-        super().__init__(recipe=recipe, **kwargs)
-        self.dataset = dataset
-        self.base_model = base_model
 
     def run(self, store: Store, recipe: Recipe, day: datetime.date, progress: Progress) -> Result:
         """Go on with the pre-training, or find its result."""
@@ -50,9 +43,3 @@ class ContinuePretrainingOperator(StageOperator):
             progress=progress,
             account=self.account,
         )
-
-    def on_kill(self) -> None:
-        """End the training processes that this task waits for; the checkpoints stay."""
-        from operators.core.training.launcher import end_waited_for
-
-        end_waited_for()

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from operators import connections
 from operators.core.recipe import Recipe
-from operators.stage import StageOperator
+from operators.training import TrainingOperator
 
 if TYPE_CHECKING:
     from operators.core.progress import Progress
     from operators.core.storage import Result, Store
 
 
-class FineTuneOperator(StageOperator):
+class FineTuneOperator(TrainingOperator):
     """Trains the recipe's classifier on every GPU, or on the CPU; returns the digest of its manifest.
 
     A retry goes on from the last checkpoint, and waits for a training that outlived its killed task instead of starting
@@ -35,12 +35,8 @@ class FineTuneOperator(StageOperator):
     """
     template_fields: Sequence[str] = ("dataset", "base_model", "search")
 
-    def __init__(
-        self, *, recipe: Recipe, dataset: str, base_model: str, search: str | None = None, **kwargs: Any
-    ) -> None:
-        super().__init__(recipe=recipe, **kwargs)
-        self.dataset = dataset
-        self.base_model = base_model
+    def __init__(self, *, search: str | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
         self.search = search
 
     def run(self, store: Store, recipe: Recipe, day: datetime.date, progress: Progress) -> Result:
@@ -58,9 +54,3 @@ class FineTuneOperator(StageOperator):
             progress=progress,
             account=self.account,
         )
-
-    def on_kill(self) -> None:
-        """End the training processes that this task waits for; the checkpoints stay."""
-        from operators.core.training.launcher import end_waited_for
-
-        end_waited_for()

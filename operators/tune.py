@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from operators import connections
 from operators.core.recipe import Recipe
-from operators.stage import StageOperator
+from operators.training import TrainingOperator
 
 if TYPE_CHECKING:
     from operators.core.progress import Progress
     from operators.core.storage import Result, Store
 
 
-class TuneOperator(StageOperator):
+class TuneOperator(TrainingOperator):
     """Searches hyper-parameters by trials, one after the other; returns the digest of what it found.
 
     A retry finds the trials that were made, and goes on with the one that was not.
@@ -30,12 +30,6 @@ class TuneOperator(StageOperator):
     **Triage.** `LossDiverged`: every trial did; lower the rates that the search may try. Any other is one that
     `fine_tune` has too: see there.
     """
-    template_fields: Sequence[str] = ("dataset", "base_model")
-
-    def __init__(self, *, recipe: Recipe, dataset: str, base_model: str, **kwargs: Any) -> None:
-        super().__init__(recipe=recipe, **kwargs)
-        self.dataset = dataset
-        self.base_model = base_model
 
     def run(self, store: Store, recipe: Recipe, day: datetime.date, progress: Progress) -> Result:
         """Search, or find what was found; without trials nothing is trained."""
@@ -70,9 +64,3 @@ class TuneOperator(StageOperator):
             train=train,
             progress=progress,
         )
-
-    def on_kill(self) -> None:
-        """End the training processes that this task waits for; the checkpoints stay."""
-        from operators.core.training.launcher import end_waited_for
-
-        end_waited_for()
