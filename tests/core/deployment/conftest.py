@@ -18,6 +18,7 @@ import uvicorn
 
 from operators.core.deployment.client import Server
 from operators.core.deployment.server.app import build_app
+from operators.core.deployment.server.limits import Limits
 from operators.core.deployment.server.versions import Versions
 from operators.core.settings import STORAGE_VARIABLE, StorageSettings
 from operators.core.storage import Store, open_store
@@ -71,10 +72,10 @@ class ServerProcess:
 class ServerThread:
     """The same server in a thread of the test: a real socket, without the seconds that a process needs to start."""
 
-    def __init__(self, name: str, folder: Path, storage: StorageSettings) -> None:
+    def __init__(self, name: str, folder: Path, storage: StorageSettings, limits: Limits | None = None) -> None:
         self.folder = folder
         self.versions = Versions(folder, RECIPE, lambda: open_store(storage), threads=1)
-        app = build_app(name=name, model=RECIPE, versions=self.versions, token=TOKEN, parallel=2)
+        app = build_app(name=name, model=RECIPE, versions=self.versions, token=TOKEN, limits=limits or Limits())
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
         self._server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False))

@@ -10,7 +10,7 @@ import pytest
 
 from operators.core.deployment.client import Server, Serving, bring
 from operators.core.deployment.releases import Release, Wanted, make_release
-from operators.core.deployment.server.protocol import MAX_BODY_BYTES
+from operators.core.deployment.server.limits import Limits
 from operators.core.storage import Store
 from tests.core.deployment.conftest import TOKEN, ServerThread
 from tests.core.deployment.tiny import BREAKS_ON_POISON, GOOD, RECIPE, tiny_verdict
@@ -92,7 +92,7 @@ def test_wrong_input_is_a_clear_400(caller: httpx.Client, live: Release, body: b
 
 def test_a_body_over_the_limit_is_refused(caller: httpx.Client, live: Release) -> None:
     """A request of more than a mebibyte is refused before it is parsed."""
-    response = caller.post(f"{MODEL}/infer", content=b" " * (MAX_BODY_BYTES + 1))
+    response = caller.post(f"{MODEL}/infer", content=b" " * (Limits().body_bytes + 1))
 
     assert (response.status_code, "larger than" in response.json()["error"]) == (413, True)
 

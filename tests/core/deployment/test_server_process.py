@@ -97,6 +97,20 @@ def test_a_tampered_copy_is_fetched_anew(store: Store, process: ServerProcess) -
     assert done.version == _ask(process.url).json()["model_version"]
 
 
+def test_sigterm_is_seen_by_the_balancer_before_a_connection_is_refused(store: Store, process: ServerProcess) -> None:
+    """Told to end, a server is not ready and answers all the same; then it ends by itself."""
+    _deploy(store, process, tiny_verdict(store))
+    assert process.process is not None
+    process.process.send_signal(signal.SIGTERM)
+    until = time.monotonic() + 5
+    while httpx.get(f"{process.url}/v2/health/ready").status_code == 200 and time.monotonic() < until:
+        time.sleep(0.02)
+    not_ready, answer = httpx.get(f"{process.url}/v2/health/ready").status_code, _ask(process.url).status_code
+
+    assert (not_ready, answer) == (503, 200)
+    assert process.process.wait(10) in (0, -signal.SIGTERM)
+
+
 def test_sigterm_lets_a_request_under_way_finish(store: Store, process: ServerProcess) -> None:
     """A request that is half sent when SIGTERM comes is answered, and the process ends by itself."""
     _deploy(store, process, tiny_verdict(store))

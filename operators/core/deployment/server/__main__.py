@@ -1,4 +1,4 @@
-"""Start a model server; SIGTERM lets requests under way finish before it ends."""
+"""Start a model server; SIGTERM lets the balancer see it go and requests under way finish before it ends."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import uvicorn
-
 from operators.core.deployment.server.app import build_app
+from operators.core.deployment.server.limits import Limits
+from operators.core.deployment.server.process import ServerProcess
 from operators.core.deployment.server.versions import Versions
 from operators.core.settings import StorageSettings
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from operators.core.storage import Store
 
 TOKEN_VARIABLE = "NIGHTSHIFT_SERVING_TOKEN"  # noqa: S105 - the name of a variable
-DRAIN_SECONDS = 20
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -31,19 +30,17 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--folder", type=Path, required=True, help="its own folder: releases and state")
     parser.add_argument("--model", required=True, help="the model it answers for: the recipe's name")
     parser.add_argument("--threads", type=int, default=1, help="batches of one request computed beside each other")
-    parser.add_argument("--parallel", type=int, default=2, help="inferences beside each other")
+    parser.add_argument("--parallel", type=int, default=Limits().parallel, help="batches beside each other")
     options = parser.parse_args(arguments)
     token = os.environ.get(TOKEN_VARIABLE, "")
     if len(token) < 16:
         print(f"{TOKEN_VARIABLE} must hold a token of at least 16 characters", file=sys.stderr)
         return 2
+    limits = Limits(parallel=options.parallel)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     versions = Versions(options.folder, options.model, _open_store, options.threads)
-    app = build_app(name=options.name, model=options.model, versions=versions, token=token, parallel=options.parallel)
-    uvicorn.run(
-        app, host=options.host, port=options.port, access_log=False, log_config=None, server_header=False,
-        timeout_graceful_shutdown=DRAIN_SECONDS,
-    )  # fmt: skip
+    app = build_app(name=options.name, model=options.model, versions=versions, token=token, limits=limits)
+    ServerProcess(app, options.host, options.port, limits).run()
     return 0
 
 
