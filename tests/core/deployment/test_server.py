@@ -13,8 +13,8 @@ from operators.core.deployment.releases import Release, Wanted, make_release
 from operators.core.deployment.server.limits import Limits
 from operators.core.storage import Store
 from tests.core.deployment.conftest import TOKEN, ServerThread
-from tests.core.deployment.tiny import BREAKS_ON_POISON, GOOD, RECIPE, tiny_verdict
-from tests.core.signers import TRUSTED
+from tests.core.deployment.tiny import BREAKS_ON_POISON, GOOD, INVERTED, RECIPE, tiny_verdict
+from tests.core.signers import STRANGER, TRUSTED
 
 pytestmark = pytest.mark.integration
 
@@ -145,6 +145,24 @@ def test_what_is_no_release_is_refused(caller: httpx.Client, store: Store) -> No
     response = caller.post(f"{REPOSITORY}/versions/v/load", headers=headers, json={"release": tiny_verdict(store)})
 
     assert (response.status_code, "not a release" in response.json()["error"]) == (422, True)
+
+
+def test_a_release_that_the_gate_did_not_sign_is_refused_and_what_is_live_stays(
+    caller: httpx.Client, store: Store, live: Release
+) -> None:
+    """A release with a stranger's verdict is not loaded; the live version answers on."""
+    judged = store.manifest(verdict := tiny_verdict(store, INVERTED, signer=STRANGER))
+    digest = str(judged.facts["model"])
+    forged = make_release(
+        store,
+        Wanted(recipe=RECIPE, verdict=verdict, digest=digest, model=store.manifest(digest).identity, day="2002-09-27"),
+    )
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    path = f"{REPOSITORY}/versions/{forged.version}/load"
+    response = caller.post(path, headers=headers, json={"release": forged.digest})
+
+    assert (response.status_code, "trusted" in response.json()["error"]) == (422, True)
+    assert live.version == caller.post(f"{MODEL}/infer", json=_body("meeting")).json()["model_version"]
 
 
 def test_a_version_name_cannot_leave_the_folder(caller: httpx.Client, store: Store) -> None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import socket
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -95,6 +98,19 @@ def test_a_tampered_copy_is_fetched_anew(store: Store, process: ServerProcess) -
     process.wait_for("/v2/health/ready")
 
     assert done.version == _ask(process.url).json()["model_version"]
+
+
+def test_a_server_that_trusts_nobody_does_not_start(process: ServerProcess) -> None:
+    """Without trusted keys, or without settings, the process ends at once and says what is missing."""
+    command = [sys.executable, "-m", "operators.core.deployment.server", "--port", "1", "--name", "x"]
+    command += ["--folder", str(process.folder), "--model", RECIPE]
+    told = [
+        subprocess.run(command, env={**os.environ, **more}, capture_output=True, text=True, check=False)
+        for more in ({}, {"NIGHTSHIFT_SERVER": '{"trusted": []}'})
+    ]
+
+    assert [one.returncode for one in told] == [2, 2]
+    assert ["is not set" in told[0].stderr, "at least one public key" in told[1].stderr] == [True, True]
 
 
 def test_sigterm_is_seen_by_the_balancer_before_a_connection_is_refused(store: Store, process: ServerProcess) -> None:
