@@ -33,7 +33,8 @@ from tests.core.signers import TRUSTED
 TOKEN = "a-token-for-tests-only"
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a loopback port that is free now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -43,7 +44,7 @@ class ServerProcess:
     """A model server of its own process, with its own folder."""
 
     def __init__(self, name: str, folder: Path, storage: StorageSettings) -> None:
-        self.port, self.grpc_port = _free_port(), _free_port()
+        self.port, self.grpc_port = free_port(), free_port()
         self.name, self.folder, self._storage = name, folder, storage
         self.settings = ServerSettings(trusted=TRUSTED)
         self.verify: ssl.SSLContext | bool = True

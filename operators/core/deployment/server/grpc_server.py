@@ -127,8 +127,8 @@ class GrpcServer:
         return MESSAGES["ServerReadyResponse"](ready=self._service.is_ready)
 
     async def _model_ready(self, message: Any, _: _Call) -> Any:
-        self._check_model(message.name)
-        return MESSAGES["ModelReadyResponse"](ready=self._service.has(message.version or None))
+        is_ready = message.name == self._service.model and self._service.has(message.version or None)
+        return MESSAGES["ModelReadyResponse"](ready=is_ready)
 
     async def _server_metadata(self, _: Any, __: _Call) -> Any:
         return MESSAGES["ServerMetadataResponse"](**self._service.metadata())
