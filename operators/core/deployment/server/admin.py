@@ -6,6 +6,7 @@ import asyncio
 import json
 import re
 import secrets
+from collections.abc import Collection
 from dataclasses import asdict
 from typing import Any
 
@@ -54,10 +55,10 @@ class Repository:
         return asdict(self._versions.traffic)
 
     async def _switch(self, request: Request) -> dict[str, Any]:
-        wanted = await _body(request, {"current", "former", "candidate", "share"})
+        wanted = await _body(request, {"current", "former", "candidate", "share"}, {"is_shadow", "order", "by_hand"})
         try:
             return asdict(await asyncio.to_thread(self._versions.switch, **wanted))
-        except (TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise HTTPException(409, str(error)) from None
 
     async def _load(self, request: Request, version: str) -> dict[str, Any]:
@@ -78,11 +79,12 @@ class Repository:
             raise HTTPException(409, str(error)) from None
 
 
-async def _body(request: Request, keys: set[str]) -> dict[str, Any]:
+async def _body(request: Request, keys: set[str], more: Collection[str] = ()) -> dict[str, Any]:
     try:
         document = json.loads(await request.body())
     except ValueError:
         raise HTTPException(400, "the body is no JSON") from None
-    if not isinstance(document, dict) or set(document) != keys:
-        raise HTTPException(400, f"the body must be an object with exactly {sorted(keys)}")
+    if not isinstance(document, dict) or set(document) - set(more) != keys:
+        also = f", and may have {sorted(more)}" if more else ""
+        raise HTTPException(400, f"the body must be an object with exactly {sorted(keys)}{also}")
     return document
