@@ -1,10 +1,7 @@
-"""Retrain a model on the data of its window, prove it, compress it, release it and back it up.
+"""Retrain a model on the data of its window, prove it, compress it, release it and back it up. A day runs once.
 
-- **Makes** a data set, a model, its evaluation, a compressed model, a release and a backup: a manifest each.
-- **Finds** what any run has computed before: a day run twice is free. A day without source files is skipped.
-- **Triage.** Red `validate` or `check_drift`: the data is wrong, or not like before; tell its owner.
-  Red `gate`: the model is worse than its floor or than what is live. Red `deploy`: what was live is live again.
-  Any other is ours: read its log, then clear it. It goes on where it stopped.
+- **Triage.** Red `validate`, `check_drift`: the data is wrong, or not like before. `gate`: the model is worse.
+  `deploy`: what was live is live again. Any other is ours: read its log, then clear it; it goes on where it stopped.
 """
 
 from pathlib import Path
@@ -12,6 +9,7 @@ from pathlib import Path
 from airflow.sdk import DAG
 
 from operators.adopt_model import AdoptModelOperator
+from operators.approve import ApproveReleaseOperator
 from operators.back_up import BackUpOperator
 from operators.check_drift import CheckDriftOperator
 from operators.compress import CompressOperator
@@ -54,7 +52,9 @@ for recipe in load_recipes(Path(__file__).parent / "recipes"):
         made = MakeCandidatesOperator(task_id="make_candidates", recipe=recipe, model=model, **STARTS_OVER).output
         small = CompressOperator(task_id="compress", recipe=recipe, candidates=made, dataset=data.output, **STARTS_OVER)
         EvaluateOperator(task_id="evaluate", model=model, **read, **STARTS_OVER) >> small
-        again = EvaluateOperator(task_id="evaluate_compressed", model=small.output, **read, **STARTS_OVER).output
-        verdict = GateOperator(task_id="gate", recipe=recipe, evaluation=again).output
-        release = DeployOperator(task_id="deploy", recipe=recipe, verdict=verdict).output
-        BackUpOperator(task_id="back_up", recipe=recipe, release=release)
+        again = EvaluateOperator(task_id="evaluate_compressed", model=small.output, **read, **STARTS_OVER)
+        verdict = GateOperator(task_id="gate", recipe=recipe, evaluation=again.output).output
+        release = DeployOperator(task_id="deploy", recipe=recipe, verdict=verdict)
+        if recipe.deployment.needs_approval:
+            verdict >> ApproveReleaseOperator(task_id="approve", recipe=recipe, verdict=str(verdict)) >> release
+        BackUpOperator(task_id="back_up", recipe=recipe, release=release.output)

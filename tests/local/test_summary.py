@@ -156,3 +156,13 @@ def test_the_printed_summary_says_where_the_seconds_of_training_went(store: Stor
 
     assert "80.0 useful, 1.5 repeated, 2.0 waiting, 15.0 idle; 25.0% of the device's measured peak" in out.getvalue()
     assert "2.0 kJ (estimated)" in out.getvalue()
+
+
+def test_why_a_release_came_back_is_told(store: Store):
+    """A run whose deployment withdrew the candidate says so, with the reason."""
+    run = made_run(store, ["gate", "deploy"])
+    facts = {"action": "withdrawn", "version": "v2", "reason": "it fails on 9 of 300", "at": "now"}
+    step = store.once(StageCall(stage="deploy_step", revision=1), lambda: Made(facts=facts))
+    store.stream("deploy-mail_triage").append(step.digest, None)
+
+    assert summarise(store, run, model_url="")["deployment"] == facts
