@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator
 
 from operators import connections
+from operators.core.errors import DataError
 from operators.core.recipe import Recipe
 from operators.trail import note_change
 
@@ -43,6 +44,8 @@ class RollBackOperator(BaseOperator):
 
         store = open_store(connections.store_settings())
         recipe = self.recipes[context["params"]["recipe"]]
+        if recipe.deployment is None:
+            raise DataError(f"the recipe {recipe.name} does not go live: there is nothing to roll back")
         timeout = recipe.deployment.server_timeout_seconds
         try:
             with open_servers(connections.serving_settings(), recipe.name, timeout) as servers:
