@@ -65,6 +65,8 @@ class Recipe:
             check_risk(self.source, self.anonymisation, self.dataset.risk)
         if self.dataset.tokens is not None and self.training.task != "text_classification":
             raise ValueError(f"dataset.tokens: {self.training.task!r} takes the text of a row, too; leave it out")
+        if self.gate is not None and self.gate.min_stays is not None and not self.evaluation.perturbed_rows:
+            raise ValueError("gate.min_stays: nothing is measured with evaluation.perturbed_rows=0, set some")
         if self.search is not None:
             check_search(self.training, self.search)
 

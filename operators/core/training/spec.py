@@ -43,6 +43,11 @@ class AdapterSpec:
     """Linear maps of each layer that have one; `dense` are the three that are none of attention's inputs."""
 
     def __post_init__(self) -> None:
+        if any(word in str(self.kind) for word in ("prefix", "prompt")):
+            raise ValueError(
+                f"adapter kind={self.kind!r}: what stands before a text cannot be merged into weights, and models are "
+                "released whole (ADR 0019); take lora"
+            )
         if self.kind not in get_args(AdapterKind):
             raise ValueError(f"adapter kind={self.kind!r}: choose one of {', '.join(get_args(AdapterKind))}")
         for name, (lowest, highest) in ADAPTER_RANGES.items():
