@@ -22,7 +22,7 @@ unexport PYTHONDONTWRITEBYTECODE
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 export NIGHTSHIFT_HOME NIGHTSHIFT_PORT_BASE
 
-.PHONY: help setup run status stop clean backfill test lint test-faults test-ceph test-gpu test-oip test-e2e bench lock
+.PHONY: help setup base-model run status stop clean backfill test lint test-faults test-ceph test-gpu test-oip test-e2e bench lock
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ setup: $(STAMP) ## Make .venv from the lock if it is not up to date (TORCH_INDEX
 
 $(STAMP): requirements.lock requirements-uv.lock pyproject.toml
 	@PYTHON=$(PYTHON) TORCH_INDEX="$(TORCH_INDEX)" ./.ci/setup
+
+base-model: $(STAMP) ## Fetch one more base model that recipes may adopt (NAME=smollm2-135m)
+	@$(BIN)/python -m operators.local.base_model "$(NAME)"
 
 run: $(STAMP) ## Platform up, the main job once with live progress, summary (DAY=2002-09-26 RECIPE=mail_triage PARAMS="epochs=1 ranks=2")
 	@$(BIN)/python -m operators.local.run $(if $(RECIPE),--recipe "$(RECIPE)") $(if $(DAY),--day "$(DAY)") $(PARAMS:%=--param "%")

@@ -19,7 +19,8 @@ from operators.recipes import load_recipes
 from operators.restore import RestoreOperator, restore_form
 from operators.roll_back import RollBackOperator
 
-recipes = {recipe.name: recipe for recipe in load_recipes(Path(__file__).parent / "recipes")}
+known = load_recipes(Path(__file__).parent / "recipes")
+recipes = {recipe.name: recipe for recipe in known if recipe.deployment}
 
 with DAG(
     dag_id="restore_platform",

@@ -8,6 +8,8 @@
 | `nightshift_pseudonyms` | password: the key of the pseudonyms, hexadecimal |
 | `nightshift_vault` | extra `public_key`: what seals originals of pseudonyms, PEM; only reversible recipes need it |
 | `nightshift_signing` | password: what the gate signs with, hexadecimal; extra `trusted`: public keys beside it |
+| `nightshift_mlflow` | extra `uri`, `experiment`; password, with login or as a token: a tracker of trainings, if any |
+| `nightshift_wandb` | extra `project`, `mode`, `folder`, `url`; password: the API key; another tracker |
 | `nightshift_serving` | extra `servers`, `balancer`; password: the servers' bearer token |
 | `nightshift_local` | extra `scratch`, `data_docs`, `metrics`, `airflow_database`: folders of this machine |
 
@@ -20,11 +22,15 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Connection
+from airflow.sdk.exceptions import AirflowNotFoundException
 
 from operators.core.settings import LandingSettings, ServingSettings, StorageSettings
+
+if TYPE_CHECKING:
+    from operators.core.training.tracking import TrackingSettings
 
 STORE = "nightshift_store"
 BACKUP = "nightshift_backup"
@@ -101,6 +107,28 @@ def trusted_keys() -> frozenset[str]:
     return frozenset(own.union(key.lower() for key in listed))
 
 
+def tracking_settings() -> TrackingSettings:
+    """Return the trackers that have a connection.
+
+    Raises:
+        ValueError: What speaks to one is not installed, or its connection has a field that is unknown.
+    """
+    from operators.core.training.tracking import MlflowSettings, TrackingSettings, WandbSettings
+
+    mlflow, wandb = _found("nightshift_mlflow"), _found("nightshift_wandb")
+    try:
+        settings = TrackingSettings(
+            mlflow=mlflow and MlflowSettings(**mlflow.extra_dejson, username=mlflow.login, password=mlflow.password),
+            wandb=wandb and WandbSettings(**wandb.extra_dejson, key=wandb.password),
+        )
+    except TypeError:
+        raise ValueError(
+            "nightshift_mlflow takes uri and experiment in its extra, nightshift_wandb project, mode, folder and url"
+        ) from None
+    settings.check_installed()
+    return settings
+
+
 def vault_public_key() -> str:
     """Return what seals originals of pseudonyms, in PEM; the key that opens them is in no connection."""
     return str(_extra("nightshift_vault", "public_key"))
@@ -133,6 +161,14 @@ def metrics_folder() -> Path:
 def airflow_database_path() -> Path:
     """Return the path of Airflow's SQLite database."""
     return Path(_extra("nightshift_local", "airflow_database"))
+
+
+def _found(connection: str) -> Connection | None:
+    """Return a connection that need not be there."""
+    try:
+        return Connection.get(connection)
+    except AirflowNotFoundException:
+        return None
 
 
 def _hexadecimal(text: str | None) -> bytes:

@@ -99,7 +99,8 @@ def _training(
     }
     if proof is not None:
         of_text = ("accuracy", "macro_f1", "baseline_accuracy", "baseline_macro_f1")
-        for name in ("measure", "score", "baseline_score", *of_text):
+        of_tokens = ("perplexity", "baseline_perplexity")
+        for name in ("measure", "score", "baseline_score", *of_text, *of_tokens):
             figures[name] = proof.facts.get(name)
     if compressed is not None:
         figures["compressed_accuracy"] = compressed.facts.get("accuracy")
