@@ -1,7 +1,7 @@
 """Retrain a model on the data of its window, prove it, compress it, release it and back it up.
 
 - **Makes** a data set, a model, its evaluation, a compressed model, a release and a backup: a manifest each.
-- **Finds** what any run has computed before: a day run twice is free. A day without source files is skipped.
+- **Waits for** midnight UTC, or your click. A day without source files is skipped; what any run computed is found.
 - **Triage.** Red `validate` or `check_drift`: the data is wrong, or not like before; tell its owner.
   Red `gate`: the model is worse than its floor or than what is live. Red `deploy`: what was live is live again.
   Any other is ours: read its log, then clear it. It goes on where it stopped.
