@@ -5,6 +5,9 @@
   Airflow's own database is put where you say. A damaged backup writes nothing, and a second run changes nothing.
 - **`roll_back_release`** makes the former release of a recipe live again, within seconds: every server still holds it.
 
+**Makes** a store that can be served from, or another release live; each is an entry of the audit trail.
+**Waits for** your click: neither has a schedule. The form says what each field means.
+
 ### Triage
 - Red `restore`: ours. Its notes say what the errors mean. Clear it, and it goes on.
 - Red `roll_back`: what was live is live. Look at the servers first (`make status`), then clear it.

@@ -1,8 +1,4 @@
-"""Retrain a model on the data of its window, prove it, compress it, release it and back it up. A day runs once.
-
-- **Triage.** Red `validate`, `check_drift`: the data is wrong, or not like before. `gate`: the model is worse.
-  `deploy`: what was live is live again. Any other is ours: read its log, then clear it; it goes on where it stopped.
-"""
+"""The main job: a DAG for each recipe. What it says of itself in the UI lies beside this file."""
 
 from pathlib import Path
 
@@ -28,8 +24,10 @@ from operators.recipes import load_recipes
 from operators.tune import TuneOperator
 from operators.validate import ValidateOperator
 
+NOTES = Path(__file__).with_suffix(".md").read_text()
+
 for recipe in load_recipes(Path(__file__).parent / "recipes"):
-    with DAG(schedule=NIGHTLY, params=trigger_form(recipe), **retraining(recipe, __doc__)):
+    with DAG(schedule=NIGHTLY, params=trigger_form(recipe), **retraining(recipe, NOTES)):
         listing = DiscoverOperator(task_id="discover", recipe=recipe).output
         valid = ValidateOperator.partial(task_id="validate", recipe=recipe, doc_md=ValidateOperator.doc_md)
         parts = IngestOperator.partial(task_id="ingest", recipe=recipe, doc_md=IngestOperator.doc_md)

@@ -11,6 +11,7 @@
 | `nightshift_mlflow` | extra `uri`, `experiment`; password, with login or as a token: a tracker of trainings, if any |
 | `nightshift_wandb` | extra `project`, `mode`, `folder`, `url`; password: the API key; another tracker |
 | `nightshift_serving` | extra `servers`, `balancer`; password: the servers' bearer token |
+| `nightshift_prices` | extra `currency`, `machine_hour`, `kilowatt_hour`: what a night costs; optional |
 | `nightshift_local` | extra `scratch`, `data_docs`, `metrics`, `airflow_database`: folders of this machine |
 
 The keys of encrypted files (`storage.encryption`: store secret, master keys) are those of the store in both; see
@@ -27,6 +28,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import Connection
 from airflow.sdk.exceptions import AirflowNotFoundException
 
+from operators.core.overview.prices import PriceList
 from operators.core.settings import LandingSettings, ServingSettings, StorageSettings
 
 if TYPE_CHECKING:
@@ -36,6 +38,7 @@ STORE = "nightshift_store"
 BACKUP = "nightshift_backup"
 LANDING = "nightshift_landing"
 SIGNING = "nightshift_signing"
+PRICES = "nightshift_prices"
 
 
 def store_settings(connection: str = STORE) -> StorageSettings:
@@ -141,6 +144,24 @@ def serving_settings() -> ServingSettings:
     if not token:
         raise ValueError("connection nightshift_serving has no password: it must hold the servers' bearer token")
     return ServingSettings(servers=servers, balancer_url=_extra("nightshift_serving", "balancer"), token=token)
+
+
+def price_list() -> PriceList | None:
+    """Return the price list, None where there is no such connection.
+
+    Raises:
+        ValueError: What it says is no price list.
+    """
+    try:
+        extra = Connection.get(PRICES).extra_dejson
+    except AirflowNotFoundException:
+        return None
+    known = {name: value for name, value in extra.items() if value is not None}
+    try:
+        return PriceList(**known)
+    except TypeError:
+        names = ", ".join(field.name for field in dataclasses.fields(PriceList))
+        raise ValueError(f"connection {PRICES}: its extra must have currency, and may have others of {names}") from None
 
 
 def scratch_folder() -> Path:
