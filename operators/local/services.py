@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from operators.core.settings import STORAGE_VARIABLE
-from operators.local import airflow, caddy, seaweedfs
+from operators.local import airflow, caddy, recovery, seaweedfs
 from operators.local.credentials import Credentials, add_master_key
 from operators.local.layout import Layout, write_private
 from operators.local.ports import SERVERS, STORES, Ports
@@ -95,6 +95,7 @@ def configure(layout: Layout, ports: Ports, credentials: Credentials, dags: Path
     layout.make()
     seaweedfs.configure(layout, credentials)
     airflow.configure(layout, ports, credentials, dags)
+    recovery.configure(layout, seaweedfs.backup_settings(ports, credentials), credentials)
     write_private(layout.run / "caddy.json", json.dumps(caddy.configuration(ports), indent=1))
     storage = seaweedfs.store_settings(layout, ports, credentials)
     # For `nightshift --storage-file`, for a restore elsewhere, and for programs of one's own.
