@@ -12,6 +12,7 @@
 | `nightshift_wandb` | extra `project`, `mode`, `folder`, `url`; password: the API key; another tracker |
 | `nightshift_serving` | extra `servers`, `balancer`; password: the servers' bearer token |
 | `nightshift_prices` | extra `currency`, `machine_hour`, `kilowatt_hour`: what a night costs; optional |
+| `nightshift_recovery` | extra `public_keys`: a folder of `NAME.pub`, a recovery key each; `files`: secrets by name |
 | `nightshift_local` | extra `scratch`, `data_docs`, `metrics`, `airflow_database`: folders of this machine |
 
 The keys of encrypted files (`storage.encryption`: store secret, master keys) are those of the store in both; see
@@ -22,6 +23,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +41,9 @@ BACKUP = "nightshift_backup"
 LANDING = "nightshift_landing"
 SIGNING = "nightshift_signing"
 PRICES = "nightshift_prices"
+RECOVERY = "nightshift_recovery"
+DRILL_KEY = "drill"
+"""Name of the recovery key that the drill holds, and that is lost with the platform."""
 
 
 def store_settings(connection: str = STORE) -> StorageSettings:
@@ -135,6 +140,44 @@ def tracking_settings() -> TrackingSettings:
 def vault_public_key() -> str:
     """Return what seals originals of pseudonyms, in PEM; the key that opens them is in no connection."""
     return str(_extra("nightshift_vault", "public_key"))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class RecoverySettings:
+    """For whom a backup's secrets are sealed, and which files are among them."""
+
+    public_keys: Mapping[str, str]
+    """By name, in hexadecimal digits."""
+    files: Mapping[str, Path]
+    """Secret files of the platform, by the name that they have in a backup."""
+
+    @property
+    def has_keeper(self) -> bool:
+        """Whether somebody outside the platform holds a key, beside the drill."""
+        return any(name != DRILL_KEY for name in self.public_keys)
+
+
+def recovery_settings() -> RecoverySettings:
+    """Return for whom backups are sealed, and what else they hold of the platform's secrets.
+
+    Raises:
+        ValueError: A file of the folder holds no key.
+    """
+    extra = Connection.get(RECOVERY).extra_dejson
+    files = {name: Path(path) for name, path in (extra.get("files") or {}).items()}
+    keys = {}
+    for path in sorted(Path(_extra(RECOVERY, "public_keys")).glob("*.pub")):
+        keys[path.stem] = path.read_text().strip()
+        if len(_hexadecimal(keys[path.stem])) != 32:
+            raise ValueError(f"{path}: the public half of a recovery key, 64 hexadecimal digits, is expected")
+    return RecoverySettings(public_keys=keys, files=files)
+
+
+def fernet_keys() -> tuple[str, ...]:
+    """Return what Airflow encrypts connections and variables with, the current key first; none where it does not."""
+    from airflow.configuration import conf
+
+    return tuple(key for key in conf.get("core", "fernet_key", fallback="").split(",") if key)
 
 
 def serving_settings() -> ServingSettings:

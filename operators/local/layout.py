@@ -54,6 +54,16 @@ class Layout:
         return self.home / "secrets"
 
     @property
+    def recovery_keys(self) -> Path:
+        """Public halves of the recovery keys, a file each."""
+        return self.secrets / "recovery"
+
+    @property
+    def drill_kit(self) -> Path:
+        """The recovery kit that the drill has."""
+        return self.secrets / "drill-kit.json"
+
+    @property
     def airflow(self) -> Path:
         """AIRFLOW_HOME."""
         return self.home / "airflow"

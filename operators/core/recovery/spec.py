@@ -1,4 +1,4 @@
-"""What a backup covers. Standard library only."""
+"""What a backup covers, and how long backups are kept. Standard library only."""
 
 from __future__ import annotations
 
@@ -26,3 +26,18 @@ class BackUpSpec:
     def stream(self) -> str:
         """The stream of this recipe's backups, on the backup store."""
         return f"backup-{self.recipe}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RetentionSpec:
+    """Of how many days, weeks, months and years that have a backup the newest one is kept; the newest of all always."""
+
+    daily: int = 7
+    weekly: int = 5
+    monthly: int = 12
+    yearly: int = 3
+
+    def __post_init__(self) -> None:
+        counts = (self.daily, self.weekly, self.monthly, self.yearly)
+        if min(counts) < 0:
+            raise ValueError(f"retention of {counts} days, weeks, months and years: give numbers from 0 on")
