@@ -23,6 +23,10 @@ BLOCK_SECONDS = 0.25
 SHADOW_FALSE_ALARM = 0.001
 
 
+class ProvenWorse(HealthCheckFailed):
+    """Evidence speaks against the candidate: not want of time, of requests or of metrics."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pair:
     """Two versions on the same servers, and how they are compared."""
@@ -92,7 +96,7 @@ def watch(pair: Pair, share: float) -> dict[str, Any]:
         part = (time.monotonic() - begun) / spec.step_seconds if spec.step_seconds else 1.0
         verdict = step.verdict(min(1.0, part))
         if verdict is Verdict.FAILS:
-            raise HealthCheckFailed(f"{pair.candidate} at {share:.0%}: {_proven(step)}")
+            raise ProvenWorse(f"{pair.candidate} at {share:.0%}: {_proven(step)}")
         if verdict is Verdict.PASSES and time.monotonic() - begun >= spec.watch_seconds:
             break
         if part >= 1:
@@ -122,7 +126,7 @@ def watch_shadow(pair: Pair) -> dict[str, float]:
         time.sleep(BLOCK_SECONDS)
         step.callers.add(*copies.block())
         if step.verdict(0.0) is Verdict.FAILS:
-            raise HealthCheckFailed(f"{pair.candidate} in shadow: {_proven(step)}")
+            raise ProvenWorse(f"{pair.candidate} in shadow: {_proven(step)}")
     texts = sum(copies.candidate.labels.values())
     differing = sum(server.scrape().differing.get(pair.candidate, 0.0) for server in pair.servers)
     if binom.sf(differing - 1, texts, spec.max_shift) < SHADOW_FALSE_ALARM:
@@ -137,7 +141,7 @@ def watch_shadow(pair: Pair) -> dict[str, float]:
 def _check_asked(version: str, asked: Asked, tests: int, where: str) -> None:
     """Return if golden requests were answered as they were when the model was evaluated."""
     if is_another_model(len(asked.rows), len(asked.otherwise), tests):
-        raise HealthCheckFailed(
+        raise ProvenWorse(
             f"{version}{where} answers {len(asked.otherwise)} of {len(asked.rows)} golden requests otherwise than its "
             "evaluation has them: the server does not run the model that was judged"
         )
