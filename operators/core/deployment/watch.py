@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 from scipy.stats import binom
@@ -14,7 +15,7 @@ from operators.core.deployment.client import Server
 from operators.core.deployment.comparison import Arm, StepComparison, Tolerances, Verdict
 from operators.core.deployment.golden import Golden, is_another_model
 from operators.core.deployment.own_requests import Asked, OwnRequests
-from operators.core.deployment.scrape import Sample, quantile, summed
+from operators.core.deployment.scrape import Copied, Sample, quantile, summed
 from operators.core.deployment.spec import DeploymentSpec
 from operators.core.errors import HealthCheckFailed
 
@@ -127,15 +128,15 @@ def watch_shadow(pair: Pair) -> dict[str, float]:
         step.callers.add(*copies.block())
         if step.verdict(0.0) is Verdict.FAILS:
             raise ProvenWorse(f"{pair.candidate} in shadow: {_proven(step)}")
-    texts = sum(copies.candidate.labels.values())
-    differing = sum(server.scrape().differing.get(pair.candidate, 0.0) for server in pair.servers)
-    if binom.sf(differing - 1, texts, spec.max_shift) < SHADOW_FALSE_ALARM:
-        raise HealthCheckFailed(
-            f"{pair.candidate} in shadow answers {differing:g} of {texts:g} texts otherwise than {pair.live}: more "
-            f"than the {spec.max_shift:.0%} that max_shift grants"
+    copied = reduce(Copied.plus, (server.scrape().copied.get(pair.candidate, Copied()) for server in pair.servers))
+    texts = copied.alike + copied.otherwise
+    if binom.sf(copied.otherwise - 1, texts, spec.max_shift) < SHADOW_FALSE_ALARM:
+        raise ProvenWorse(
+            f"{pair.candidate} in shadow answers {copied.otherwise:g} of {texts:g} texts otherwise than {pair.live}: "
+            f"more than the {spec.max_shift:.0%} that max_shift grants"
         )
     seconds = quantile(copies.candidate, 0.5)
-    return {"copies": copies.candidate.answered, "texts": texts, "differing": differing, "p50_seconds": seconds}
+    return {"copies": copies.candidate.answered, "texts": texts, "differing": copied.otherwise, "p50_seconds": seconds}
 
 
 def _check_asked(version: str, asked: Asked, tests: int, where: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from operators.core.deployment.scrape import Sample, read_scrape, summed
+from operators.core.deployment.scrape import Copied, Sample, read_scrape, summed
 
 EARLY = Sample(failed=1.0, buckets=((0.1, 8.0), (math.inf, 10.0)), labels={"ham": 10.0})
 LATE = Sample(failed=3.0, buckets=((0.1, 9.0), (math.inf, 15.0)), labels={"ham": 12.0, "spam": 3.0})
@@ -46,5 +46,5 @@ def test_kinds_of_requests_are_read_apart() -> None:
     scrape = read_scrape(TEXT)
 
     assert (scrape.callers["v"].answered, scrape.callers["v"].slower_than(0.1)) == (4.0, 1.0)
-    assert (scrape.shadow["v"].failed, scrape.differing) == (2.0, {"v": 5.0})
+    assert (scrape.shadow["v"].failed, scrape.copied) == (2.0, {"v": Copied(alike=95.0, otherwise=5.0)})
     assert scrape.everything["v"].answered == 0.0
