@@ -14,7 +14,7 @@ Choose = Callable[[Scrape], Mapping[str, Sample]]
 
 
 class CallersRequests:
-    """Reads the servers' counters block by block. A server that is away for a moment is read with the next block."""
+    """Reads the servers' counters block by block; one that is started again meanwhile counts from zero."""
 
     def __init__(self, servers: Sequence[Server], choose: Choose, *, candidate: str, live: str, slack: float) -> None:
         """Begin to count now.

@@ -121,12 +121,12 @@ class Server:
         raise {409: Overtaken, 422: HealthCheckFailed}.get(response.status_code, DeploymentError)(reason)
 
     def _ask(self, method: str, path: str, body: Any, *, patient: bool) -> httpx.Response:
-        """Ask until there is an answer, and when `patient` until it is another than "not now" (503)."""
+        """Ask until there is an answer, and when `patient` until it is another than "not now" (429, 503)."""
         until = time.monotonic() + self._timeout
         while True:
             try:
                 response = self._client.request(method, path, json=body)
-                if response.status_code != 503 or not patient or time.monotonic() > until:
+                if response.status_code not in (429, 503) or not patient or time.monotonic() > until:
                     return response
             except httpx.TransportError as error:
                 if time.monotonic() > until:

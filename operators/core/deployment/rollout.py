@@ -11,7 +11,7 @@ from operators.core.deployment.golden import Golden
 from operators.core.deployment.releases import DeployLog, Release, ReleaseLine
 from operators.core.deployment.server.traffic import TWIN
 from operators.core.deployment.spec import DeploymentSpec
-from operators.core.deployment.watch import Pair, check_golden, watch, watch_shadow
+from operators.core.deployment.watch import Pair, ProvenWorse, check_golden, watch, watch_shadow
 from operators.core.errors import DeploymentError, HealthCheckFailed, Overtaken
 from operators.core.progress import Progress
 
@@ -93,7 +93,7 @@ class Rollout:
         self._bring_all(replace(beside, releases=releases, candidate=twin, share=share))
         try:
             watch(replace(self._pair(), candidate=twin), share)
-        except HealthCheckFailed as thrown_out:
+        except ProvenWorse as thrown_out:
             reason = str(thrown_out)[:500]
         else:
             raise HealthCheckFailed(

@@ -41,6 +41,18 @@ class Sample:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Copied:
+    """Texts that a candidate answered in shadow, by what the current version had answered."""
+
+    alike: float = 0.0
+    otherwise: float = 0.0
+
+    def plus(self, other: Copied) -> Copied:
+        """Return both together."""
+        return Copied(alike=self.alike + other.alike, otherwise=self.otherwise + other.otherwise)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Scrape:
     """One look at a server's metrics, by version."""
 
@@ -50,8 +62,8 @@ class Scrape:
     """Of the split: what callers asked while a candidate answered a share."""
     shadow: Mapping[str, Sample]
     """Copies of callers' requests."""
-    differing: Mapping[str, float]
-    """Texts that a candidate answered in shadow otherwise than the current version."""
+    copied: Mapping[str, Copied]
+    """Texts that a candidate answered in shadow."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -67,7 +79,7 @@ class _Building:
 def read_scrape(text: str) -> Scrape:
     """Read the Prometheus exposition of a server."""
     found: dict[str, dict[str, _Building]] = defaultdict(lambda: defaultdict(_Building))
-    differing: dict[str, float] = {}
+    copied: dict[str, Copied] = defaultdict(Copied)
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
             one = found[sample.labels.get("kind", "everything")][sample.labels.get("version", "")]
@@ -78,13 +90,15 @@ def read_scrape(text: str) -> Scrape:
                     one.failed = sample.value
                 case "nightshift_arm_labels_total":
                     one.labels[sample.labels["label"]] = sample.value
-                case "nightshift_shadow_texts_total" if sample.labels["agrees"] == "no":
-                    differing[sample.labels["version"]] = sample.value
+                case "nightshift_shadow_texts_total":
+                    side = "alike" if sample.labels["agrees"] == "yes" else "otherwise"
+                    version = sample.labels["version"]
+                    copied[version] = copied[version].plus(Copied(**{side: sample.value}))
     kinds = {
         kind: {version: one.sample() for version, one in found[kind].items()}
         for kind in ("everything", "callers", "shadow")
     }
-    return Scrape(**kinds, differing=differing)
+    return Scrape(**kinds, copied=dict(copied))
 
 
 def summed(samples: Sequence[Sample]) -> Sample:

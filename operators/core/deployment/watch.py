@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 from scipy.stats import binom
@@ -14,13 +15,17 @@ from operators.core.deployment.client import Server
 from operators.core.deployment.comparison import Arm, StepComparison, Tolerances, Verdict
 from operators.core.deployment.golden import Golden, is_another_model
 from operators.core.deployment.own_requests import Asked, OwnRequests
-from operators.core.deployment.scrape import Sample, quantile, summed
+from operators.core.deployment.scrape import Copied, Sample, quantile, summed
 from operators.core.deployment.spec import DeploymentSpec
 from operators.core.errors import HealthCheckFailed
 
 BLOCK_SECONDS = 0.25
 """Between two looks at the counters, at least."""
 SHADOW_FALSE_ALARM = 0.001
+
+
+class ProvenWorse(HealthCheckFailed):
+    """Evidence speaks against the candidate: not want of time, of requests or of metrics."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -92,7 +97,7 @@ def watch(pair: Pair, share: float) -> dict[str, Any]:
         part = (time.monotonic() - begun) / spec.step_seconds if spec.step_seconds else 1.0
         verdict = step.verdict(min(1.0, part))
         if verdict is Verdict.FAILS:
-            raise HealthCheckFailed(f"{pair.candidate} at {share:.0%}: {_proven(step)}")
+            raise ProvenWorse(f"{pair.candidate} at {share:.0%}: {_proven(step)}")
         if verdict is Verdict.PASSES and time.monotonic() - begun >= spec.watch_seconds:
             break
         if part >= 1:
@@ -122,22 +127,22 @@ def watch_shadow(pair: Pair) -> dict[str, float]:
         time.sleep(BLOCK_SECONDS)
         step.callers.add(*copies.block())
         if step.verdict(0.0) is Verdict.FAILS:
-            raise HealthCheckFailed(f"{pair.candidate} in shadow: {_proven(step)}")
-    texts = sum(copies.candidate.labels.values())
-    differing = sum(server.scrape().differing.get(pair.candidate, 0.0) for server in pair.servers)
-    if binom.sf(differing - 1, texts, spec.max_shift) < SHADOW_FALSE_ALARM:
-        raise HealthCheckFailed(
-            f"{pair.candidate} in shadow answers {differing:g} of {texts:g} texts otherwise than {pair.live}: more "
-            f"than the {spec.max_shift:.0%} that max_shift grants"
+            raise ProvenWorse(f"{pair.candidate} in shadow: {_proven(step)}")
+    copied = reduce(Copied.plus, (server.scrape().copied.get(pair.candidate, Copied()) for server in pair.servers))
+    texts = copied.alike + copied.otherwise
+    if binom.sf(copied.otherwise - 1, texts, spec.max_shift) < SHADOW_FALSE_ALARM:
+        raise ProvenWorse(
+            f"{pair.candidate} in shadow answers {copied.otherwise:g} of {texts:g} texts otherwise than {pair.live}: "
+            f"more than the {spec.max_shift:.0%} that max_shift grants"
         )
     seconds = quantile(copies.candidate, 0.5)
-    return {"copies": copies.candidate.answered, "texts": texts, "differing": differing, "p50_seconds": seconds}
+    return {"copies": copies.candidate.answered, "texts": texts, "differing": copied.otherwise, "p50_seconds": seconds}
 
 
 def _check_asked(version: str, asked: Asked, tests: int, where: str) -> None:
     """Return if golden requests were answered as they were when the model was evaluated."""
     if is_another_model(len(asked.rows), len(asked.otherwise), tests):
-        raise HealthCheckFailed(
+        raise ProvenWorse(
             f"{version}{where} answers {len(asked.otherwise)} of {len(asked.rows)} golden requests otherwise than its "
             "evaluation has them: the server does not run the model that was judged"
         )

@@ -201,6 +201,24 @@ def test_a_breaking_candidate_costs_the_caller_nothing(
     assert controlled[0].scrape().everything[broken.version].failed == 2
 
 
+def test_what_the_split_shares_out_is_counted_apart(
+    caller: httpx.Client, store: Store, live: Release, controlled: list[Server]
+) -> None:
+    """By the version that was chosen: not what names its version, nor what another one answered instead."""
+    broken = _release(store, BREAKS_ON_POISON, "2002-09-27")
+    releases = {live.version: live.digest, broken.version: broken.digest}
+    bring(controlled[0], Serving(releases=releases, current=live.version, candidate=broken.version, share=0.999))
+    caller.post(f"{MODEL}/infer", json=_body("poison"))
+    caller.post(f"{MODEL}/infer", json=_body("lottery", "meeting"))
+    caller.post(f"{MODEL}/versions/{broken.version}/infer", json=_body("lottery"))
+    scrape = controlled[0].scrape()
+
+    assert (scrape.callers[broken.version].answered, scrape.callers[broken.version].failed) == (1.0, 1.0)
+    assert scrape.callers[broken.version].labels == {"spam": 1.0, "ham": 1.0}
+    assert live.version not in scrape.callers
+    assert (scrape.everything[broken.version].answered, scrape.everything[live.version].answered) == (2.0, 1.0)
+
+
 def test_a_request_has_an_id_in_the_answer(caller: httpx.Client, live: Release) -> None:
     """The id that a caller gave comes back and stands for a missing `id`; without one, one is made."""
     given = caller.post(f"{MODEL}/infer", json=_body("meeting"), headers={"X-Request-Id": "mine-7"})

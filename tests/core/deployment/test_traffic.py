@@ -43,12 +43,38 @@ def test_traffic_survives_a_restart(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"share": 1.5}, {"candidate": None}, {"current": None}, {"current": "c"}, {"former": "c"}],
+    [
+        {"share": 1.5},
+        {"candidate": None},
+        {"candidate": None, "share": 0.0, "is_shadow": True},
+        {"current": None},
+        {"current": "c"},
+        {"former": "c"},
+    ],
 )
 def test_traffic_refuses_what_cannot_be(wrong: dict[str, object]) -> None:
     """A share without a candidate, a candidate alone, or a version that is not loaded is refused."""
     with pytest.raises(ValueError, match=r"share|candidate|load"):
         replace(SPLIT, **wrong)  # type: ignore[arg-type]
+
+
+def test_an_earlier_step_does_not_follow() -> None:
+    """Of two steps the later one stays, in whichever order they come; a step may be repeated."""
+    replace(SPLIT, order=7).check_follows(replace(SPLIT, order=7))
+
+    with pytest.raises(ValueError, match="step 6 comes after step 7"):
+        replace(SPLIT, order=6).check_follows(replace(SPLIT, order=7))
+
+
+def test_nothing_follows_a_rollback_by_hand_but_who_knows_of_it() -> None:
+    """Until it is noted, a later step must name its request; noted, any later step follows."""
+    by_hand = {"request": "wish", "by": "Ada", "at": "noon", "to_version": "a", "is_noted": False}
+    back = replace(SPLIT, by_hand=by_hand)
+    replace(SPLIT, order=1, by_hand={**by_hand, "is_noted": True}).check_follows(back)
+    replace(SPLIT, order=1).check_follows(replace(SPLIT, by_hand={**by_hand, "is_noted": True}))
+
+    with pytest.raises(ValueError, match="Ada rolled back to a at noon"):
+        replace(SPLIT, order=99).check_follows(back)
 
 
 def test_quantile_is_linear_within_its_bucket() -> None:

@@ -62,8 +62,8 @@ class Repository:
 
     async def switch(self, request: Request) -> dict[str, Any]:
         """Serve this from the next request on."""
-        more = {"is_shadow", "order", "by_hand"}
-        wanted = _exactly(await request.body(), {"current", "former", "candidate", "share"}, more)
+        needed, more = {"current", "former", "candidate", "share"}, {"is_shadow", "order", "by_hand"}
+        wanted = _exactly(await request.body(), needed, more)
         try:
             return asdict(await asyncio.to_thread(self._versions.switch, **wanted))
         except (KeyError, TypeError, ValueError) as error:
