@@ -26,7 +26,7 @@ from operators.core.training.events import EVENTS
 from operators.core.training.job import TrainingJob, read_record, write_record
 from operators.core.training.machine import this_machine
 from operators.core.training.rows import shards_of, task_of
-from operators.core.training.spec import LANGUAGE, MASKED, Machine
+from operators.core.training.spec import LANGUAGE, MASKED, LoopSpec, Machine
 from operators.core.training.tracking import TrackingSettings
 
 REVISION = 25
@@ -77,35 +77,18 @@ def fine_tune(
     log.info("%d GPUs, %d cores; precision auto is %s", machine.gpus, machine.cores, machine.why)
     account["precision_auto"] = machine.why
     loop = spec.resolve(machine)
-    call = StageCall(
-        stage="continue_pretraining" if loop.task == MASKED else "fine_tune",
-        revision=REVISION,
-        inputs=(store.as_input("dataset", dataset), store.as_input("base_model", base_model)),
-        spec=spec_json(loop),
-        seed=spec.seed,
-    )
+    call = _call(store, loop, dataset, base_model)
     folder = training_folder(scratch, call.run_key)
 
     def start() -> subprocess.Popen[bytes] | None:
         return launcher.ensure_running(folder, settings, tracking)
 
     def make() -> Made:
-        job = TrainingJob(
-            run_key=call.run_key,
-            inputs=call.inputs,
-            loop=loop,
-            ranks=spec.ranks_on(machine, loop.ranks),
-            labels=() if loop.task in LANGUAGE else tuple(store.manifest(dataset).facts["labels"]),
-            checkpoint_steps=spec.checkpoint_steps,
-        )
-        if read_record(folder / ledger.BEGUN) is None:
-            folder.mkdir(parents=True, exist_ok=True)
-            write_record(folder / ledger.BEGUN, {"at": begun})
-        made = _train(
-            store, job, folder, lambda: launcher.ensure_running(folder, settings, tracking), progress, account
-        )
-        first = read_record(folder / ledger.BEGUN) or {"at": begun}
-        account.update(ledger.account(folder / ledger.RECORDS, first["at"], time.time(), job.ranks))
+        ranks = spec.ranks_on(machine, loop.ranks)
+        job = _job(store, call, loop, dataset, ranks=ranks, checkpoint_steps=spec.checkpoint_steps)
+        first = _first_begun(folder, begun)
+        made = _train(store, job, folder, start, progress, account)
+        account.update(ledger.account(folder / ledger.RECORDS, first, time.time(), ranks))
         return made
 
     parent = os.getppid()
@@ -116,6 +99,39 @@ def fine_tune(
     if os.getppid() == parent and not launcher.is_running(folder):
         shutil.rmtree(folder, ignore_errors=True)
     return result
+
+
+def _call(store: Store, loop: LoopSpec, dataset: str, base_model: str) -> StageCall:
+    return StageCall(
+        stage="continue_pretraining" if loop.task == MASKED else "fine_tune",
+        revision=REVISION,
+        inputs=(store.as_input("dataset", dataset), store.as_input("base_model", base_model)),
+        spec=spec_json(loop),
+        seed=loop.seed,
+    )
+
+
+def _job(
+    store: Store, call: StageCall, loop: LoopSpec, dataset: str, *, ranks: int, checkpoint_steps: int
+) -> TrainingJob:
+    return TrainingJob(
+        run_key=call.run_key,
+        inputs=call.inputs,
+        loop=loop,
+        ranks=ranks,
+        labels=() if loop.task in LANGUAGE else tuple(store.manifest(dataset).facts["labels"]),
+        checkpoint_steps=checkpoint_steps,
+    )
+
+
+def _first_begun(folder: Path, begun: float) -> float:
+    """Return when the first try of a training began, in seconds since 1970; put it down where that is this one."""
+    record = read_record(folder / ledger.BEGUN)
+    if record is None:
+        folder.mkdir(parents=True, exist_ok=True)
+        record = {"at": begun}
+        write_record(folder / ledger.BEGUN, record)
+    return float(record["at"])
 
 
 def _put_log(store: Store, model: Result, folder: Path) -> str:

@@ -14,7 +14,8 @@ from operators.core.models.encoder import EncoderModel
 from operators.core.training import job as names
 from operators.core.training.adapters import count, merge
 from operators.core.training.job import write_record
-from operators.core.training.loop import Loop, loss_of
+from operators.core.training.loop import Loop
+from operators.core.training.losses import loss_of
 from operators.core.training.making import blank_model, leave_model
 from operators.core.training.mesh import HALF
 from operators.core.training.parts import Tensors
