@@ -10,6 +10,7 @@
 | `nightshift_signing` | password: what the gate signs with, hexadecimal; extra `trusted`: public keys beside it |
 | `nightshift_serving` | extra `servers`, `balancer`; password: the servers' bearer token |
 | `nightshift_recovery` | extra `public_keys`: a folder of `NAME.pub`, a recovery key each; `files`: secrets by name |
+| `nightshift_drill` | extra `kit`: path of the drill's recovery kit, on its worker only |
 | `nightshift_local` | extra `scratch`, `data_docs`, `metrics`, `airflow_database`: folders of this machine |
 
 The keys of encrypted files (`storage.encryption`: store secret, master keys) are those of the store in both; see
@@ -22,11 +23,14 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Connection
 
 from operators.core.settings import LandingSettings, ServingSettings, StorageSettings
+
+if TYPE_CHECKING:
+    from operators.core.recovery.kit import RecoveryKit
 
 STORE = "nightshift_store"
 BACKUP = "nightshift_backup"
@@ -140,6 +144,13 @@ def recovery_settings() -> RecoverySettings:
         if len(_hexadecimal(keys[path.stem])) != 32:
             raise ValueError(f"{path}: the public half of a recovery key, 64 hexadecimal digits, is expected")
     return RecoverySettings(public_keys=keys, files=files)
+
+
+def drill_kit() -> RecoveryKit:
+    """Return the recovery kit that the drill has."""
+    from operators.core.recovery.kit import RecoveryKit
+
+    return RecoveryKit.from_json(Path(_extra("nightshift_drill", "kit")).read_text())
 
 
 def fernet_keys() -> tuple[str, ...]:
