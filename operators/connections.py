@@ -13,6 +13,7 @@
 | `nightshift_serving` | extra `servers`, `balancer`; password: the servers' bearer token |
 | `nightshift_prices` | extra `currency`, `machine_hour`, `kilowatt_hour`: what a night costs; optional |
 | `nightshift_recovery` | extra `public_keys`: a folder of `NAME.pub`, a recovery key each; `files`: secrets by name |
+| `nightshift_drill` | extra `kit`: path of the drill's recovery kit, on its worker only |
 | `nightshift_local` | extra `scratch`, `data_docs`, `metrics`, `airflow_database`: folders of this machine |
 
 The keys of encrypted files (`storage.encryption`: store secret, master keys) are those of the store in both; see
@@ -34,6 +35,7 @@ from operators.core.overview.prices import PriceList
 from operators.core.settings import LandingSettings, ServingSettings, StorageSettings
 
 if TYPE_CHECKING:
+    from operators.core.recovery.kit import RecoveryKit
     from operators.core.training.tracking import TrackingSettings
 
 STORE = "nightshift_store"
@@ -171,6 +173,13 @@ def recovery_settings() -> RecoverySettings:
         if len(_hexadecimal(keys[path.stem])) != 32:
             raise ValueError(f"{path}: the public half of a recovery key, 64 hexadecimal digits, is expected")
     return RecoverySettings(public_keys=keys, files=files)
+
+
+def drill_kit() -> RecoveryKit:
+    """Return the recovery kit that the drill has."""
+    from operators.core.recovery.kit import RecoveryKit
+
+    return RecoveryKit.from_json(Path(_extra("nightshift_drill", "kit")).read_text())
 
 
 def fernet_keys() -> tuple[str, ...]:

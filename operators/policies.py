@@ -21,6 +21,7 @@ _NEVER_RETRY = (
     errors.CollectionRefused,
     errors.LossDiverged,
     errors.GateFailed,
+    errors.DrillFailed,
     errors.HealthCheckFailed,
 )
 

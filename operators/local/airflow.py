@@ -108,6 +108,7 @@ def _connections(layout: Layout, ports: Ports, credentials: Credentials) -> dict
         "AIRFLOW_CONN_NIGHTSHIFT_RECOVERY": _connection(
             extra={"public_keys": str(layout.recovery_keys), "files": recovery.secret_files(layout)}
         ),
+        "AIRFLOW_CONN_NIGHTSHIFT_DRILL": _connection(extra={"kit": str(layout.drill_kit)}),
         "AIRFLOW_CONN_NIGHTSHIFT_LOCAL": _connection(extra=local),
     }
 

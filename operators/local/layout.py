@@ -64,6 +64,11 @@ class Layout:
         return self.secrets / "drill-kit.json"
 
     @property
+    def restoring(self) -> Path:
+        """There while a restore has begun and not ended: the platform does not start."""
+        return self.run / "restoring"
+
+    @property
     def airflow(self) -> Path:
         """AIRFLOW_HOME."""
         return self.home / "airflow"

@@ -22,15 +22,16 @@ class Moment:
     at: str
     """UTC, ISO 8601."""
     is_kept: bool
-    """Whether retention has left its inventory."""
+    """Whether retention has left its inventory. It always leaves the newest's: where that is gone, it was lost."""
 
 
 def moments(backup: Store) -> list[Moment]:
     """Return the platform's backups, oldest first; nothing of it needs a key."""
     found = []
-    for entry in backup.stream(PLATFORM).entries():
+    entries = backup.stream(PLATFORM).entries()
+    for entry in entries:
         manifest = backup.manifest(entry.manifest)
-        kept = backup.copies(manifest.file(INVENTORY_FILE)) > 0
+        kept = entry == entries[-1] or backup.copies(manifest.file(INVENTORY_FILE)) > 0
         found.append(Moment(backup=entry.manifest, at=str(manifest.facts["at"]), is_kept=kept))
     return found
 

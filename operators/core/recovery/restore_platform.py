@@ -7,6 +7,7 @@ next one goes on from there. What a store has that is younger than the backup st
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -56,6 +57,7 @@ def restore_platform(
     only: str | None = None,
     database: Path | None = None,
     progress: Progress = no_progress,
+    before_writing: Callable[[], object] = lambda: None,
 ) -> RestoredPlatform:
     """Have all that a backup lists, or what one name reaches, in the target, verified there; again: nothing changes.
 
@@ -66,6 +68,7 @@ def restore_platform(
         only: A stream, or the digest of a manifest: that alone, with all it reaches. None for everything.
         database: Where Airflow's database goes; None leaves it in the backup.
         progress: Told of every object, in bytes: once while the backup is checked, once while it is written.
+        before_writing: Called when everything was checked and nothing is written yet.
 
     Raises:
         AllCopiesDamaged: The backup is damaged; nothing was written.
@@ -85,6 +88,7 @@ def restore_platform(
     check_opens(backup, target, pieces)
     saved = backup.read(manifest.file(DATABASE_FILE)) if database is not None else b""
 
+    before_writing()
     copied = copy_all(backup, target, pieces, progress)
     erased = _settle(backup, target, digest, inventory, younger)
     if database is not None:
