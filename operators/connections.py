@@ -9,7 +9,7 @@
 | `nightshift_vault` | extra `public_key`: what seals originals of pseudonyms, PEM; only reversible recipes need it |
 | `nightshift_signing` | password: what the gate signs with, hexadecimal; extra `trusted`: public keys beside it |
 | `nightshift_serving` | extra `servers`, `balancer`; password: the servers' bearer token |
-| `nightshift_local` | extra `scratch`, `data_docs`, `metrics`, `airflow_database`: folders of this machine |
+| `nightshift_local` | extra `scratch`, `data_docs`: folders of this machine; `airflow_database`: its SQLite |
 
 The keys of encrypted files (`storage.encryption`: store secret, master keys) are those of the store in both; see
 docs/storage.md. Airflow hides them in logs and in the UI, for each stands under a name that says it is secret.
@@ -125,14 +125,10 @@ def data_docs_folder() -> Path:
     return Path(_extra("nightshift_local", "data_docs"))
 
 
-def metrics_folder() -> Path:
-    """Return where Prometheus' text file collector looks."""
-    return Path(_extra("nightshift_local", "metrics"))
-
-
-def airflow_database_path() -> Path:
-    """Return the path of Airflow's SQLite database."""
-    return Path(_extra("nightshift_local", "airflow_database"))
+def airflow_database_path() -> Path | None:
+    """Return the path of Airflow's SQLite database; None where Airflow keeps it elsewhere."""
+    path = Connection.get("nightshift_local").extra_dejson.get("airflow_database")
+    return Path(path) if path else None
 
 
 def _hexadecimal(text: str | None) -> bytes:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from operators.cli import auditing, forgetting, keys, looking, moving, probing, revealing, tracing, upkeep
+from operators.cli import auditing, forgetting, keys, looking, measuring, moving, probing, revealing, tracing, upkeep
 from operators.cli.answer import Answer, WrongUse
 from operators.core.errors import (
     AllCopiesDamaged,
@@ -67,6 +67,7 @@ def make_parser() -> argparse.ArgumentParser:
     auditing.add_commands(commands, shared)
     forgetting.add_commands(commands, shared)
     revealing.add_commands(commands, shared)
+    measuring.add_commands(commands, shared)
     return parser
 
 

@@ -7,7 +7,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from operators.core.settings import STORAGE_VARIABLE
+from operators.core.settings import STORAGE_VARIABLE, StorageSettings
 from operators.local import airflow, caddy, seaweedfs
 from operators.local.credentials import Credentials, add_master_key
 from operators.local.layout import Layout, write_private
@@ -95,15 +95,17 @@ def configure(layout: Layout, ports: Ports, credentials: Credentials, dags: Path
     layout.make()
     seaweedfs.configure(layout, credentials)
     airflow.configure(layout, ports, credentials, dags)
-    write_private(layout.run / "caddy.json", json.dumps(caddy.configuration(ports), indent=1))
+    write_private(layout.run / "caddy.json", json.dumps(caddy.local_configuration(ports), indent=1))
     storage = seaweedfs.store_settings(layout, ports, credentials)
     # For `nightshift --storage-file`, for a restore elsewhere, and for programs of one's own.
     write_private(layout.secrets / "store.json", storage.to_json())
     write_private(layout.secrets / "backup.json", seaweedfs.backup_settings(ports, credentials).to_json())
-    write_private(
-        layout.secrets / "serving.env",
-        f"{STORAGE_VARIABLE}='{storage.for_readers().to_json()}'\n{TOKEN_VARIABLE}='{credentials.serving_token}'\n",
-    )
+    write_private(layout.secrets / "serving.env", airflow.shell_lines(serving_environment(storage, credentials)))
+
+
+def serving_environment(storage: StorageSettings, credentials: Credentials) -> dict[str, str]:
+    """Return the variables that hold a model server's secrets: it may read the store, not write it."""
+    return {STORAGE_VARIABLE: storage.for_readers().to_json(), TOKEN_VARIABLE: credentials.serving_token}
 
 
 def renew_master_key(layout: Layout) -> None:
