@@ -9,6 +9,7 @@
 | `nightshift_vault` | extra `public_key`: what seals originals of pseudonyms, PEM; only reversible recipes need it |
 | `nightshift_signing` | password: what the gate signs with, hexadecimal; extra `trusted`: public keys beside it |
 | `nightshift_serving` | extra `servers`, `balancer`; password: the servers' bearer token |
+| `nightshift_alerts` | extra `url`: a webhook that is told of failures; password: its bearer token, if any. Optional |
 | `nightshift_local` | extra `scratch`, `data_docs`: folders of this machine; `airflow_database`: its SQLite |
 
 The keys of encrypted files (`storage.encryption`: store secret, master keys) are those of the store in both; see
@@ -21,8 +22,10 @@ import dataclasses
 import json
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from airflow.sdk import Connection
+from airflow.sdk.exceptions import AirflowNotFoundException
 
 from operators.core.settings import LandingSettings, ServingSettings, StorageSettings
 
@@ -30,6 +33,7 @@ STORE = "nightshift_store"
 BACKUP = "nightshift_backup"
 LANDING = "nightshift_landing"
 SIGNING = "nightshift_signing"
+ALERTS = "nightshift_alerts"
 
 
 def store_settings(connection: str = STORE) -> StorageSettings:
@@ -113,6 +117,22 @@ def serving_settings() -> ServingSettings:
     if not token:
         raise ValueError("connection nightshift_serving has no password: it must hold the servers' bearer token")
     return ServingSettings(servers=servers, balancer_url=_extra("nightshift_serving", "balancer"), token=token)
+
+
+def alerts() -> tuple[str, str | None] | None:
+    """Return the webhook that is told of failures and its bearer token; None where nobody wants to be told.
+
+    Raises:
+        ValueError: The connection names no address; the message does not repeat what it holds.
+    """
+    try:
+        connection = Connection.get(ALERTS)
+    except AirflowNotFoundException:
+        return None
+    url = connection.extra_dejson.get("url")
+    if not isinstance(url, str) or urlsplit(url).scheme not in ("http", "https"):
+        raise ValueError(f"connection {ALERTS}: 'url' of its extra must be an address that begins with https://")
+    return url, connection.password or None
 
 
 def scratch_folder() -> Path:
