@@ -55,8 +55,9 @@ def load_passwords(layout: Layout) -> Passwords:
         raise PlatformError(f"{path} cannot be read ({type(error).__name__}): put your copy back") from None
 
 
-def files(credentials: Credentials, passwords: Passwords) -> dict[str, str]:
+def files(layout: Layout) -> dict[str, str]:
     """Return the content of each file by its name, which is the secret's name in the compose file."""
+    credentials, passwords = load_credentials(layout), load_passwords(layout)
     store = seaweedfs.store_of(STORE_ADDRESSES, "/scratch/cache", credentials)
     backup = seaweedfs.backup_of(STORE_ADDRESSES, credentials)
     variables = {
@@ -74,7 +75,7 @@ def files(credentials: Credentials, passwords: Passwords) -> dict[str, str]:
             credentials,
         ),
         "serving.env": services.serving_environment(
-            seaweedfs.store_of(STORE_ADDRESSES, "/releases/cache", credentials), credentials
+            layout, seaweedfs.store_of(STORE_ADDRESSES, "/releases/cache", credentials), credentials
         ),
     }
     return {
@@ -125,7 +126,7 @@ def write(folder: Path) -> Path:
     os.makedirs(layout.secrets, mode=0o700, exist_ok=True)
     layout.secrets.chmod(0o700)
     mounted = layout.secrets / "mounted"
-    for name, content in files(load_credentials(layout), load_passwords(layout)).items():
+    for name, content in files(layout).items():
         write_private(mounted / name, content)
         (mounted / name).chmod(0o444)
     return mounted

@@ -7,8 +7,9 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from operators.core.deployment.server.settings import SERVER_VARIABLE
 from operators.core.settings import STORAGE_VARIABLE, StorageSettings
-from operators.local import airflow, caddy, seaweedfs
+from operators.local import airflow, caddy, seaweedfs, serving
 from operators.local.credentials import Credentials, add_master_key
 from operators.local.layout import Layout, write_private
 from operators.local.ports import SERVERS, STORES, Ports
@@ -100,12 +101,18 @@ def configure(layout: Layout, ports: Ports, credentials: Credentials, dags: Path
     # For `nightshift --storage-file`, for a restore elsewhere, and for programs of one's own.
     write_private(layout.secrets / "store.json", storage.to_json())
     write_private(layout.secrets / "backup.json", seaweedfs.backup_settings(ports, credentials).to_json())
-    write_private(layout.secrets / "serving.env", airflow.shell_lines(serving_environment(storage, credentials)))
+    write_private(
+        layout.secrets / "serving.env", airflow.shell_lines(serving_environment(layout, storage, credentials))
+    )
 
 
-def serving_environment(storage: StorageSettings, credentials: Credentials) -> dict[str, str]:
-    """Return the variables that hold a model server's secrets: it may read the store, not write it."""
-    return {STORAGE_VARIABLE: storage.for_readers().to_json(), TOKEN_VARIABLE: credentials.serving_token}
+def serving_environment(layout: Layout, storage: StorageSettings, credentials: Credentials) -> dict[str, str]:
+    """Return the variables that hold a model server's settings and secrets: it may read the store, not write it."""
+    return {
+        STORAGE_VARIABLE: storage.for_readers().to_json(),
+        TOKEN_VARIABLE: credentials.serving_token,
+        SERVER_VARIABLE: serving.server_settings(layout, credentials).to_json(),
+    }
 
 
 def renew_master_key(layout: Layout) -> None:

@@ -30,7 +30,7 @@ def mounted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     home = Path(str(tmp_path_factory.mktemp("c"))[:60])
     layout = Layout(home=home)
     layout.secrets.mkdir(parents=True)
-    return containers.files(load_credentials(layout), containers.load_passwords(layout))
+    return containers.files(layout)
 
 
 @pytest.mark.parametrize("name", ["compose.yaml", "compose.gpu.yaml"])
