@@ -10,7 +10,7 @@ from airflow._shared.secrets_masker import SecretsMasker
 from airflow._shared.secrets_masker.secrets_masker import DEFAULT_SENSITIVE_FIELDS
 from airflow.sdk import Connection
 
-from operators.connections import landing_settings, signing_key, trusted_keys, vault_public_key
+from operators.connections import airflow_database_path, landing_settings, signing_key, trusted_keys, vault_public_key
 from operators.core.settings import EndpointSettings, LandingSettings, StorageSettings
 from tests.core.signers import SIGNER, STRANGER
 from tests.encryption import FIRST, ROTATED, SECOND
@@ -96,3 +96,14 @@ def test_what_is_no_signing_key_is_refused_and_not_repeated(
         (trusted_keys if extra else signing_key)()
 
     assert not password or password not in str(caught.value)
+
+
+@pytest.mark.parametrize(("extra", "expected"), [({}, None), ({"airflow_database": "/a/airflow.db"}, "/a/airflow.db")])
+def test_only_a_sqlite_database_goes_into_a_backup(
+    monkeypatch: pytest.MonkeyPatch, extra: dict[str, str], expected: str | None
+) -> None:
+    """Where Airflow keeps its database elsewhere the connection names no file, and a backup is made without one."""
+    monkeypatch.setattr(Connection, "get", lambda name: SimpleNamespace(extra_dejson=extra))
+    path = airflow_database_path()
+
+    assert expected == (None if path is None else str(path))
