@@ -102,6 +102,7 @@ def _endpoint(name: str, addresses: Mapping[str, str], credentials: Credentials)
 
 
 def keys_of(name: str, credentials: Credentials) -> tuple[str, str]:
+    """Return the access key and the secret key that a store gives and asks for."""
     if name == BACKUP:
         return credentials.backup_access_key, credentials.backup_secret_key
     return credentials.store_access_key, credentials.store_secret_key
