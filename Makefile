@@ -23,7 +23,7 @@ unexport PYTHONDONTWRITEBYTECODE
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 export NIGHTSHIFT_HOME NIGHTSHIFT_PORT_BASE
 
-.PHONY: help setup base-model run status stop clean backfill test lint test-faults test-ceph test-gpu test-e2e bench lock
+.PHONY: help setup base-model run status stop clean backfill test lint test-faults test-ceph test-gpu test-oip test-e2e bench lock
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,7 +52,7 @@ backfill: $(STAMP) ## Run the days FROM= to TO=, both inclusive (RECIPE=mail_tri
 	@$(BIN)/python -m operators.local.backfill --from "$(FROM)" --to "$(TO)" $(if $(RECIPE),--recipe "$(RECIPE)") $(PARAMS:%=--param "%")
 
 test: $(STAMP) ## What CI runs: default and integration tests, a fixed share of faults and e2e
-	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not e2e and not slow and not gpu"
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not e2e and not slow and not gpu and not oip"
 	$(BIN)/python -m pytest -q -m "e2e and not slow"
 
 lint: $(STAMP) ## Style, types and the direction of imports
@@ -70,6 +70,9 @@ test-ceph: $(STAMP) ## The store against Ceph's object gateway, where Debian's p
 test-gpu: $(STAMP) ## Fine-tuning on one GPU, with what it measured; skipped, with the reason, where there is none
 	@$(BIN)/python -m pytest -m gpu
 
+test-oip: $(STAMP) .venv-bench-serving/.installed ## Model servers by Triton's client, and MLServer by the same requests
+	@$(BIN)/python -m pytest -m oip
+
 test-e2e: $(STAMP) ## Every test of the whole platform
 	@$(BIN)/python -m pytest -m e2e
 
@@ -80,6 +83,11 @@ bench: $(STAMP) .venv-bench/.installed .venv-bench-readers/.installed .venv-benc
 	@$(PYTHON) -m venv .venv-bench
 	VIRTUAL_ENV=$(CURDIR)/.venv-bench $(BIN)/uv pip install --quiet --require-hashes -r tests/benchmarks/rivals.lock
 	touch .venv-bench/.installed
+
+.venv-bench-serving/.installed: tests/benchmarks/serving.lock
+	@$(PYTHON) -m venv .venv-bench-serving
+	VIRTUAL_ENV=$(CURDIR)/.venv-bench-serving $(BIN)/uv pip install --quiet --require-hashes -r tests/benchmarks/serving.lock
+	touch .venv-bench-serving/.installed
 
 # torch as in .venv, by pip: see .ci/setup. The two do not resolve together.
 .venv-bench-%/.installed: tests/benchmarks/%.lock
@@ -95,6 +103,7 @@ lock: $(STAMP) ## Resolve requirements.lock anew from pyproject.toml
 	  --override tests/benchmarks/without_torch.txt --generate-hashes --output-file requirements.lock
 	printf 'uv==%s\n' "$$($(BIN)/uv --version | cut -d' ' -f2)" | $(BIN)/uv pip compile - --python 3.11 --generate-hashes \
 	  --no-header --output-file requirements-uv.lock
-	$(BIN)/uv pip compile tests/benchmarks/rivals.in --python 3.11 --generate-hashes --no-header --quiet --output-file tests/benchmarks/rivals.lock
+	for name in rivals serving; do $(BIN)/uv pip compile tests/benchmarks/$$name.in \
+	  --python 3.11 --generate-hashes --no-header --quiet --output-file tests/benchmarks/$$name.lock; done
 	for name in readers mosaic; do $(BIN)/uv pip compile tests/benchmarks/$$name.in --override tests/benchmarks/without_torch.txt \
 	  --python 3.11 --generate-hashes --no-header --quiet --output-file tests/benchmarks/$$name.lock; done

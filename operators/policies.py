@@ -21,13 +21,17 @@ _NEVER_RETRY = (
     errors.CollectionRefused,
     errors.LossDiverged,
     errors.GateFailed,
+    errors.DrillFailed,
     errors.HealthCheckFailed,
 )
 
 RETRY_POLICY = ExceptionRetryPolicy(
     rules=[
         RetryRule(
-            exception=[f"{error.__module__}.{error.__qualname__}" for error in _NEVER_RETRY],
+            exception=[
+                *(f"{error.__module__}.{error.__qualname__}" for error in _NEVER_RETRY),
+                "airflow.providers.standard.exceptions.HITLTimeoutError",
+            ],
             action=RetryAction.FAIL,
             reason="the same input will fail again",
         )

@@ -23,8 +23,8 @@ def report(console: Console, summary: Summary, password: str) -> None:
 def _sections(summary: Summary) -> list[tuple[str, str]]:
     makers = {
         "rows": _rows, "dataset": _dataset, "drift": _drift, "training": _training, "evaluation": _evaluation,
-        "candidates": _candidates, "release": _release, "predictions": _predictions, "backup": _backup,
-        "seconds": _seconds,
+        "candidates": _candidates, "release": _release, "deployment": _deployment, "predictions": _predictions,
+        "backup": _backup, "seconds": _seconds,
     }  # fmt: skip
     lines: list[tuple[str, str]] = []
     for name, make in makers.items():
@@ -120,6 +120,13 @@ def _candidates(summary: Summary) -> list[str]:
 
 def _release(summary: Summary) -> list[str]:
     return [f"{summary['release']['version']} live at {summary['release']['url']}"]
+
+
+def _deployment(summary: Summary) -> list[str]:
+    facts = summary["deployment"]
+    return [
+        f"{facts['version']} {facts['action'].replace('_', ' ')}" + (f": {facts['reason']}" if facts["reason"] else "")
+    ]
 
 
 def _predictions(summary: Summary) -> list[str]:

@@ -160,6 +160,16 @@ def test_the_printed_summary_says_where_the_seconds_of_training_went(store: Stor
     assert "2.0 kJ (estimated)" in out.getvalue()
 
 
+def test_why_a_release_came_back_is_told(store: Store):
+    """A run whose deployment withdrew the candidate says so, with the reason."""
+    run = made_run(store, ["gate", "deploy"])
+    facts = {"action": "withdrawn", "version": "v2", "reason": "it fails on 9 of 300", "at": "now"}
+    step = store.once(StageCall(stage="deploy_step", revision=1), lambda: Made(facts=facts))
+    store.stream("deploy-mail_triage").append(step.digest, None)
+
+    assert summarise(store, run, model_url="")["deployment"] == facts
+
+
 def test_a_causal_language_model_s_run_is_told_to_its_end(store: Store):
     """Its perplexity beside its base model's, and the page; what other recipes go on with is not there."""
     told = {"measure": "perplexity", "perplexity": 62.35, "baseline_perplexity": 99.49, "rows": 300}
