@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator
 
 from operators import connections
+from operators.core.errors import DataError
 from operators.core.recipe import Recipe
 from operators.trail import note_change
 
@@ -44,10 +45,10 @@ class RollBackOperator(BaseOperator):
         from operators.core.storage import open_store
 
         recipe = self.recipes[context["params"]["recipe"]]
-        run_id = context["ti"].run_id
-        with open_servers(
-            connections.serving_settings(), recipe.name, recipe.deployment.server_timeout_seconds
-        ) as servers:
+        if recipe.deployment is None:
+            raise DataError(f"the recipe {recipe.name} does not go live: there is nothing to roll back")
+        run_id, timeout = context["ti"].run_id, recipe.deployment.server_timeout_seconds
+        with open_servers(connections.serving_settings(), recipe.name, timeout) as servers:
             done = switch_back(servers, request=run_id, by=f"the run {run_id}", progress=self._progress)
             self.log.info("%s is live again", done["to_version"])
             store = open_store(connections.store_settings())

@@ -13,7 +13,19 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from operators.cli import auditing, forgetting, keys, looking, moving, probing, releasing, revealing, tracing, upkeep
+from operators.cli import (
+    auditing,
+    forgetting,
+    keys,
+    looking,
+    moving,
+    probing,
+    recovering,
+    releasing,
+    revealing,
+    tracing,
+    upkeep,
+)
 from operators.cli.answer import Answer, WrongUse
 from operators.core.errors import (
     AllCopiesDamaged,
@@ -68,6 +80,7 @@ def make_parser() -> argparse.ArgumentParser:
     auditing.add_commands(commands, shared)
     forgetting.add_commands(commands, shared)
     revealing.add_commands(commands, shared)
+    recovering.add_commands(commands, shared)
     return parser
 
 

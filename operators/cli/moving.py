@@ -11,6 +11,7 @@ from operators.cli.answer import Answer, WrongUse
 from operators.cli.auditing import note_change
 from operators.cli.names import NAME_HELP, resolve
 from operators.cli.places import backup_settings, opened, shown_progress, store_settings
+from operators.cli.recovering import restore_with_kit
 from operators.core.settings import StorageSettings
 from operators.core.storage import initialise
 
@@ -29,8 +30,11 @@ def add_commands(commands: Any, shared: argparse.ArgumentParser) -> None:
     fetch.add_argument("file", nargs="?", help="one file of it; default: all")
     fetch.add_argument("-o", "--output", metavar="FOLDER", required=True, help="where they go")
     back = add("restore", restore, "Bring a backup into an empty place; the whole backup is checked first.")
-    back.add_argument("backup", help="digest of the backup's manifest, or latest:backup-<recipe>")
-    back.add_argument("--target-file", metavar="FILE", required=True, help="storage settings of the target place")
+    back.add_argument("backup", nargs="?", help="a release's: digest of its manifest, or latest:backup-<recipe>")
+    back.add_argument("--kit", metavar="FILE", help="the platform's instead: what `nightshift recovery-key` wrote")
+    back.add_argument("--at", metavar="TIME", help="with --kit: as it was then, UTC, e.g. 2026-11-22T18:00")
+    back.add_argument("--only", metavar="NAME", help="with --kit: a stream, or the digest of a manifest, and no more")
+    back.add_argument("--target-file", metavar="FILE", help="settings of the target place; with --kit by default ./var")
     back.add_argument("--backup-file", metavar="FILE", help="storage settings of the backup store")
     back.add_argument("--airflow-database", metavar="FILE", help="also put Airflow's database there, where nothing is")
 
@@ -61,6 +65,10 @@ def get(options: argparse.Namespace) -> Answer:
 
 def restore(options: argparse.Namespace) -> Answer:
     """Restore a backup into the place that the target file names, which is initialised if it is new."""
+    if options.kit:
+        return restore_with_kit(options)
+    if not options.backup or not options.target_file:
+        raise WrongUse("give a backup of a release and --target-file, or --kit for the whole platform")
     from operators.core.recovery.restore import restore_release
 
     target_settings = StorageSettings.from_json(Path(options.target_file).read_text())

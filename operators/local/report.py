@@ -71,6 +71,10 @@ def _training(summary: Summary) -> list[str]:
             f"{_measure(facts)} {facts['score']:.4f}, macro F1 {facts['macro_f1']:.4f}; "
             f"baseline (probe on the frozen encoder, same rows) {facts['baseline_score']:.4f}"
         )
+    if facts.get("perplexity") is not None:
+        lines.append(
+            f"perplexity {facts['perplexity']:.2f}; base model (same tokens) {facts['baseline_perplexity']:.2f}"
+        )
     return lines
 
 
@@ -81,7 +85,8 @@ def _evaluation(summary: Summary) -> list[str]:
         "{:.1%} of answers stay when texts are written carelessly": facts["stays"],
         "AUROC {:.3f} against texts from outside": facts["outside_auroc"],
     }
-    lines = ["; ".join(words.format(value) for words, value in told.items() if value is not None)]
+    figures = "; ".join(words.format(value) for words, value in told.items() if value is not None)
+    lines = [figures] if figures else []
     if found := facts["forgetting"]:
         lines.append(f"{found['rows']} test rows of {found['day']}: {found['then']:.4f} then, {found['now']:.4f} now")
     return [*lines, facts["page"]]

@@ -44,11 +44,23 @@ PRETRAINED = f"""
 from dataclasses import replace
 from operators.core.deployment.spec import DeploymentSpec
 from pathlib import Path
-from operators.core.finetuning.spec import PretrainingSpec
+from operators.core.finetuning.language_spec import PretrainingSpec
 from operators.recipes import load_recipe
 STOCKS = load_recipe(Path({str(FOLDER)!r}) / "recipes" / "stock_sentiment.py")
 APPROVED = DeploymentSpec(needs_approval=True)
 RECIPE = replace(STOCKS, name="pretrained", pretraining=PretrainingSpec(), deployment=APPROVED)
+"""
+CAUSAL = f"""
+from dataclasses import replace
+from pathlib import Path
+from operators.core.finetuning.language_spec import CausalTrainingSpec
+from operators.core.models.known import SMOLLM2_135M
+from operators.recipes import load_recipe
+STOCKS = load_recipe(Path({str(FOLDER)!r}) / "recipes" / "stock_sentiment.py")
+RECIPE = replace(
+    STOCKS, name="causal", base_model=SMOLLM2_135M, training=CausalTrainingSpec(), compression=None, gate=None,
+    deployment=None,
+)
 """
 ORDER = {
     "discover": [],
@@ -71,11 +83,12 @@ ORDER = {
 
 @pytest.fixture(scope="module")
 def dags(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
-    """Every DAG of the project and that of one more recipe, by id, parsed in a process of its own."""
+    """Every DAG of the project and those of two more recipes, by id, parsed in a process of its own."""
     environment = {**os.environ, "AIRFLOW_HOME": str(tmp_path_factory.mktemp("airflow"))}
     folder = tmp_path_factory.mktemp("project") / "dags"
     shutil.copytree(FOLDER, folder)
     (folder / "recipes" / "pretrained.py").write_text(PRETRAINED)
+    (folder / "recipes" / "causal.py").write_text(CAUSAL)
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", PARSE, str(folder)], env=environment, capture_output=True, check=True
     )
@@ -108,6 +121,20 @@ def test_a_recipe_with_pretraining_and_approval_has_their_tasks(dags: dict[str, 
         "approve": ["gate"],
         "deploy": ["approve", "gate"],
         "continue_pretraining": ["adopt_model", "publish_dataset"],
+    }
+
+    assert {name: task["upstream"] for name, task in tasks.items()} == expected
+
+
+@pytest.mark.integration
+def test_a_causal_language_model_s_recipe_ends_with_its_evaluation(dags: dict[str, dict[str, Any]]) -> None:
+    """Nothing after it is there to fail; who may roll back is not offered it."""
+    tasks = dags["retrain_causal"]["tasks"]
+    last = list(ORDER).index("evaluate")
+    expected = {
+        name: [one for one in upstream if one != "tune"]
+        for name, upstream in list(ORDER.items())[: last + 1]
+        if name != "tune"
     }
 
     assert {name: task["upstream"] for name, task in tasks.items()} == expected
