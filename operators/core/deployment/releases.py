@@ -19,7 +19,7 @@ UNDER_WAY = ("staged", "prepared", "committed", "rehearsing", "rehearsed", "shad
 """Steps after which a candidate is neither live nor withdrawn."""
 STEP = ("action", "release", "version", "order", "at")
 """What every step says."""
-STEP_REVISION = 5
+STEP_REVISION = 6
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
