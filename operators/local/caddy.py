@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from operators.core.deployment.server.limits import Limits
-from operators.local.ports import SERVERS, Ports, slots
+from operators.local.ports import SERVERS, Ports, server_places
 
 PATHS = ["/v2", "/v2/", "/v2/models/*", "/v2/health/*"]
 """The inference routes of the Open Inference Protocol; the servers' repository routes and metrics stay inside."""
@@ -47,7 +47,7 @@ def _limit(limits: Limits) -> dict[str, Any]:
 
 
 def _proxy(ports: Ports, limits: Limits) -> dict[str, Any]:
-    places = slots(ports)
+    places = server_places(ports)
     # Servers that come and go have unlike loads; for a fixed set taking turns is the fairer rule.
     policy = "least_conn" if len(places) > len(SERVERS) else "round_robin"
     return {
