@@ -1,8 +1,9 @@
 """B7: requests a second of a model server, against MLServer, LitServe and bare FastAPI with the same model.
 
 Banking77's test rows, a text a request, on MiniLM in int8 with a head of 77 labels. Every server has core 0, the load
-core 1. `in process` is the classifier itself on core 0, at the batch that is best. A server's rate is the best of 1, 8
-and 32 connections whose 99th percentile is at most 100 ms. At twice our rate, an answer counts if it comes within 1 s.
+core 1. `in process` is the classifier itself on core 0, at the batch that is best. A server's rate is the best of 1, 8,
+32 and 64 connections whose 99th percentile is at most 150 ms. At twice the best rate of all, an answer counts if it
+comes within 1 s.
 """
 
 from __future__ import annotations
@@ -43,8 +44,8 @@ from tests.core.training.banking import FOLDER, NEEDED
 PYTHON = REPOSITORY / ".venv-bench-serving" / "bin" / "python"
 MODEL, TOKEN = "banking", "a-token-for-this-bench"
 SERVER_CORE, LOAD_CORE = 0, 1
-CONNECTIONS = (1, 8, 32)
-MOST_P99_MS = 100.0
+CONNECTIONS = (1, 8, 32, 64)
+MOST_P99_MS = 150.0
 SECONDS = 5.0
 GOAL = {"in process": 0.7, "mlserver defaults": 2.0, "goodput": 0.9}
 """The least that our rate may be of each, and goodput at twice our rate of that rate."""
@@ -65,6 +66,10 @@ class Measured:
         seen = load(self.url, bodies, connections, seconds, rate)
         spent = (_cpu_seconds(self.process) - before) * 1e3
         return {**seen, "cpu_ms": round(spent / max(1, seen.pop("answered")), 2)}
+
+    def peaks(self) -> list[float]:
+        """Return the best rate of each pair, however late the answers."""
+        return [max(one["rate"] for one in run.values()) for run in self.runs]
 
     def rates(self) -> list[float]:
         """Return the best rate of each pair whose 99th percentile is held; of one connection where none is."""
@@ -280,10 +285,10 @@ def measure(folder: Path, pairs: int, seconds: float) -> dict[str, Any]:
             for name, one in measured.items():
                 one.runs.append({count: one.load(bodies, count, seconds) for count in CONNECTIONS})
                 print(f"{number + 1}/{pairs} {name}: {one.runs[-1]}", file=sys.stderr, flush=True)
-            peak = measured["ours"].rates()[-1]
+            peak = measured["ours"].peaks()[-1]
             overload.append({"peak": peak, **measured["ours"].load(bodies, 2048, seconds, 2 * peak)})
         at_twice = {
-            name: one.load(bodies, 2048, seconds, 2 * statistics.median(one.rates())) for name, one in measured.items()
+            name: one.load(bodies, 2048, seconds, 2 * statistics.median(one.peaks())) for name, one in measured.items()
         }
     return document(measured, limits, overload, at_twice, is_equal=all(one == told["ours"] for one in told.values()))
 
