@@ -13,6 +13,7 @@ STAMP := $(VENV)/.installed
 BENCH_B1 := train_epoch
 BENCH_B2 := shard_io ingest_rows
 BENCH_B3 := replicate
+BENCH_B4 := kill_training
 BENCH_B5 := save_beside
 BENCH_B7 := serve
 BENCH_B9 := scrub_repair
@@ -23,7 +24,7 @@ unexport PYTHONDONTWRITEBYTECODE
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 export NIGHTSHIFT_HOME NIGHTSHIFT_PORT_BASE
 
-.PHONY: help setup run status stop clean backfill test lint test-faults test-ceph test-gpu test-oip test-e2e bench lock
+.PHONY: help setup base-model run status stop clean backfill test lint test-faults test-ceph test-gpu test-oip test-e2e bench lock
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +33,9 @@ setup: $(STAMP) ## Make .venv from the lock if it is not up to date (TORCH_INDEX
 
 $(STAMP): requirements.lock requirements-uv.lock pyproject.toml
 	@PYTHON=$(PYTHON) TORCH_INDEX="$(TORCH_INDEX)" ./.ci/setup
+
+base-model: $(STAMP) ## Fetch one more base model that recipes may adopt (NAME=smollm2-135m)
+	@$(BIN)/python -m operators.local.base_model "$(NAME)"
 
 run: $(STAMP) ## Platform up, the main job once with live progress, summary (DAY=2002-09-26 RECIPE=mail_triage PARAMS="epochs=1 ranks=2")
 	@$(BIN)/python -m operators.local.run $(if $(RECIPE),--recipe "$(RECIPE)") $(if $(DAY),--day "$(DAY)") $(PARAMS:%=--param "%")
@@ -74,7 +78,7 @@ test-e2e: $(STAMP) ## Every test of the whole platform
 	@$(BIN)/python -m pytest -m e2e
 
 bench: $(STAMP) .venv-bench/.installed .venv-bench-readers/.installed .venv-bench-mosaic/.installed .venv-bench-serving/.installed ## Measure against named rivals on an idle machine (ONLY=B3, BENCH="--pairs 3"); results in var/bench
-	@for name in $(if $(ONLY),$(BENCH_$(ONLY)),$(BENCH_B1) $(BENCH_B2) $(BENCH_B3) $(BENCH_B5) $(BENCH_B7) $(BENCH_B9)); do $(BIN)/python -m tests.benchmarks.$$name $(BENCH); done
+	@for name in $(if $(ONLY),$(BENCH_$(ONLY)),$(BENCH_B1) $(BENCH_B2) $(BENCH_B3) $(BENCH_B4) $(BENCH_B5) $(BENCH_B7) $(BENCH_B9)); do $(BIN)/python -m tests.benchmarks.$$name $(BENCH); done
 
 .venv-bench/.installed: tests/benchmarks/rivals.lock
 	@$(PYTHON) -m venv .venv-bench

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from operators.core.deployment.server.settings import SERVER_VARIABLE
 from operators.core.settings import STORAGE_VARIABLE
-from operators.local import airflow, caddy, seaweedfs, serving
+from operators.local import airflow, caddy, recovery, seaweedfs, serving
 from operators.local.credentials import Credentials, add_master_key
 from operators.local.layout import Layout, write_private
 from operators.local.ports import SERVERS, STORES, Ports
@@ -97,6 +97,7 @@ def configure(layout: Layout, ports: Ports, credentials: Credentials, dags: Path
     layout.make()
     seaweedfs.configure(layout, credentials)
     airflow.configure(layout, ports, credentials, dags)
+    recovery.configure(layout, seaweedfs.backup_settings(ports, credentials), credentials)
     settings = serving.server_settings(layout, credentials)
     write_private(layout.run / "caddy.json", json.dumps(caddy.configuration(ports, settings.limits), indent=1))
     storage = seaweedfs.store_settings(layout, ports, credentials)

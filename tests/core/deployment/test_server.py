@@ -180,7 +180,7 @@ def test_a_version_name_cannot_leave_the_folder(caller: httpx.Client, store: Sto
 def test_metrics_are_labelled_by_version(caller: httpx.Client, live: Release, controlled: list[Server]) -> None:
     """Requests, times and shares are counted for the version that answered."""
     caller.post(f"{MODEL}/infer", json=_body("meeting"))
-    sample = controlled[0].samples()[live.version]
+    sample = controlled[0].scrape().everything[live.version]
 
     assert (sample.answered, sample.failed, sample.buckets[-1][1]) == (1.0, 0.0, 1.0)
     assert f'nightshift_share{{model="{RECIPE}",version="{live.version}"}} 1.0' in caller.get("/metrics").text
@@ -198,7 +198,25 @@ def test_a_breaking_candidate_costs_the_caller_nothing(
 
     assert live.version == document["model_version"]
     assert by_name.status_code == 500
-    assert controlled[0].samples()[broken.version].failed == 2
+    assert controlled[0].scrape().everything[broken.version].failed == 2
+
+
+def test_what_the_split_shares_out_is_counted_apart(
+    caller: httpx.Client, store: Store, live: Release, controlled: list[Server]
+) -> None:
+    """By the version that was chosen: not what names its version, nor what another one answered instead."""
+    broken = _release(store, BREAKS_ON_POISON, "2002-09-27")
+    releases = {live.version: live.digest, broken.version: broken.digest}
+    bring(controlled[0], Serving(releases=releases, current=live.version, candidate=broken.version, share=0.999))
+    caller.post(f"{MODEL}/infer", json=_body("poison"))
+    caller.post(f"{MODEL}/infer", json=_body("lottery", "meeting"))
+    caller.post(f"{MODEL}/versions/{broken.version}/infer", json=_body("lottery"))
+    scrape = controlled[0].scrape()
+
+    assert (scrape.callers[broken.version].answered, scrape.callers[broken.version].failed) == (1.0, 1.0)
+    assert scrape.callers[broken.version].labels == {"spam": 1.0, "ham": 1.0}
+    assert live.version not in scrape.callers
+    assert (scrape.everything[broken.version].answered, scrape.everything[live.version].answered) == (2.0, 1.0)
 
 
 def test_a_request_has_an_id_in_the_answer(caller: httpx.Client, live: Release) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Collection
 from dataclasses import asdict
 from typing import Any, TypeVar
 
@@ -62,10 +62,11 @@ class Repository:
 
     async def switch(self, request: Request) -> dict[str, Any]:
         """Serve this from the next request on."""
-        wanted = _exactly(await request.body(), {"current", "former", "candidate", "share"})
+        needed, more = {"current", "former", "candidate", "share"}, {"is_shadow", "order", "by_hand"}
+        wanted = _exactly(await request.body(), needed, more)
         try:
             return asdict(await asyncio.to_thread(self._versions.switch, **wanted))
-        except (TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise HTTPException(409, str(error)) from None
 
     async def load(self, request: Request, version: str) -> dict[str, Any]:
@@ -99,8 +100,9 @@ def _object(body: bytes) -> dict[str, Any]:
     return document
 
 
-def _exactly(body: bytes, keys: set[str]) -> dict[str, Any]:
+def _exactly(body: bytes, keys: set[str], more: Collection[str] = ()) -> dict[str, Any]:
     document = _object(body)
-    if set(document) != keys:
-        raise HTTPException(400, f"the body must be an object with exactly {sorted(keys)}")
+    if set(document) - set(more) != keys:
+        also = f", and may have {sorted(more)}" if more else ""
+        raise HTTPException(400, f"the body must be an object with exactly {sorted(keys)}{also}")
     return document
