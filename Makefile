@@ -15,6 +15,7 @@ BENCH_B2 := shard_io ingest_rows
 BENCH_B3 := replicate
 BENCH_B4 := kill_training
 BENCH_B5 := save_beside
+BENCH_B7 := serve
 BENCH_B9 := scrub_repair
 # What an image installs is a part of the lock; torch, which the lock leaves out, is PyPI's CUDA build there.
 IMAGE_LOCK := --constraint requirements.lock --python 3.11 --python-platform x86_64-manylinux_2_28 --generate-hashes --no-header --no-annotate --quiet
@@ -81,8 +82,8 @@ test-oip: $(STAMP) .venv-bench-serving/.installed ## Model servers by Triton's c
 test-e2e: $(STAMP) ## Every test of the whole platform
 	@$(BIN)/python -m pytest -m e2e
 
-bench: $(STAMP) .venv-bench/.installed .venv-bench-readers/.installed .venv-bench-mosaic/.installed ## Measure against named rivals on an idle machine (ONLY=B3, BENCH="--pairs 3"); results in var/bench
-	@for name in $(if $(ONLY),$(BENCH_$(ONLY)),$(BENCH_B1) $(BENCH_B2) $(BENCH_B3) $(BENCH_B4) $(BENCH_B5) $(BENCH_B9)); do $(BIN)/python -m tests.benchmarks.$$name $(BENCH); done
+bench: $(STAMP) .venv-bench/.installed .venv-bench-readers/.installed .venv-bench-mosaic/.installed .venv-bench-serving/.installed ## Measure against named rivals on an idle machine (ONLY=B3, BENCH="--pairs 3"); results in var/bench
+	@for name in $(if $(ONLY),$(BENCH_$(ONLY)),$(BENCH_B1) $(BENCH_B2) $(BENCH_B3) $(BENCH_B4) $(BENCH_B5) $(BENCH_B7) $(BENCH_B9)); do $(BIN)/python -m tests.benchmarks.$$name $(BENCH); done
 
 .venv-bench/.installed: tests/benchmarks/rivals.lock
 	@$(PYTHON) -m venv .venv-bench

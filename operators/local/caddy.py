@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from operators.core.deployment.server.limits import Limits
-from operators.local.ports import SERVERS, Ports, slots
+from operators.local.ports import SERVERS, Ports, server_places
 
 PATHS = ["/v2", "/v2/", "/v2/models/*", "/v2/health/*"]
 """The inference routes of the Open Inference Protocol; the servers' repository routes and metrics stay inside."""
@@ -28,7 +28,7 @@ def local_configuration(ports: Ports, limits: Limits) -> dict[str, Any]:
     """
     return configuration(
         listen=f"127.0.0.1:{ports['balancer']}",
-        servers=[f"127.0.0.1:{ports[place]}" for place in slots(ports)],
+        servers=[f"127.0.0.1:{ports[place]}" for place in server_places(ports)],
         limits=limits,
         admin={"listen": f"127.0.0.1:{ports['balancer-admin']}", "config": {"persist": False}},
     )

@@ -17,33 +17,33 @@ DEFAULT_BASE = 17400
 STORES = ("store-1", "store-2", "store-3", "backup-store")
 SERVERS = ("server-1", "server-2")
 """Model servers that are started."""
-SLOTS_VARIABLE = "NIGHTSHIFT_MAX_SERVERS"
-DEFAULT_SLOTS, MOST_SLOTS = 4, 16
+PLACES_VARIABLE = "NIGHTSHIFT_MAX_SERVERS"
+DEFAULT_PLACES, MOST_PLACES = 4, 16
 """Places for model servers: the balancer knows each from the start, so that one more costs no change of it."""
 # SeaweedFS puts its gRPC ports at port + 10000 unless told, which runs past 65535 or into a neighbour: all are ours.
 STORE_PARTS = ("s3", "s3-grpc", "master", "master-grpc", "volume", "volume-grpc", "filer", "filer-grpc")
 
 
-def port_names(num_slots: int) -> tuple[str, ...]:
+def port_names(num_places: int) -> tuple[str, ...]:
     """Return the name of every port, in the order of the block."""
-    slots = [f"server-{number}" for number in range(1, num_slots + 1)]
+    places = [f"server-{number}" for number in range(1, num_places + 1)]
     return (
         "airflow",
         "balancer",
         "balancer-admin",
-        *slots[:2],
+        *places[:2],
         *(f"{store}-{part}" for store in STORES for part in STORE_PARTS),
-        *slots[2:],
-        *(f"{slot}-grpc" for slot in slots),
+        *places[2:],
+        *(f"{place}-grpc" for place in places),
     )
 
 
-PORT_NAMES = port_names(DEFAULT_SLOTS)
+PORT_NAMES = port_names(DEFAULT_PLACES)
 
 Ports = Mapping[str, int]
 
 
-def slots(ports: Ports) -> list[str]:
+def server_places(ports: Ports) -> list[str]:
     """Return the names of all places for model servers, those of the started ones first."""
     return [name for name in ports if name.startswith("server-") and not name.endswith("-grpc")]
 
@@ -60,7 +60,7 @@ def wanted_ports(environment: Mapping[str, str]) -> dict[str, int]:
         PlatformError: A port is no number from 1024 to 65535, or two services would share one.
     """
     base = _number(BASE_VARIABLE, environment.get(BASE_VARIABLE) or str(DEFAULT_BASE))
-    names = port_names(_num_slots(environment))
+    names = port_names(_num_places(environment))
     if base + len(names) > 65536:
         raise PlatformError(
             f"{BASE_VARIABLE}={base}: the block of {len(names)} ports would leave 1024 to 65535. Choose a lower."
@@ -83,10 +83,10 @@ def _number(variable: str, text: str) -> int:
     return int(text)
 
 
-def _num_slots(environment: Mapping[str, str]) -> int:
-    text = environment.get(SLOTS_VARIABLE) or str(DEFAULT_SLOTS)
-    if not text.isdigit() or not len(SERVERS) <= int(text) <= MOST_SLOTS:
-        raise PlatformError(f"{SLOTS_VARIABLE}={text}: {len(SERVERS)} to {MOST_SLOTS} model servers can have a place.")
+def _num_places(environment: Mapping[str, str]) -> int:
+    text = environment.get(PLACES_VARIABLE) or str(DEFAULT_PLACES)
+    if not text.isdigit() or not len(SERVERS) <= int(text) <= MOST_PLACES:
+        raise PlatformError(f"{PLACES_VARIABLE}={text}: {len(SERVERS)} to {MOST_PLACES} model servers have a place.")
     return int(text)
 
 
@@ -166,7 +166,8 @@ def load(layout: Layout, environment: Mapping[str, str] = os.environ) -> dict[st
     except FileNotFoundError:
         return wanted_ports(environment)
     # A port that a later release of Nightshift brought stands in the block that the others are in.
-    block = wanted_ports({BASE_VARIABLE: str(recorded["airflow"]), SLOTS_VARIABLE: environment.get(SLOTS_VARIABLE, "")})
+    base, places = str(recorded["airflow"]), environment.get(PLACES_VARIABLE, "")
+    block = wanted_ports({BASE_VARIABLE: base, PLACES_VARIABLE: places})
     return {**block, **{name: int(port) for name, port in recorded.items()}}
 
 

@@ -226,8 +226,8 @@ def test_the_balancer_serves_inference_only_and_on_loopback():
 
 def test_the_balancer_has_a_place_for_every_server_there_may_be():
     """Places are as many as the settings allow, started or not; who comes and goes is chosen by connections."""
-    three = ports.wanted_ports({ports.SLOTS_VARIABLE: "3"})
-    two = ports.wanted_ports({ports.SLOTS_VARIABLE: "2"})
+    three = ports.wanted_ports({ports.PLACES_VARIABLE: "3"})
+    two = ports.wanted_ports({ports.PLACES_VARIABLE: "2"})
     found = [
         caddy.configuration(placed, Limits())["apps"]["http"]["servers"]["inference"]["routes"][0]["handle"][1]
         for placed in (three, two)

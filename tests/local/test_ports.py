@@ -88,7 +88,7 @@ def test_a_platform_from_before_gets_the_ports_that_came_later(short_path: Path)
 def test_a_number_of_servers_that_cannot_be_is_refused(value: str):
     """Fewer than are started, or more than there are places for."""
     with pytest.raises(PlatformError, match="2 to 16"):
-        ports.wanted_ports({ports.SLOTS_VARIABLE: value})
+        ports.wanted_ports({ports.PLACES_VARIABLE: value})
 
 
 def test_recorded_ports_rule_over_the_environment(short_path: Path):

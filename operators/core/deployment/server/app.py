@@ -33,10 +33,10 @@ def build_app(service: Service, access: Access) -> ASGIApp:
         title=f"Nightshift: {service.model}", version=VERSION, lifespan=lifespan, docs_url=None, redoc_url=None
     )
     app.add_exception_handler(StarletteHTTPException, _error)
+    RestInference(service).add_to(app)  # first: routes are tried in order
     app.include_router(Repository(service, access).routes())
     _add_health(app, service)
     _add_model(app, service)
-    RestInference(service).add_to(app)
     return Frame(app, access)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import math
+import os
 import threading
 import time
 from collections import deque
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
 
 LEARNING = 0.1
 """Weight of the newest batch in what a text is expected to take."""
+MOST_THREADS = 4
+"""Of one server by itself: beyond them a second server is better, for Python's part of the work is one thread's."""
+WAITING = 0.7
+"""Share of a request's time that it may be expected to wait: the rest is for computing it and for wrong guesses."""
 
 
 class Overloaded(RuntimeError):
@@ -60,6 +65,8 @@ class Batcher:
     def __init__(self, limits: Limits, metrics: ServerMetrics) -> None:
         """Compute nothing yet."""
         self._limits, self._metrics = limits, metrics
+        # More threads than cores would only take turns with each other, and with the loop that answers and refuses.
+        self._parallel = limits.parallel or min(MOST_THREADS, len(os.sched_getaffinity(0)))
         self._changed = threading.Condition()
         self._queue: deque[_Job] = deque()
         self._waiting_texts = 0
@@ -71,7 +78,7 @@ class Batcher:
     def open(self) -> None:
         """Start computing."""
         self._is_open = True
-        for number in range(self._limits.parallel):
+        for number in range(self._parallel):
             thread = threading.Thread(target=self._work, name=f"inference-{number}", daemon=True)
             thread.start()
             self._threads.append(thread)
@@ -91,10 +98,10 @@ class Batcher:
             QueueFull: They may not.
         """
         waiting = self._waiting_texts
-        expected = waiting * self._seconds_per_text / self._limits.parallel
+        expected = waiting * self._seconds_per_text / self._parallel
         if waiting and waiting + texts > self._limits.queue_texts:
             raise QueueFull(f"{waiting} texts wait already, at most {self._limits.queue_texts} may", expected)
-        if expected > seconds:
+        if expected > seconds * WAITING:
             raise QueueFull(f"an answer would take {expected:.1f} s, there are {seconds:.1f} s for it", expected)
 
     async def answers(self, resident: Resident, texts: Sequence[str], seconds: float) -> list[Answer]:

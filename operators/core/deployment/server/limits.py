@@ -9,9 +9,9 @@ from dataclasses import dataclass
 class Limits:
     """Bounds of one server. What goes beyond one is refused at once, and costs those inside nothing."""
 
-    parallel: int = 2
-    """Batches computed beside each other, on a thread each."""
-    batch_texts: int = 16
+    parallel: int | None = None
+    """Batches computed beside each other, on a thread each; None: as many as the process has cores, at most 4."""
+    batch_texts: int = 32
     """Texts of waiting requests that are computed together; a request with more is a batch of its own."""
     queue_texts: int = 256
     """Texts that may wait."""
@@ -31,7 +31,9 @@ class Limits:
     """For what is under way then: longer than a request may take."""
 
     def __post_init__(self) -> None:
-        for name in ("parallel", "batch_texts", "request_texts", "body_bytes", "connections"):
+        if self.parallel is not None and self.parallel < 1:
+            raise ValueError(f"parallel={self.parallel}: at least 1, or null for the number of cores")
+        for name in ("batch_texts", "request_texts", "body_bytes", "connections"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)}: at least 1")
         if self.queue_texts < self.request_texts:

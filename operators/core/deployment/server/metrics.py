@@ -51,7 +51,7 @@ class ServerMetrics:
             registry=self.registry,
         )  # fmt: skip
         self._refused = Counter(
-            "nightshift_refused", "Requests not answered: wrong, too large, too slow, no room, too late, not served",
+            "nightshift_refused", "Not answered: wrong, too large, too slow, no room, too late, not served, failed",
             ("model", "reason"), registry=self.registry,
         )  # fmt: skip
         self._seconds = Histogram(

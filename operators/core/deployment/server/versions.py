@@ -16,6 +16,8 @@ from operators.core.errors import DataError, DeploymentError, NightshiftError
 if TYPE_CHECKING:
     from operators.core.models.classifier import Classifier
 
+ROWS = 8
+"""Of one forward pass. A server's batch is several of them, each of texts of like length: they pad little."""
 LOG = logging.getLogger("nightshift.server")
 WARM_UP = ("warm up", "a longer text, so that the second run meets another shape than the first one did")
 
@@ -143,7 +145,7 @@ class Versions:
             raise DataError(f"release {release[:12]} is version {manifest.facts.get('version')!r}, not {version!r}")
         from operators.core.models.classifier import load_classifier  # onnxruntime: not before there is a model
 
-        classifier = load_classifier(folder / FILES, self._threads)
+        classifier = load_classifier(folder / FILES, self._threads, ROWS)
         try:
             classifier.logits([WARM_UP[0]])
             classifier.logits([WARM_UP[1]])
