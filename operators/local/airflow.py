@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from operators.core.settings import StorageSettings
-from operators.local import seaweedfs
+from operators.local import recovery, seaweedfs
 from operators.local.credentials import Credentials
 from operators.local.layout import HOME_VARIABLE, REPOSITORY, Layout, write_private
 from operators.local.ports import SERVERS, Ports
@@ -116,11 +116,16 @@ def _connections(layout: Layout, ports: Ports, credentials: Credentials) -> dict
             "airflow_database": str(layout.airflow_database),
         },
     )
-    return connections(places, credentials)
+    own = {"public_keys": str(layout.recovery_keys), "files": recovery.secret_files(layout)}
+    return {
+        **connections(places, credentials),
+        "AIRFLOW_CONN_NIGHTSHIFT_RECOVERY": _connection(extra=own),
+        "AIRFLOW_CONN_NIGHTSHIFT_DRILL": _connection(extra={"kit": str(layout.drill_kit)}),
+    }
 
 
 def connections(places: Places, credentials: Credentials) -> dict[str, str]:
-    """Return the variables that hold every connection of operators/connections.py."""
+    """Return the variables that hold the connections of operators/connections.py that every platform has."""
     serving = {"servers": places.servers, "balancer": places.balancer}
     parts: dict[str, dict[str, object]] = {
         "store": {"extra": {"storage": json.loads(places.store.to_json())}},

@@ -18,7 +18,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from operators.local import airflow, caddy, seaweedfs, services
+from operators.core.deployment.server.limits import Limits
+from operators.local import airflow, caddy, seaweedfs, services, serving
 from operators.local.credentials import Credentials, load_credentials
 from operators.local.layout import REPOSITORY, Layout, PlatformError, write_private
 from operators.local.ports import SERVERS, STORES
@@ -80,7 +81,7 @@ def files(layout: Layout) -> dict[str, str]:
     }
     return {
         **{name: airflow.shell_lines(values) for name, values in variables.items()},
-        **{f"{name}.json": seaweedfs.identities(name, credentials) for name in STORES},
+        **{f"{name}.json": seaweedfs.identities(*seaweedfs.keys_of(name, credentials)) for name in STORES},
         "store_settings.json": store.to_json(),
         "backup_settings.json": backup.to_json(),
         "store_readers.json": store.for_readers().to_json(),
@@ -89,15 +90,16 @@ def files(layout: Layout) -> dict[str, str]:
         "postgres_password": passwords.postgres,
         "grafana_password": passwords.grafana,
         "redis.conf": f"requirepass {passwords.redis}\n",
-        "caddy.json": json.dumps(_balancer(), indent=1),
+        "caddy.json": json.dumps(_balancer(serving.server_settings(layout, credentials).limits), indent=1),
     }
 
 
-def _balancer() -> dict[str, Any]:
+def _balancer(limits: Limits) -> dict[str, Any]:
     """Return Caddy's configuration; nobody needs its admin interface, so there is none."""
     return caddy.configuration(
         listen=f":{BALANCER_PORT}",
         servers=[f"{name}:{SERVER_PORT}" for name in SERVERS],
+        limits=limits,
         admin={"disabled": True, "config": {"persist": False}},
         metrics=f":{METRICS_PORT}",
     )

@@ -46,22 +46,21 @@ def identities_file(name: str, layout: Layout) -> Path:
     return layout.secrets / f"{name}.json"
 
 
-def configure(layout: Layout, credentials: Credentials) -> None:
-    """Make each store's folder and the file that names its one identity."""
-    for name in STORES:
-        write_private(identities_file(name, layout), identities(name, credentials))
-        (layout.endpoints / name).mkdir(parents=True, exist_ok=True)
-
-
-def identities(name: str, credentials: Credentials) -> str:
-    """Return what a store reads about who may do what: one identity, which may do all."""
-    access, secret = _keys(name, credentials)
+def identities(access_key: str, secret_key: str) -> str:
+    """Return what a store reads: one identity that may do everything, with these keys."""
     identity = {
         "name": "nightshift",
-        "credentials": [{"accessKey": access, "secretKey": secret}],
+        "credentials": [{"accessKey": access_key, "secretKey": secret_key}],
         "actions": ["Admin", "Read", "Write", "List", "Tagging"],
     }
     return json.dumps({"identities": [identity]})
+
+
+def configure(layout: Layout, credentials: Credentials) -> None:
+    """Make each store's folder and the file that names its one identity."""
+    for name in STORES:
+        write_private(identities_file(name, layout), identities(*keys_of(name, credentials)))
+        (layout.endpoints / name).mkdir(parents=True, exist_ok=True)
 
 
 def store_settings(layout: Layout, ports: Ports, credentials: Credentials) -> StorageSettings:
@@ -92,7 +91,7 @@ def _addresses(ports: Ports) -> dict[str, str]:
 
 
 def _endpoint(name: str, addresses: Mapping[str, str], credentials: Credentials) -> EndpointSettings:
-    access, secret = _keys(name, credentials)
+    access, secret = keys_of(name, credentials)
     return EndpointSettings(
         name=name,
         url=f"s3://nightshift-{name}",
@@ -102,7 +101,8 @@ def _endpoint(name: str, addresses: Mapping[str, str], credentials: Credentials)
     )
 
 
-def _keys(name: str, credentials: Credentials) -> tuple[str, str]:
+def keys_of(name: str, credentials: Credentials) -> tuple[str, str]:
+    """Return the access key and the secret key that a store gives and asks for."""
     if name == BACKUP:
         return credentials.backup_access_key, credentials.backup_secret_key
     return credentials.store_access_key, credentials.store_secret_key
