@@ -6,6 +6,9 @@
   Instead of a recipe it takes `(the platform)`, as it was at a moment, whole or one stream or manifest of it.
 - **`roll_back_release`** makes the former release of a recipe live again, within seconds: every server still holds it.
 
+**Makes** a store that can be served from, or another release live; each is an entry of the audit trail.
+**Waits for** your click: neither has a schedule. The form says what each field means.
+
 ### Triage
 - Red `restore`: ours. Its notes say what the errors mean. Clear it, and it goes on.
 - Red `roll_back`: what was live is live. Look at the servers first (`make status`), then clear it.
@@ -21,7 +24,8 @@ from operators.restore import RestoreOperator
 from operators.restore_form import restore_form
 from operators.roll_back import RollBackOperator
 
-recipes = {recipe.name: recipe for recipe in load_recipes(Path(__file__).parent / "recipes")}
+known = load_recipes(Path(__file__).parent / "recipes")
+recipes = {recipe.name: recipe for recipe in known if recipe.deployment}
 
 with DAG(
     dag_id="restore_platform",

@@ -1,9 +1,8 @@
-"""Commands that make or move: init, get, restore, rollback."""
+"""Commands that make or move: init, get, restore."""
 
 from __future__ import annotations
 
 import argparse
-import uuid
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 from operators.cli.answer import Answer, WrongUse
 from operators.cli.auditing import note_change
 from operators.cli.names import NAME_HELP, resolve
-from operators.cli.places import backup_settings, opened, serving_settings, shown_progress, store_settings
+from operators.cli.places import backup_settings, opened, shown_progress, store_settings
 from operators.cli.recovering import restore_with_kit
 from operators.core.settings import StorageSettings
 from operators.core.storage import initialise
@@ -38,9 +37,6 @@ def add_commands(commands: Any, shared: argparse.ArgumentParser) -> None:
     back.add_argument("--target-file", metavar="FILE", help="settings of the target place; with --kit by default ./var")
     back.add_argument("--backup-file", metavar="FILE", help="storage settings of the backup store")
     back.add_argument("--airflow-database", metavar="FILE", help="also put Airflow's database there, where nothing is")
-    roll = add("rollback", rollback, "Make the former release of a recipe live again on every server.")
-    roll.add_argument("recipe")
-    roll.add_argument("--timeout-seconds", type=float, default=60.0, help="how long a server may be away (default 60)")
 
 
 def init(options: argparse.Namespace) -> Answer:
@@ -93,17 +89,3 @@ def restore(options: argparse.Namespace) -> Answer:
         "it is older than that, brought some back, and which run leaves them out"
     )
     return Answer(document=asdict(done), lines=(line, erased) if done.erased_rows else (line,))
-
-
-def rollback(options: argparse.Namespace) -> Answer:
-    """Roll back once; each call of the command is a wish of its own."""
-    from operators.core.deployment.client import open_servers
-    from operators.core.deployment.roll_back import roll_back
-
-    with (
-        opened(store_settings(options)) as store,
-        open_servers(serving_settings(), options.recipe, options.timeout_seconds) as servers,
-    ):
-        done = roll_back(store, servers, recipe=options.recipe, request=f"cli-{uuid.uuid4().hex}")
-        note_change(store, "roll back", options.recipe, done.note)
-    return Answer(document=asdict(done), lines=(done.note,))

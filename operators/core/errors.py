@@ -23,6 +23,7 @@ NightshiftError
 ├── GateFailed             the model is worse: never retry
 ├── DrillFailed            a rehearsed recovery missed a target: never retry
 └── DeploymentError        the release did not go live: retry
+    ├── Overtaken              another controller, or a person, has gone on: retry
     └── HealthCheckFailed      the candidate failed under traffic: rolled back, never retry
 """
 
@@ -150,6 +151,10 @@ class DeploymentError(NightshiftError):
     """A release could not be brought to the servers."""
 
     retry_can_help = True
+
+
+class Overtaken(DeploymentError):
+    """Another controller or a person moves the same servers; this one stopped and touched nothing more."""
 
 
 class HealthCheckFailed(DeploymentError):
