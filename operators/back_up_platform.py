@@ -28,7 +28,7 @@ class BackUpPlatformOperator(BaseOperator):
 
     **Triage.** `QuorumLost` or a connection error: a store is down or full; start it, then clear the task.
     `AllCopiesDamaged`: the *store* has lost something that it should keep; `nightshift scrub --all`, then restore that
-    from an older backup. A warning that there is no recovery key: `nightshift recovery-key new` (docs/recovery.md).
+    from an older backup. A warning that there is no recovery key: `nightshift recovery-key FILE` (docs/recovery.md).
     """
 
     def __init__(self, *, code: Sequence[Path], **kwargs: Any) -> None:
@@ -62,7 +62,7 @@ class BackUpPlatformOperator(BaseOperator):
         if not recovery.has_keeper:
             self.log.warning(
                 "no recovery key is kept outside this platform: when its secrets are lost, no backup can be opened. "
-                "`nightshift recovery-key new FILE` makes one"
+                "`nightshift recovery-key FILE` makes one"
             )
         return done.digest
 

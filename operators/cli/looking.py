@@ -51,7 +51,9 @@ def status(options: argparse.Namespace) -> Answer:
     ui = document["ui"]
     is_up = all(item["state"] == "up" for item in document["services"])
     address = f"UI {ui['url']}, user {ui['user']}"
-    return Answer(document=document, lines=(table, address, *notes(document)), is_good=is_up)
+    problems = (document["safety"] or {}).get("problems", ())
+    told = (Text(note, style="red") if note in problems else note for note in notes(document))
+    return Answer(document=document, lines=(table, address, *told), is_good=is_up)
 
 
 def list_things(options: argparse.Namespace) -> Answer:

@@ -103,7 +103,7 @@ def _restore(
             progress=progress,
             before_writing=lambda: write_private(layout.restoring, digest + "\n"),
         )
-        return Rebuilt(restored=done, reconciled=reconcile(database, store) if database.exists() else None)
+        return Rebuilt(restored=done, reconciled=reconcile(database, store, backup) if database.exists() else None)
 
 
 def _put_credentials(layout: Layout, escrow: Escrow) -> None:

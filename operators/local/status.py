@@ -37,9 +37,10 @@ def answers(service: Service) -> bool:
 
 
 def status(layout: Layout) -> dict[str, Any]:
-    """Return `{services: [{name, state, url}], ui: {url, user}, left_over}`.
+    """Return `{services: [{name, state, url}], ui: {url, user}, left_over, safety}`.
 
-    `left_over` counts processes that outlived a killed supervisor: they may answer, but nothing restarts them.
+    `safety` says how old the last backup and drill are, None while the object stores are not all up. `left_over` counts
+    processes that outlived a killed supervisor: they may answer, but nothing restarts them.
     """
     placed = ports.load(layout)
     supervisor = Supervisor(layout)
@@ -50,15 +51,40 @@ def status(layout: Layout) -> dict[str, Any]:
     ]
     user = load_credentials(layout).ui_user if layout.secrets.exists() else "admin"
     left_over = 0 if supervisor.is_up() else len(marked(layout))
-    return {"services": services, "ui": {"url": airflow.ui_url(placed), "user": user}, "left_over": left_over}
+    stores = [item["state"] == "up" for item in services if item["name"] in ports.STORES]
+    return {
+        "services": services,
+        "ui": {"url": airflow.ui_url(placed), "user": user},
+        "left_over": left_over,
+        "safety": _safety(layout, placed) if all(stores) else None,
+    }
+
+
+def _safety(layout: Layout, placed: ports.Ports) -> dict[str, Any] | None:
+    from operators.core.errors import StorageError
+    from operators.core.storage import open_store
+    from operators.local import seaweedfs
+    from operators.local.safety import safety
+
+    try:
+        store = open_store(seaweedfs.store_settings(layout, placed, load_credentials(layout)))
+        try:
+            return safety(store, layout)
+        finally:
+            store.close()
+    except StorageError:  # a store that was just started may have no members yet
+        return None
 
 
 def notes(document: dict[str, Any]) -> list[str]:
     """Return what a person should know beside the services' states."""
-    count = document["left_over"]
-    if not count:
-        return []
-    return [f"{count} processes live on without their supervisor, which was killed: `make stop` ends them"]
+    count, safe = document["left_over"], document["safety"]
+    left = [f"{count} processes live on without their supervisor, which was killed: `make stop` ends them"]
+    if safe is None:
+        return left if count else []
+    drilled = f", RPO {safe['rpo_seconds']:,.0f} s, RTO {safe['rto_seconds']:,.0f} s" if safe["rto_seconds"] else ""
+    told = f"last backup {safe['backup_at'] or 'none'}, last drill {safe['drill_at'] or 'none'}{drilled}"
+    return [*(left if count else []), told, *safe["problems"]]
 
 
 def main() -> int:

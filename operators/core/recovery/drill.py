@@ -29,7 +29,7 @@ from operators.core.storage.graph import closure
 from operators.core.storage.roots import roots
 
 STREAM = "drill"
-REVISION = 1
+REVISION = 2
 COPIES, ACKNOWLEDGE = 3, 2
 """Of the place that is restored into: as many as a platform has."""
 
@@ -76,7 +76,7 @@ def rehearse(kit: RecoveryKit, folder: Path, now: float, progress: Progress = no
             "results": done.results,
             "streams": done.streams,
             **_verify(place, progress),
-            **_reconcile(database, place),
+            **_reconcile(database, place, backup),
         }
         yield Rehearsal(settings=settings, started=started, facts=facts)
 
@@ -131,10 +131,10 @@ def _verify(place: Store, progress: Progress) -> dict[str, Any]:
     return {"verified_objects": len(pieces) + len(manifests), "verified_bytes": sum(pieces.values())}
 
 
-def _reconcile(database: Path | None, place: Store) -> dict[str, Any]:
+def _reconcile(database: Path | None, place: Store, backup: Store) -> dict[str, Any]:
     if database is None:
         return {"database": False}
-    done = reconcile(database, place)
+    done = reconcile(database, place, backup)
     return {"database": True, "cleared": len(done.cleared), "dangling": len(done.dangling)}
 
 

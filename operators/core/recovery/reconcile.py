@@ -23,19 +23,20 @@ class Reconciled:
     cleared: tuple[str, ...]
     """Task instances that ran at the cut, as `dag/run/task`: Airflow tries them again, and finds what was done."""
     dangling: tuple[str, ...]
-    """Task instances that handed on a digest that the store does not hold: their runs are marked failed."""
+    """Task instances that handed on a digest that neither store holds: their runs are marked failed."""
     adopted: int
     """Results of the store that no run of the database names: a run that needs one finds it."""
 
 
-def reconcile(database: Path, store: Store) -> Reconciled:
+def reconcile(database: Path, store: Store, backup: Store) -> Reconciled:
     """Make a database that was restored fit a store; again: nothing changes.
 
     Args:
         database: Airflow's SQLite database, which nobody has open.
         store: The store as it is now, as old as the database or younger.
+        backup: Where it came from: the tasks that back up hand on digests of what lies there.
     """
-    held = set(manifest_digests(store))
+    held = set(manifest_digests(store)) | set(manifest_digests(backup))
     results = set(result_digests(store, run_keys(store)).values())
     with closing(sqlite3.connect(database)) as connection, connection:
         cleared = _clear(connection)

@@ -12,7 +12,7 @@ import pytest
 
 from operators.core.recovery.reconcile import reconcile
 from operators.core.storage import Store
-from tests.core.recovery.conftest import make_release
+from tests.core.recovery.conftest import Save, make_release
 
 RUN = ("retrain_mail", "manual__1")
 TABLES = """
@@ -53,34 +53,41 @@ def rows(path: Path, question: str) -> Iterable[tuple[Any, ...]]:
         return connection.execute(question).fetchall()
 
 
-def test_what_ran_at_the_cut_is_tried_again(store: Store, airflow_db: Path) -> None:
+def test_what_ran_at_the_cut_is_tried_again(store: Store, backup: Store, airflow_db: Path) -> None:
     """And has one more try for the one that was cut off; what was done stays done; again: nothing changes."""
-    done = reconcile(airflow_db, store)
+    done = reconcile(airflow_db, store, backup)
 
     assert done.cleared == ("retrain_mail/manual__1/validate[0]", "retrain_mail/manual__1/validate[1]")
     assert rows(airflow_db, "SELECT state, max_tries FROM task_instance ORDER BY task_id, map_index") == [
         ("success", 5), (None, 5), (None, 6), (None, 6),
     ]  # fmt: skip
-    assert reconcile(airflow_db, store).cleared == ()
+    assert reconcile(airflow_db, store, backup).cleared == ()
 
 
-def test_a_run_that_names_what_is_not_there_is_marked_failed(store: Store, airflow_db: Path) -> None:
+def test_a_run_that_names_what_is_not_there_is_marked_failed(store: Store, backup: Store, airflow_db: Path) -> None:
     """And told of, whether it names one digest or a list; a run that names what is there is left alone."""
     release = make_release(store, "2002-09-01", b"one")
     hand_on(airflow_db, "deploy", f'"{release}"', run=("retrain_mail", "manual__0"))
     hand_on(airflow_db, "discover", f'["{release}", "{"0" * 64}"]')
-    done = reconcile(airflow_db, store)
+    done = reconcile(airflow_db, store, backup)
 
     assert done.dangling == ("retrain_mail/manual__1/discover",)
     assert rows(airflow_db, "SELECT state FROM dag_run") == [("failed",)]
 
 
-def test_results_that_no_run_names_are_counted(store: Store, airflow_db: Path) -> None:
+def test_what_a_backup_handed_on_does_not_dangle(store: Store, backup: Store, save: Save, airflow_db: Path) -> None:
+    """Its digest is of a manifest on the backup store, where it is."""
+    hand_on(airflow_db, "back_up", f'"{save().digest}"')
+
+    assert reconcile(airflow_db, store, backup).dangling == ()
+
+
+def test_results_that_no_run_names_are_counted(store: Store, backup: Store, airflow_db: Path) -> None:
     """They are younger than the database, or another's: a run that needs one finds it."""
     release = make_release(store, "2002-09-01", b"one")
     hand_on(airflow_db, "deploy", f'"{release}"')
 
-    assert reconcile(airflow_db, store).adopted == 4
+    assert reconcile(airflow_db, store, backup).adopted == 4
 
 
 def test_airflow_has_the_tables_that_are_read() -> None:
