@@ -14,6 +14,7 @@ BENCH_B1 := train_epoch
 BENCH_B2 := shard_io ingest_rows
 BENCH_B3 := replicate
 BENCH_B5 := save_beside
+BENCH_B6 := compressed
 BENCH_B9 := scrub_repair
 
 # Without bytecode on disk every task process would compile Airflow, Great Expectations and torch again (20 s and more).
@@ -70,7 +71,7 @@ test-e2e: $(STAMP) ## Every test of the whole platform
 	@$(BIN)/python -m pytest -m e2e
 
 bench: $(STAMP) .venv-bench/.installed .venv-bench-readers/.installed .venv-bench-mosaic/.installed ## Measure against named rivals on an idle machine (ONLY=B3, BENCH="--pairs 3"); results in var/bench
-	@for name in $(if $(ONLY),$(BENCH_$(ONLY)),$(BENCH_B1) $(BENCH_B2) $(BENCH_B3) $(BENCH_B5) $(BENCH_B9)); do $(BIN)/python -m tests.benchmarks.$$name $(BENCH); done
+	@for name in $(if $(ONLY),$(BENCH_$(ONLY)),$(BENCH_B1) $(BENCH_B2) $(BENCH_B3) $(BENCH_B5) $(BENCH_B6) $(BENCH_B9)); do $(BIN)/python -m tests.benchmarks.$$name $(BENCH); done
 
 .venv-bench/.installed: tests/benchmarks/rivals.lock
 	@$(PYTHON) -m venv .venv-bench

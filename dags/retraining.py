@@ -23,6 +23,7 @@ from operators.fine_tune import FineTuneOperator
 from operators.gate import GateOperator
 from operators.ingest import IngestOperator
 from operators.make_candidates import MakeCandidatesOperator
+from operators.make_students import MakeStudentsOperator
 from operators.parameters import trigger_form
 from operators.policies import NIGHTLY, STARTS_OVER, TRAINING, retraining
 from operators.publish_dataset import PublishDatasetOperator
@@ -32,12 +33,7 @@ from operators.validate import ValidateOperator
 
 for recipe in load_recipes(Path(__file__).parent / "recipes"):
     with DAG(
-        dag_id=f"retrain_{recipe.name}",
-        dag_display_name=recipe.title,
-        description=recipe.description,
-        schedule=NIGHTLY,
-        params=trigger_form(recipe),
-        **retraining(recipe.owner, f"{recipe.description}\n\n{__doc__}"),
+        dag_id=f"retrain_{recipe.name}", schedule=NIGHTLY, params=trigger_form(recipe), **retraining(recipe, __doc__)
     ):
         listing = DiscoverOperator(task_id="discover", recipe=recipe).output
         valid = ValidateOperator.partial(task_id="validate", recipe=recipe, doc_md=ValidateOperator.doc_md)
@@ -51,8 +47,11 @@ for recipe in load_recipes(Path(__file__).parent / "recipes"):
             read["base_model"] = ContinuePretrainingOperator(task_id="continue_pretraining", **read, **TRAINING).output
         best = TuneOperator(task_id="tune", **read, **TRAINING).output if recipe.search else None
         model = FineTuneOperator(task_id="fine_tune", search=best, **read, **TRAINING).output
-        made = MakeCandidatesOperator(task_id="make_candidates", recipe=recipe, model=model, **STARTS_OVER).output
-        small = CompressOperator(task_id="compress", recipe=recipe, candidates=made, dataset=data.output, **STARTS_OVER)
+        taught = {"recipe": recipe, "dataset": data.output, "base_model": model, **TRAINING}
+        cut = MakeStudentsOperator(task_id="make_students", **taught).output if recipe.compression.students else None
+        of = {"recipe": recipe, "model": model, **STARTS_OVER}
+        made = MakeCandidatesOperator(task_id="make_candidates", students=cut, **of).output
+        small = CompressOperator(task_id="compress", candidates=made, **of)
         EvaluateOperator(task_id="evaluate", model=model, **read, **STARTS_OVER) >> small
         again = EvaluateOperator(task_id="evaluate_compressed", model=small.output, **read, **STARTS_OVER).output
         verdict = GateOperator(task_id="gate", recipe=recipe, evaluation=again).output

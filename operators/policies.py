@@ -8,6 +8,7 @@ from typing import Any
 from airflow.sdk import CronDataIntervalTimetable, ExceptionRetryPolicy, RetryAction, RetryRule
 
 from operators.core import errors
+from operators.core.recipe import Recipe
 
 ACCELERATORS_POOL = "accelerators"
 """One slot per machine that trains: two trainings at once would share its devices."""
@@ -52,11 +53,13 @@ ONE_AT_A_TIME: dict[str, Any] = {
 """The start lies early, so that old days can be backfilled."""
 
 
-def retraining(owner: str, notes: str) -> dict[str, Any]:
-    """Return what every DAG of a recipe is made with, given its owner and its notes."""
+def retraining(recipe: Recipe, notes: str) -> dict[str, Any]:
+    """Return what the DAG of a recipe is made with, given the notes that all such DAGs share."""
     return {
-        "default_args": default_args(owner),
-        "doc_md": notes,
+        "dag_display_name": recipe.title,
+        "description": recipe.description,
+        "default_args": default_args(recipe.owner),
+        "doc_md": f"{recipe.description}\n\n{notes}",
         "tags": ["nightshift", "retraining"],
         **ONE_AT_A_TIME,
     }

@@ -12,6 +12,7 @@ from operators.core.training.spec import (
     AdapterSpec,
     BatchBy,
     Device,
+    GuidanceSpec,
     LoopSpec,
     Machine,
     Objective,
@@ -249,3 +250,32 @@ class PretrainingSpec(TrainingSpec):
                 f"fsdp_degree={self.fsdp_degree} for {MASKED!r}: its head ends with the table that its encoder begins "
                 "with, and parts are sent layer by layer; set it to 1"
             )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RecoverySpec(TrainingSpec):
+    """How a student that was cut from a fine-tuned model is trained on, with head and all."""
+
+    guidance: GuidanceSpec | None = None
+    """What it learns of the model that it was cut from; None learns from labels alone."""
+    keeps_zeros: bool = False
+    """Whether its zeros stay zeros."""
+
+    def __post_init__(self) -> None:
+        TrainingSpec.__post_init__(self)
+        if self.task == MASKED:
+            raise ValueError(f"a student's task is its teacher's, not {MASKED!r}")
+        if self.keeps_zeros and self.adapter is not None:
+            raise ValueError(
+                "keeps_zeros with an adapter: what is added at the end would fill the zeros; leave one out"
+            )
+
+    @classmethod
+    def of(cls, training: TrainingSpec, **changes: Any) -> RecoverySpec:
+        """Return how a student is trained after a fine-tuning: all layers, all epochs, and what is changed.
+
+        Raises:
+            ValueError: A change does not fit.
+        """
+        same = {one.name: getattr(training, one.name) for one in fields(training)}
+        return cls(**{**same, "adapter": None, "frozen_layers": 0, "give_up_above": (), **changes})
