@@ -7,8 +7,9 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from operators.core.deployment.server.settings import SERVER_VARIABLE
 from operators.core.settings import STORAGE_VARIABLE
-from operators.local import airflow, caddy, seaweedfs
+from operators.local import airflow, caddy, seaweedfs, serving
 from operators.local.credentials import Credentials, add_master_key
 from operators.local.layout import Layout, write_private
 from operators.local.ports import SERVERS, STORES, Ports
@@ -102,7 +103,8 @@ def configure(layout: Layout, ports: Ports, credentials: Credentials, dags: Path
     write_private(layout.secrets / "backup.json", seaweedfs.backup_settings(ports, credentials).to_json())
     write_private(
         layout.secrets / "serving.env",
-        f"{STORAGE_VARIABLE}='{storage.for_readers().to_json()}'\n{TOKEN_VARIABLE}='{credentials.serving_token}'\n",
+        f"{STORAGE_VARIABLE}='{storage.for_readers().to_json()}'\n{TOKEN_VARIABLE}='{credentials.serving_token}'\n"
+        f"{SERVER_VARIABLE}='{serving.server_settings(layout, credentials).to_json()}'\n",
     )
 
 

@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from operators.core.deployment.server.settings import ServerSettings
 from operators.core.settings import StorageSettings
-from operators.local import airflow, caddy, ports, seaweedfs, services
+from operators.core.signing import Signer
+from operators.local import airflow, caddy, ports, seaweedfs, services, serving
 from operators.local.credentials import Credentials, load_credentials
 from operators.local.layout import Layout, PlatformError
 from operators.local.supervisor import configuration
@@ -145,6 +147,37 @@ def test_model_servers_can_read_and_not_write(layout: Layout, credentials: Crede
 
     assert credentials.master_keys["1"] in text
     assert credentials.encryption_secret not in text
+
+
+def test_model_servers_trust_the_platform_s_gate(layout: Layout, credentials: Credentials):
+    """Their environment holds the public half of the signing key, and not the private one."""
+    services.configure(layout, PLACED, credentials, Path("/dags"))
+    variables = airflow.read_environment(layout.secrets / "serving.env")
+
+    own = Signer(bytes.fromhex(credentials.signing_key)).public_key
+    assert ServerSettings.from_environment(variables) == ServerSettings(trusted=(own,))
+    assert credentials.signing_key not in "".join(variables.values())
+
+
+def test_the_operator_s_file_adds_keys_and_limits(layout: Layout, credentials: Credentials):
+    """Who lists API keys lets the platform ask too; what else the file says stands."""
+    (layout.secrets / "serving.json").write_text(
+        json.dumps({"trusted": ["ab" * 32], "api_keys": {"mail": "cd" * 32}, "limits": {"queue_texts": 100}})
+    )
+    settings = serving.server_settings(layout, credentials)
+
+    assert settings.trusted[1:] == ("ab" * 32,)
+    assert settings.api_keys == {"mail": "cd" * 32, "platform": serving.digest_of(serving.own_key(credentials))}
+    assert settings.limits.queue_texts == 100
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"key": 1}', '{"limits": {"parallel": 0}}', '{"api_keys": {"a": "b"}}'])
+def test_an_operator_s_file_that_cannot_be_is_named(layout: Layout, credentials: Credentials, text: str):
+    """The message names the file and what is wrong with it."""
+    (layout.secrets / "serving.json").write_text(text)
+
+    with pytest.raises(PlatformError, match=r"serving\.json cannot be used"):
+        serving.server_settings(layout, credentials)
 
 
 def test_the_backup_has_other_credentials_than_the_store(layout: Layout, credentials: Credentials):

@@ -15,7 +15,7 @@ from operators.core.storage import Entry, Store
 from operators.core.storage.erasures import forgotten
 
 RELEASE_REVISION = 1
-STEP_REVISION = 3
+STEP_REVISION = 4
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -18,10 +18,14 @@ import uvicorn
 
 from operators.core.deployment.client import Server
 from operators.core.deployment.server.app import build_app
+from operators.core.deployment.server.limits import Limits
+from operators.core.deployment.server.release_files import ReleaseFiles
+from operators.core.deployment.server.settings import SERVER_VARIABLE, ServerSettings
 from operators.core.deployment.server.versions import Versions
 from operators.core.settings import STORAGE_VARIABLE, StorageSettings
 from operators.core.storage import Store, open_store
 from tests.core.deployment.tiny import RECIPE
+from tests.core.signers import TRUSTED
 
 TOKEN = "a-token-for-tests-only"
 
@@ -34,6 +38,7 @@ class ServerProcess:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
         self.name, self.folder, self._storage = name, folder, storage
+        self.settings = ServerSettings(trusted=TRUSTED)
         self.url = f"http://127.0.0.1:{self.port}"
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -41,7 +46,12 @@ class ServerProcess:
         """Start it and return once it is live."""
         command = [sys.executable, "-m", "operators.core.deployment.server", "--port", str(self.port)]
         command += ["--name", self.name, "--folder", str(self.folder), "--model", RECIPE]
-        environment = {**os.environ, STORAGE_VARIABLE: self._storage.to_json(), "NIGHTSHIFT_SERVING_TOKEN": TOKEN}
+        environment = {
+            **os.environ,
+            STORAGE_VARIABLE: self._storage.to_json(),
+            SERVER_VARIABLE: self.settings.to_json(),
+            "NIGHTSHIFT_SERVING_TOKEN": TOKEN,
+        }
         self.process = subprocess.Popen(command, env=environment)
         self.wait_for("/v2/health/live")
 
@@ -71,10 +81,11 @@ class ServerProcess:
 class ServerThread:
     """The same server in a thread of the test: a real socket, without the seconds that a process needs to start."""
 
-    def __init__(self, name: str, folder: Path, storage: StorageSettings) -> None:
+    def __init__(self, name: str, folder: Path, storage: StorageSettings, limits: Limits | None = None) -> None:
         self.folder = folder
-        self.versions = Versions(folder, RECIPE, lambda: open_store(storage), threads=1)
-        app = build_app(name=name, model=RECIPE, versions=self.versions, token=TOKEN, parallel=2)
+        files = ReleaseFiles(RECIPE, lambda: open_store(storage), TRUSTED, TOKEN)
+        self.versions = Versions(folder, files, threads=1)
+        app = build_app(name=name, model=RECIPE, versions=self.versions, token=TOKEN, limits=limits or Limits())
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
         self._server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False))

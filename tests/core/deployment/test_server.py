@@ -10,11 +10,11 @@ import pytest
 
 from operators.core.deployment.client import Server, Serving, bring
 from operators.core.deployment.releases import Release, Wanted, make_release
-from operators.core.deployment.server.protocol import MAX_BODY_BYTES
+from operators.core.deployment.server.limits import Limits
 from operators.core.storage import Store
 from tests.core.deployment.conftest import TOKEN, ServerThread
-from tests.core.deployment.tiny import BREAKS_ON_POISON, GOOD, RECIPE, tiny_verdict
-from tests.core.signers import TRUSTED
+from tests.core.deployment.tiny import BREAKS_ON_POISON, GOOD, INVERTED, RECIPE, tiny_verdict
+from tests.core.signers import STRANGER, TRUSTED
 
 pytestmark = pytest.mark.integration
 
@@ -92,7 +92,7 @@ def test_wrong_input_is_a_clear_400(caller: httpx.Client, live: Release, body: b
 
 def test_a_body_over_the_limit_is_refused(caller: httpx.Client, live: Release) -> None:
     """A request of more than a mebibyte is refused before it is parsed."""
-    response = caller.post(f"{MODEL}/infer", content=b" " * (MAX_BODY_BYTES + 1))
+    response = caller.post(f"{MODEL}/infer", content=b" " * (Limits().body_bytes + 1))
 
     assert (response.status_code, "larger than" in response.json()["error"]) == (413, True)
 
@@ -145,6 +145,24 @@ def test_what_is_no_release_is_refused(caller: httpx.Client, store: Store) -> No
     response = caller.post(f"{REPOSITORY}/versions/v/load", headers=headers, json={"release": tiny_verdict(store)})
 
     assert (response.status_code, "not a release" in response.json()["error"]) == (422, True)
+
+
+def test_a_release_that_the_gate_did_not_sign_is_refused_and_what_is_live_stays(
+    caller: httpx.Client, store: Store, live: Release
+) -> None:
+    """A release with a stranger's verdict is not loaded; the live version answers on."""
+    judged = store.manifest(verdict := tiny_verdict(store, INVERTED, signer=STRANGER))
+    digest = str(judged.facts["model"])
+    forged = make_release(
+        store,
+        Wanted(recipe=RECIPE, verdict=verdict, digest=digest, model=store.manifest(digest).identity, day="2002-09-27"),
+    )
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    path = f"{REPOSITORY}/versions/{forged.version}/load"
+    response = caller.post(path, headers=headers, json={"release": forged.digest})
+
+    assert (response.status_code, "trusted" in response.json()["error"]) == (422, True)
+    assert live.version == caller.post(f"{MODEL}/infer", json=_body("meeting")).json()["model_version"]
 
 
 def test_a_version_name_cannot_leave_the_folder(caller: httpx.Client, store: Store) -> None:

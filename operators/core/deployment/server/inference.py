@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+from operators.core.deployment.server.batcher import Batcher, Overloaded
 from operators.core.deployment.server.metrics import ServerMetrics
 from operators.core.deployment.server.protocol import InferRequest
 from operators.core.deployment.server.versions import Resident, Versions
@@ -27,12 +26,12 @@ class InferenceFailed(RuntimeError):
 
 
 class Inference:
-    """Runs models in threads of its own, so that health and metrics answer while they compute."""
+    """Chooses the version that answers, and has it answer."""
 
-    def __init__(self, versions: Versions, metrics: ServerMetrics, parallel: int) -> None:
-        """Take up to `parallel` requests at a time; the others wait in line."""
-        self._versions, self._metrics = versions, metrics
-        self._threads = ThreadPoolExecutor(max_workers=parallel, thread_name_prefix="inference")
+    def __init__(self, versions: Versions, metrics: ServerMetrics, batcher: Batcher, request_seconds: float) -> None:
+        """Give each request up to `request_seconds`."""
+        self._versions, self._metrics, self._batcher = versions, metrics, batcher
+        self._request_seconds = request_seconds
 
     async def answer(self, request: InferRequest, version: str | None) -> tuple[Resident, list[Answer]]:
         """Return the version that answered and its answers.
@@ -41,9 +40,11 @@ class Inference:
 
         Raises:
             NotServed: No version is resident, or not the one asked for.
+            Overloaded: There is no room, or no time left.
             InferenceFailed: The model broke and no other version may answer.
         """
         begun = time.monotonic()
+        until = begun + min(request.seconds or self._request_seconds, self._request_seconds)
         traffic = self._versions.traffic
         chosen = self._versions.get(version or traffic.version_for(request.id))
         if chosen is None:
@@ -53,9 +54,9 @@ class Inference:
             if resident is None:
                 break
             try:
-                answers = await asyncio.get_running_loop().run_in_executor(
-                    self._threads, resident.classifier.answers, request.texts
-                )
+                answers = await self._batcher.answers(resident, request.texts, until - time.monotonic())
+            except Overloaded:
+                raise
             except Exception as error:  # whatever a model's graph raises: it must not take the server along
                 LOG.error("version %s failed on a request: %s", resident.version, type(error).__name__)
                 self._metrics.failed(resident.version)

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from operators.core.models.card import ClassifierCard
     from operators.core.models.classifier import Answer
 
-MAX_BODY_BYTES = 1 << 20
-MAX_TEXTS = 64
 MAX_ID_CHARACTERS = 256
 OUTPUTS: dict[Task, tuple[str, ...]] = {
     "text_classification": ("label", "score", "probabilities"),
@@ -43,10 +41,12 @@ class InferRequest:
     texts: tuple[str, ...]
     outputs: tuple[str, ...]
     """Empty for all that the model gives."""
+    seconds: float | None = None
+    """How long the caller would wait; None for as long as the server gives."""
 
 
-def decode_request(body: bytes) -> InferRequest:
-    """Read an inference request.
+def decode_request(body: bytes, max_texts: int) -> InferRequest:
+    """Read an inference request of at most `max_texts` texts.
 
     Raises:
         BadRequest: It is no JSON, or no request for one BYTES tensor of texts.
@@ -60,10 +60,29 @@ def decode_request(body: bytes) -> InferRequest:
     request_id = document.get("id") or uuid.uuid4().hex
     if not isinstance(request_id, str) or len(request_id) > MAX_ID_CHARACTERS:
         raise BadRequest(f"'id' must be text of at most {MAX_ID_CHARACTERS} characters")
-    return InferRequest(id=request_id, texts=_texts(document.get("inputs")), outputs=_outputs(document.get("outputs")))
+    return InferRequest(
+        id=request_id,
+        texts=_texts(document.get("inputs"), max_texts),
+        outputs=_outputs(document.get("outputs")),
+        seconds=_seconds(document.get("parameters")),
+    )
 
 
-def _texts(inputs: Any) -> tuple[str, ...]:
+def _seconds(parameters: Any) -> float | None:
+    """Return the request's own limit; the protocol's clients send it as `timeout`, in microseconds."""
+    if parameters is None:
+        return None
+    if not isinstance(parameters, dict):
+        raise BadRequest("'parameters' must be an object")
+    timeout = parameters.get("timeout")
+    if timeout is None:
+        return None
+    if isinstance(timeout, bool) or not isinstance(timeout, int) or timeout < 1:
+        raise BadRequest(f"the parameter 'timeout' is {timeout!r}: a whole number of microseconds, at least 1")
+    return timeout / 1e6
+
+
+def _texts(inputs: Any, max_texts: int) -> tuple[str, ...]:
     if not isinstance(inputs, list) or len(inputs) != 1 or not isinstance(inputs[0], dict):
         raise BadRequest("'inputs' must hold exactly one tensor, named 'text'")
     tensor = inputs[0]
@@ -75,8 +94,8 @@ def _texts(inputs: Any) -> tuple[str, ...]:
     texts = tensor.get("data")
     if not isinstance(texts, list) or not texts or not all(isinstance(text, str) for text in texts):
         raise BadRequest("'data' of 'text' must be a non-empty flat list of strings")
-    if len(texts) > MAX_TEXTS:
-        raise BadRequest(f"{len(texts)} texts in one request: at most {MAX_TEXTS}, send more requests")
+    if len(texts) > max_texts:
+        raise BadRequest(f"{len(texts)} texts in one request: at most {max_texts}, send more requests")
     if tensor.get("shape") not in ([len(texts)], [len(texts), 1]):
         raise BadRequest(f"'shape' of 'text' is {tensor.get('shape')!r} and 'data' has {len(texts)} texts")
     if any("\ud800" <= character <= "\udfff" for text in texts for character in text):

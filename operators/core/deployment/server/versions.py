@@ -5,18 +5,16 @@ from __future__ import annotations
 import logging
 import shutil
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from operators.core.deployment.server.release_files import FILES, check_release, fetch_release
+from operators.core.deployment.server.release_files import FILES, ReleaseFiles
 from operators.core.deployment.server.traffic import Traffic, read_traffic, write_traffic
 from operators.core.errors import DataError, DeploymentError, NightshiftError
 
 if TYPE_CHECKING:
     from operators.core.models.classifier import Classifier
-    from operators.core.storage import Store
 
 LOG = logging.getLogger("nightshift.server")
 WARM_UP = ("warm up", "a longer text, so that the second run meets another shape than the first one did")
@@ -36,16 +34,15 @@ class Resident:
 class Versions:
     """Resident versions and the traffic between them. Reads take no lock; changes happen one at a time."""
 
-    def __init__(self, folder: Path, recipe: str, open_store: Callable[[], Store], threads: int) -> None:
+    def __init__(self, folder: Path, files: ReleaseFiles, threads: int) -> None:
         """Hold nothing yet; `restore` brings back what was served before.
 
         Args:
             folder: This server's own folder; its copy of the releases and its state live there.
-            recipe: Name of the model it answers for.
-            open_store: Opens the store; called only when files are missing here.
+            files: Brings and checks what is loaded.
             threads: Batches of one request computed beside each other.
         """
-        self._folder, self._recipe, self._open_store, self._threads = folder, recipe, open_store, threads
+        self._folder, self._files, self._threads = folder, files, threads
         self._change = threading.Lock()
         self._resident: dict[str, Resident] = {}
         self.traffic = Traffic()
@@ -58,7 +55,7 @@ class Versions:
             wanted = read_traffic(self._state)
             for version, release in wanted.releases.items():
                 try:
-                    self._load(version, release)
+                    self._load(version, release, was_served=True)
                 except (NightshiftError, OSError, ValueError) as error:
                     LOG.error("version %s stays away: %s", version, error)
                     self.refusals[version] = str(error)
@@ -87,7 +84,7 @@ class Versions:
             found = self._resident.get(version)
             if found and found.release == release:
                 return False
-            self._load(version, release)
+            self._load(version, release, was_served=False)
             self.refusals.pop(version, None)
             self._set(replace(self.traffic, releases={**self.traffic.releases, version: release}))
             return True
@@ -130,14 +127,10 @@ class Versions:
         write_traffic(self._state, traffic)
         self.traffic = traffic
 
-    def _load(self, version: str, release: str) -> None:
+    def _load(self, version: str, release: str, *, was_served: bool) -> None:
         """Load from the local copy if it is whole, else from the store; warm it before anyone can ask it."""
         folder = self._folder / "versions" / version
-        try:
-            manifest = check_release(folder, release)
-        except (DeploymentError, DataError) as refusal:
-            LOG.info("fetching %s%s", version, f": {refusal}" if folder.exists() else "")
-            manifest = fetch_release(self._open_store, release, self._recipe, folder)
+        manifest = self._files.have(folder, release, was_served=was_served)
         if manifest.facts.get("version") != version:
             raise DataError(f"release {release[:12]} is version {manifest.facts.get('version')!r}, not {version!r}")
         from operators.core.models.classifier import load_classifier  # onnxruntime: not before there is a model
