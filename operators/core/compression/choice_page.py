@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from operators.core.compression.spec import BudgetSpec
 from operators.core.pages.document import document, section, share, table, text
 
-WIDTH, HEIGHT, MARGIN = 640, 320, 48
+WIDTH, HEIGHT, MARGIN = 720, 360, 48
+LETTER, LINE = 6.6, 15.0
+"""About the width of a letter of a name and the height of its line."""
 Figures = Mapping[str, Any]
 
 
@@ -55,9 +58,9 @@ def _costs(models: Sequence[Figures]) -> str:
             one["name"],
             share(one["score"]),
             share(one["agreement"]),
-            *(f"{one[name]:.2f}" for name in ("p50_ms", "p99_ms", "batch_p50_ms", "batch_p99_ms")),
-            *(f"{one[name] / 1e6:.1f}" for name in ("bytes", "memory_bytes")),
-            f"{one['joules_per_1000']:.1f}",
+            *(round(float(one[name]), 2) for name in ("p50_ms", "p99_ms", "batch_p50_ms", "batch_p99_ms")),
+            *(round(one[name] / 1e6, 1) for name in ("bytes", "memory_bytes")),
+            round(float(one["joules_per_1000"]), 1),
         ]
         for one in models
     ]
@@ -87,9 +90,10 @@ def plot_svg(models: Sequence[Figures], parent_score: float, spec: BudgetSpec) -
     def y(value: float) -> float:
         return HEIGHT - MARGIN - (value - low + pad) / (high - low + 2 * pad) * (HEIGHT - 2 * MARGIN)
 
-    marks = "".join(
-        _mark(one, x(one["p50_ms"]), y(one["score"]), 4 + 8 * (one["bytes"] / largest) ** 0.5) for one in models
-    )
+    places = [
+        _Place(x(one["p50_ms"]), y(one["score"]), 4 + 8 * (one["bytes"] / largest) ** 0.5, _name(one)) for one in models
+    ]
+    marks = "".join(_mark(one, place) for one, place in zip(models, places, strict=True)) + _names(places)
     ticks = "".join(
         f'<text x="{x(slowest * part):.1f}" y="{HEIGHT - MARGIN + 16}" text-anchor="middle">{slowest * part:.1f}</text>'
         for part in (0, 0.25, 0.5, 0.75, 1)
@@ -109,15 +113,41 @@ def plot_svg(models: Sequence[Figures], parent_score: float, spec: BudgetSpec) -
     )
 
 
-def _mark(one: Figures, x: float, y: float, radius: float) -> str:
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a model's mark stands, its radius, and its name."""
+
+    x: float
+    y: float
+    radius: float
+    name: str
+
+
+def _name(one: Figures) -> str:
+    return f"{one['name']}{' (chosen)' if one.get('chosen') else ''}"
+
+
+def _mark(one: Figures, at: _Place) -> str:
     if "chosen" not in one:
-        side = 2 * radius
-        shape = f'<rect class="open" x="{x - radius:.1f}" y="{y - radius:.1f}" width="{side:.1f}" height="{side:.1f}"/>'
-    else:
-        style = "open" if one["dominated_by"] else "dot"
-        shape = f'<circle class="{style}" cx="{x:.1f}" cy="{y:.1f}" r="{radius:.1f}"/>'
-    label = f"{one['name']}{' (chosen)' if one.get('chosen') else ''}"
-    # Names of what lies far to the right stand on its left.
-    is_right = x > WIDTH * 0.7
-    at, anchor = (x - radius - 4, "end") if is_right else (x + radius + 4, "start")
-    return f'{shape}<text x="{at:.1f}" y="{y:.1f}" dy="4" text-anchor="{anchor}">{text(label)}</text>'
+        corner, side = (at.x - at.radius, at.y - at.radius), 2 * at.radius
+        return f'<rect class="open" x="{corner[0]:.1f}" y="{corner[1]:.1f}" width="{side:.1f}" height="{side:.1f}"/>'
+    style = "open" if one["dominated_by"] else "dot"
+    return f'<circle class="{style}" cx="{at.x:.1f}" cy="{at.y:.1f}" r="{at.radius:.1f}"/>'
+
+
+def _names(places: Sequence[_Place]) -> str:
+    """Return the models' names beside their marks, or below where another name stands, with a line to the mark."""
+    taken: list[tuple[float, float, float]] = []
+    shown = []
+    for at in sorted(places, key=lambda one: (one.y, one.x)):
+        length = LETTER * len(at.name)
+        is_right = at.x + at.radius + length > WIDTH
+        left = at.x - at.radius - 4 - length if is_right else at.x + at.radius + 4
+        line = at.y
+        while any(abs(line - row) < LINE and left < end and start < left + length for start, end, row in taken):
+            line += LINE
+        taken.append((left, left + length, line))
+        if line != at.y:
+            shown.append(f'<line class="frame" x1="{at.x:.1f}" y1="{at.y:.1f}" x2="{left:.1f}" y2="{line:.1f}"/>')
+        shown.append(f'<text x="{left:.1f}" y="{line:.1f}" dy="4">{text(at.name)}</text>')
+    return "".join(shown)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
+import numpy as np
 import pytest
 
 from operators.core.compression.choice_page import render
@@ -97,6 +99,15 @@ def test_the_page_of_a_choice_follows_from_it_and_runs_nothing() -> None:
     assert page == render(report, judged, PARENT, BudgetSpec())
     assert b"<script" not in page and page.count(b"&lt;script&gt;") >= 3
     assert b"default-src 'none'" in page and page.count(b"<circle") == 2
+
+
+def test_names_of_marks_in_one_place_do_not_cover_each_other() -> None:
+    """Forms that only differ in bytes stand at one point of the plot; their names stand below each other."""
+    judged = choose([PARENT, *(_measured(f"form{number}", 8.0) for number in range(4))], BudgetSpec())
+    page = render({"batch": 16, "test_rows": 10, "rows": 20}, judged, PARENT, BudgetSpec()).decode()
+    lines = [float(found) for found in re.findall(r'y="([0-9.]+)" dy="4">form', page)]
+
+    assert np.diff(sorted(lines)) == pytest.approx([15.0] * 3)
 
 
 def test_spread_takes_short_and_long_texts_alike() -> None:
