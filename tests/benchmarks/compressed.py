@@ -84,15 +84,15 @@ class Bed:
         names = ["eager", *(one.name for one in SPEC.candidates)]
         for name, digest in zip(names, [model, *(result.digest for result in made)], strict=True):
             store.fetch_all(store.manifest(digest), folder / name)
-        self.rows = read_rows(store, store.manifest(dataset), "test")
-        self._write_texts(layout)
+        self.rows, learnt = (read_rows(store, store.manifest(dataset), split) for split in ("test", "train"))
+        self._write_texts(layout, learnt.texts)
         store.close()
         self.answers: dict[str, dict[str, Any]] = {}
 
-    def _write_texts(self, layout: Layout) -> None:
+    def _write_texts(self, layout: Layout, train: list[str]) -> None:
         mails = [str(row["body"])[:4000] for row in read_mails(fetch_corpus(layout.home / "downloads"))]
         every = len(mails) // MAILS
-        document = {"rows": self.rows.texts, "mails": mails[: every * MAILS : every]}
+        document = {"test": self.rows.texts, "train": train, "mails": mails[: every * MAILS : every]}
         (self.folder / "texts.json").write_text(json.dumps(document))
 
     def run(self, way: str) -> Sample:
@@ -108,18 +108,20 @@ class Bed:
 
 
 def answer_child(folder: Path) -> None:
-    """Answer single texts and mails, then all rows, and write what it took and what the answers are."""
+    """Answer single texts and mails, and the first time all rows; write what it took and what the answers are."""
     texts = json.loads((folder.parent / "texts.json").read_text())
     model = load_classifier(folder, threads=1)
-    every = len(texts["rows"]) // TEXTS
-    seconds = _seconds(model, texts["rows"][: every * TEXTS : every])
-    labels = [answer.label for answer in model.answers(texts["rows"])]
+    every = len(texts["test"]) // TEXTS
+    document: dict[str, Any] = {"seconds": _seconds(model, texts["test"][: every * TEXTS : every])}
+    before = folder / "answers.json"
+    for split in ("test", "train"):
+        known = json.loads(before.read_text())[split] if before.exists() else None
+        document[split] = known or [answer.label for answer in model.answers(texts[split])]
     card = ClassifierCard.from_folder(folder)
     (folder / CARD_FILE).write_text(replace(card, max_length=MAIL_TOKENS).to_json())
-    mail_seconds = _seconds(load_classifier(folder, threads=1), texts["mails"])
+    document["mail_seconds"] = _seconds(load_classifier(folder, threads=1), texts["mails"])
     (folder / CARD_FILE).write_text(card.to_json())
-    document = {"seconds": seconds, "mail_seconds": mail_seconds, "labels": labels}
-    (folder / "answers.json").write_text(json.dumps(document))
+    before.write_text(json.dumps(document))
 
 
 def _seconds(model: Classifier, texts: Sequence[str]) -> float:
@@ -137,9 +139,10 @@ def _share(one: Sequence[str], other: Sequence[str]) -> float:
 
 def documents(bed: Bed, samples: dict[str, list[Sample]], scale: float) -> list[dict[str, Any]]:
     """Return what int8 came to, and the student."""
-    labels = {way: found["labels"] for way, found in bed.answers.items()}
+    test = {way: found["test"] for way, found in bed.answers.items()}
+    every = {way: found["test"] + found["train"] for way, found in bed.answers.items()}
     mail = {way: found["mail_seconds"] for way, found in bed.answers.items()}
-    score = {way: _share(found, bed.rows.labels) for way, found in labels.items()}
+    score = {way: _share(found, bed.rows.labels) for way, found in test.items()}
     int8 = compare(
         "B6",
         {"ours": samples["int8"], "onnx runtime fp32": samples["fp32"], "pytorch eager": samples["eager"]},
@@ -147,9 +150,10 @@ def documents(bed: Bed, samples: dict[str, list[Sample]], scale: float) -> list[
         {},
         scale=scale,
     )
-    same, smaller = _share(labels["int8"], labels["eager"]), round(bed.size("eager") / bed.size("int8"), 2)
+    same, smaller = _share(every["int8"], every["eager"]), round(bed.size("eager") / bed.size("int8"), 2)
     int8 |= {
         "predictions_equal": same,
+        "test_predictions_equal": _share(test["int8"], test["eager"]),
         "times_smaller": smaller,
         "accuracy": {way: score[way] for way in ("eager", "fp32", "int8")},
         "mail_ratio": {way: round(mail["int8"] / mail[way], 3) for way in ("fp32", "eager")},

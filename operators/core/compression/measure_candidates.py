@@ -59,9 +59,6 @@ def measure_candidates(
             agreement on all rows.
         progress: Told of every pass over the rows.
     """
-    dataset = store.manifest(model).input("dataset").manifest
-    if dataset is None:
-        raise DataError("the model names no data set in the store: fine-tune it again")
     call = StageCall(
         stage="measure_candidates",
         revision=REVISION,
@@ -73,13 +70,9 @@ def measure_candidates(
     )
 
     def make() -> Made:
-        models = {PARENT: model, **candidates}
+        models = {name: store.manifest(digest) for name, digest in {PARENT: model, **candidates}.items()}
         with scratch_folder() as folder:
-            for name, digest in models.items():
-                store.fetch_all(store.manifest(digest), folder / name)
-            report = _measure(store, list(models), store.manifest(dataset), spec, folder, progress)
-        for one in report["models"]:
-            one["first_bad_operator"] = store.manifest(models[one["name"]]).facts.get("first_bad_operator")
+            report = _measure(store, models, spec, folder, progress)
         return Made(files=(store.put_bytes(REPORT, canonical(report)),))
 
     return store.once(call, make)
@@ -92,9 +85,12 @@ def read_report(store: Store, measurement: Manifest) -> dict[str, Any]:
 
 
 def _measure(
-    store: Store, names: list[str], dataset: Manifest, spec: MeasurementSpec, folder: Path, progress: Progress
+    store: Store, manifests: Mapping[str, Manifest], spec: MeasurementSpec, folder: Path, progress: Progress
 ) -> dict[str, Any]:
-    test, train = read_rows(store, dataset, "test"), read_rows(store, dataset, "train")
+    names = list(manifests)
+    for name in names:
+        store.fetch_all(manifests[name], folder / name)
+    test, train = _rows(store, manifests[PARENT])
     batches = _batches(test.texts, spec.latency_batches)
     memory = {name: footprint(folder / name, batches[:3]) for name in names}
     models = {name: load_classifier(folder / name, threads=1) for name in names}
@@ -116,10 +112,19 @@ def _measure(
                 **measure(test.task, test.labels, predicted[name].test, test.label_names).facts,
                 "agreement": _agreement(predicted[PARENT], predicted[name]),
                 "agreement_rows": len(predicted[name].all),
+                "first_bad_operator": manifests[name].facts.get("first_bad_operator"),
             }
             for name in names
         ],
     }
+
+
+def _rows(store: Store, model: Manifest) -> tuple[LabelledRows, LabelledRows]:
+    """Return the test and the train rows of the data set that a model was trained on."""
+    dataset = model.input("dataset").manifest
+    if dataset is None:
+        raise DataError("the model names no data set in the store: fine-tune it again")
+    return read_rows(store, store.manifest(dataset), "test"), read_rows(store, store.manifest(dataset), "train")
 
 
 def _batches(texts: Sequence[str], count: int) -> list[list[str]]:

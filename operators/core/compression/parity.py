@@ -21,6 +21,12 @@ Values = dict[str, npt.NDArray[Any]]
 Trace = Callable[[Sequence[str], npt.NDArray[np.int64]], Values]
 """Values by name, of one text's token numbers, shape (1, tokens); a name that it does not know is left out."""
 _LAYER = re.compile(r"encoder\.encoder\.layer\.\d+|encoder\.embeddings")
+SCANNED = 4
+"""About as many texts every operator is looked at with, spread over all."""
+OPERATOR_FACTOR = 10.0
+"""An operator alone may be as many times further away than what a layer gives."""
+LOST = 1.0
+"""But not by its own size: then nothing of it is left."""
 UNBOUNDED = 1e9
 """What stands for minus infinity in masks is larger, and no part of a difference."""
 
@@ -44,7 +50,8 @@ class Parity:
     layers: dict[str, float]
     """Largest relative error of what each layer gives, over the texts: 0.01 is a hundredth of the values' size."""
     first_bad: str | None
-    """The first operator whose error is above the tolerance; None where every layer is below."""
+    """The first operator whose error is above the tolerance, in the first layer that is; else the first that is lost
+    though its layer is not; None where there is none."""
 
 
 def compare(
@@ -75,7 +82,16 @@ def compare(
             found = _errors([one.value for one in within], parent_operators or parent, graph, rows)
             bad = (one for one in within if not found.get(one.value, 0.0) <= tolerance)
             return Parity(layers=layers, first_bad=next(bad, within[-1]).words)
-    return Parity(layers=layers, first_bad=None)
+    return Parity(layers=layers, first_bad=_first_lost(operators, parent_operators or parent, graph, rows, tolerance))
+
+
+def _first_lost(
+    operators: Sequence[Operator], parent: Trace, graph: Trace, rows: Sequence[Sequence[int]], tolerance: float
+) -> str | None:
+    """Return the first operator that is wrong by far, though its layer is not: what it is added to may hide it."""
+    most = min(LOST, OPERATOR_FACTOR * tolerance)
+    errors = _errors([one.value for one in operators], parent, graph, rows[:: max(1, len(rows) // SCANNED)])
+    return next((one.words for one in operators if not errors.get(one.value, 0.0) <= most), None)
 
 
 def _short(layer: str) -> str:
