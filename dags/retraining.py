@@ -1,17 +1,11 @@
-"""Retrain a model on the data of its window, prove it, compress it, release it and back it up.
-
-- **Makes** a data set, a model, its evaluation, a compressed model, a release and a backup: a manifest each.
-- **Finds** what any run has computed before: a day run twice is free. A day without source files is skipped.
-- **Triage.** Red `validate` or `check_drift`: the data is wrong, or not like before; tell its owner.
-  Red `gate`: the model is worse than its floor or than what is live. Red `deploy`: what was live is live again.
-  Any other is ours: read its log, then clear it. It goes on where it stopped.
-"""
+"""The main job: a DAG for each recipe. What it says of itself in the UI lies beside this file."""
 
 from pathlib import Path
 
 from airflow.sdk import DAG
 
 from operators.adopt_model import AdoptModelOperator
+from operators.approve import ApproveReleaseOperator
 from operators.back_up import BackUpOperator
 from operators.check_drift import CheckDriftOperator
 from operators.compress import CompressOperator
@@ -31,10 +25,10 @@ from operators.recipes import load_recipes
 from operators.tune import TuneOperator
 from operators.validate import ValidateOperator
 
+NOTES = Path(__file__).with_suffix(".md").read_text()
+
 for recipe in load_recipes(Path(__file__).parent / "recipes"):
-    with DAG(
-        dag_id=f"retrain_{recipe.name}", schedule=NIGHTLY, params=trigger_form(recipe), **retraining(recipe, __doc__)
-    ):
+    with DAG(schedule=NIGHTLY, params=trigger_form(recipe), **retraining(recipe, NOTES)):
         listing = DiscoverOperator(task_id="discover", recipe=recipe).output
         valid = ValidateOperator.partial(task_id="validate", recipe=recipe, doc_md=ValidateOperator.doc_md)
         parts = IngestOperator.partial(task_id="ingest", recipe=recipe, doc_md=IngestOperator.doc_md)
@@ -47,13 +41,18 @@ for recipe in load_recipes(Path(__file__).parent / "recipes"):
             read["base_model"] = ContinuePretrainingOperator(task_id="continue_pretraining", **read, **TRAINING).output
         best = TuneOperator(task_id="tune", **read, **TRAINING).output if recipe.search else None
         model = FineTuneOperator(task_id="fine_tune", search=best, **read, **TRAINING).output
+        proof = EvaluateOperator(task_id="evaluate", model=model, **read, **STARTS_OVER)
+        if recipe.compression is None:
+            continue  # its model does not go live
         taught = {"recipe": recipe, "dataset": data.output, "base_model": model, **TRAINING}
         cut = MakeStudentsOperator(task_id="make_students", **taught).output if recipe.compression.students else None
         of = {"recipe": recipe, "model": model, **STARTS_OVER}
         made = MakeCandidatesOperator(task_id="make_candidates", students=cut, **of).output
         small = CompressOperator(task_id="compress", candidates=made, **of)
-        EvaluateOperator(task_id="evaluate", model=model, **read, **STARTS_OVER) >> small
+        proof >> small
         again = EvaluateOperator(task_id="evaluate_compressed", model=small.output, **read, **STARTS_OVER).output
         verdict = GateOperator(task_id="gate", recipe=recipe, evaluation=again).output
-        release = DeployOperator(task_id="deploy", recipe=recipe, verdict=verdict).output
-        BackUpOperator(task_id="back_up", recipe=recipe, release=release)
+        release = DeployOperator(task_id="deploy", recipe=recipe, verdict=verdict)
+        if recipe.deployment.needs_approval:
+            verdict >> ApproveReleaseOperator(task_id="approve", recipe=recipe, verdict=str(verdict)) >> release
+        BackUpOperator(task_id="back_up", recipe=recipe, release=release.output)

@@ -7,6 +7,9 @@
 - **`collect_garbage`**, when triggered: says what nothing reaches any more; with `dry_run` off it lists that for
   deletion, and a run after the grace deletes it.
 
+**Makes** reports, at the endpoints and in the stream `scrub`, and copies in place of those that are missing or damaged.
+**Waits for** 04:30 and 05:00 UTC, after the nights' retraining has begun; the collector for your click.
+
 ### Triage
 The tasks' own notes say what each finding means. Nothing else waits for them: look within the day.
 """

@@ -42,6 +42,7 @@ class CompressOperator(StageOperator):
         from operators.core.compression.measure_candidates import measure_candidates
 
         spec = recipe.compression
+        assert spec is not None, "a recipe that does not go live has no such task"
         made = dict(zip((one.name for one in spec.candidates), self.candidates, strict=True))
         measured = measure_candidates(store, made, spec.measurement, model=self.model, progress=progress)
         choice = choose_candidate(store, measured.digest, spec.budget)

@@ -8,7 +8,12 @@
 | `nightshift_pseudonyms` | password: the key of the pseudonyms, hexadecimal |
 | `nightshift_vault` | extra `public_key`: what seals originals of pseudonyms, PEM; only reversible recipes need it |
 | `nightshift_signing` | password: what the gate signs with, hexadecimal; extra `trusted`: public keys beside it |
+| `nightshift_mlflow` | extra `uri`, `experiment`; password, with login or as a token: a tracker of trainings, if any |
+| `nightshift_wandb` | extra `project`, `mode`, `folder`, `url`; password: the API key; another tracker |
 | `nightshift_serving` | extra `servers`, `balancer`; password: the servers' bearer token |
+| `nightshift_prices` | extra `currency`, `machine_hour`, `kilowatt_hour`: what a night costs; optional |
+| `nightshift_recovery` | extra `public_keys`: a folder of `NAME.pub`, a recovery key each; `files`: secrets by name |
+| `nightshift_drill` | extra `kit`: path of the drill's recovery kit, on its worker only |
 | `nightshift_local` | extra `scratch`, `data_docs`, `metrics`, `airflow_database`: folders of this machine |
 
 The keys of encrypted files (`storage.encryption`: store secret, master keys) are those of the store in both; see
@@ -19,17 +24,28 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Connection
+from airflow.sdk.exceptions import AirflowNotFoundException
 
+from operators.core.overview.prices import PriceList
 from operators.core.settings import LandingSettings, ServingSettings, StorageSettings
+
+if TYPE_CHECKING:
+    from operators.core.recovery.kit import RecoveryKit
+    from operators.core.training.tracking import TrackingSettings
 
 STORE = "nightshift_store"
 BACKUP = "nightshift_backup"
 LANDING = "nightshift_landing"
 SIGNING = "nightshift_signing"
+PRICES = "nightshift_prices"
+RECOVERY = "nightshift_recovery"
+DRILL_KEY = "drill"
+"""Name of the recovery key that the drill holds, and that is lost with the platform."""
 
 
 def store_settings(connection: str = STORE) -> StorageSettings:
@@ -101,9 +117,76 @@ def trusted_keys() -> frozenset[str]:
     return frozenset(own.union(key.lower() for key in listed))
 
 
+def tracking_settings() -> TrackingSettings:
+    """Return the trackers that have a connection.
+
+    Raises:
+        ValueError: What speaks to one is not installed, or its connection has a field that is unknown.
+    """
+    from operators.core.training.tracking import MlflowSettings, TrackingSettings, WandbSettings
+
+    mlflow, wandb = _found("nightshift_mlflow"), _found("nightshift_wandb")
+    try:
+        settings = TrackingSettings(
+            mlflow=mlflow and MlflowSettings(**mlflow.extra_dejson, username=mlflow.login, password=mlflow.password),
+            wandb=wandb and WandbSettings(**wandb.extra_dejson, key=wandb.password),
+        )
+    except TypeError:
+        raise ValueError(
+            "nightshift_mlflow takes uri and experiment in its extra, nightshift_wandb project, mode, folder and url"
+        ) from None
+    settings.check_installed()
+    return settings
+
+
 def vault_public_key() -> str:
     """Return what seals originals of pseudonyms, in PEM; the key that opens them is in no connection."""
     return str(_extra("nightshift_vault", "public_key"))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class RecoverySettings:
+    """For whom a backup's secrets are sealed, and which files are among them."""
+
+    public_keys: Mapping[str, str]
+    """By name, in hexadecimal digits."""
+    files: Mapping[str, Path]
+    """Secret files of the platform, by the name that they have in a backup."""
+
+    @property
+    def has_keeper(self) -> bool:
+        """Whether somebody outside the platform holds a key, beside the drill."""
+        return any(name != DRILL_KEY for name in self.public_keys)
+
+
+def recovery_settings() -> RecoverySettings:
+    """Return for whom backups are sealed, and what else they hold of the platform's secrets.
+
+    Raises:
+        ValueError: A file of the folder holds no key.
+    """
+    extra = Connection.get(RECOVERY).extra_dejson
+    files = {name: Path(path) for name, path in (extra.get("files") or {}).items()}
+    keys = {}
+    for path in sorted(Path(_extra(RECOVERY, "public_keys")).glob("*.pub")):
+        keys[path.stem] = path.read_text().strip()
+        if len(_hexadecimal(keys[path.stem])) != 32:
+            raise ValueError(f"{path}: the public half of a recovery key, 64 hexadecimal digits, is expected")
+    return RecoverySettings(public_keys=keys, files=files)
+
+
+def drill_kit() -> RecoveryKit:
+    """Return the recovery kit that the drill has."""
+    from operators.core.recovery.kit import RecoveryKit
+
+    return RecoveryKit.from_json(Path(_extra("nightshift_drill", "kit")).read_text())
+
+
+def fernet_keys() -> tuple[str, ...]:
+    """Return what Airflow encrypts connections and variables with, the current key first; none where it does not."""
+    from airflow.configuration import conf
+
+    return tuple(key for key in conf.get("core", "fernet_key", fallback="").split(",") if key)
 
 
 def serving_settings() -> ServingSettings:
@@ -113,6 +196,24 @@ def serving_settings() -> ServingSettings:
     if not token:
         raise ValueError("connection nightshift_serving has no password: it must hold the servers' bearer token")
     return ServingSettings(servers=servers, balancer_url=_extra("nightshift_serving", "balancer"), token=token)
+
+
+def price_list() -> PriceList | None:
+    """Return the price list, None where there is no such connection.
+
+    Raises:
+        ValueError: What it says is no price list.
+    """
+    try:
+        extra = Connection.get(PRICES).extra_dejson
+    except AirflowNotFoundException:
+        return None
+    known = {name: value for name, value in extra.items() if value is not None}
+    try:
+        return PriceList(**known)
+    except TypeError:
+        names = ", ".join(field.name for field in dataclasses.fields(PriceList))
+        raise ValueError(f"connection {PRICES}: its extra must have currency, and may have others of {names}") from None
 
 
 def scratch_folder() -> Path:
@@ -133,6 +234,14 @@ def metrics_folder() -> Path:
 def airflow_database_path() -> Path:
     """Return the path of Airflow's SQLite database."""
     return Path(_extra("nightshift_local", "airflow_database"))
+
+
+def _found(connection: str) -> Connection | None:
+    """Return a connection that need not be there."""
+    try:
+        return Connection.get(connection)
+    except AirflowNotFoundException:
+        return None
 
 
 def _hexadecimal(text: str | None) -> bytes:

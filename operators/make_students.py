@@ -35,6 +35,7 @@ class MakeStudentsOperator(TrainingOperator):
 
     def run(self, store: Store, recipe: Recipe, day: datetime.date, progress: Progress) -> list[Result]:
         """Cut and train, or find the students made."""
+        assert recipe.compression is not None, "a recipe that does not go live has no such task"
         return [self._student(store, recipe, one, progress) for one in recipe.compression.students]
 
     def _student(self, store: Store, recipe: Recipe, student: StudentSpec, progress: Progress) -> Result:

@@ -21,13 +21,17 @@ _NEVER_RETRY = (
     errors.CollectionRefused,
     errors.LossDiverged,
     errors.GateFailed,
+    errors.DrillFailed,
     errors.HealthCheckFailed,
 )
 
 RETRY_POLICY = ExceptionRetryPolicy(
     rules=[
         RetryRule(
-            exception=[f"{error.__module__}.{error.__qualname__}" for error in _NEVER_RETRY],
+            exception=[
+                *(f"{error.__module__}.{error.__qualname__}" for error in _NEVER_RETRY),
+                "airflow.providers.standard.exceptions.HITLTimeoutError",
+            ],
             action=RetryAction.FAIL,
             reason="the same input will fail again",
         )
@@ -54,8 +58,9 @@ ONE_AT_A_TIME: dict[str, Any] = {
 
 
 def retraining(recipe: Recipe, notes: str) -> dict[str, Any]:
-    """Return what the DAG of a recipe is made with, given the notes that all such DAGs share."""
+    """Return what the DAG of a recipe is made with, given notes on all such DAGs."""
     return {
+        "dag_id": f"retrain_{recipe.name}",
         "dag_display_name": recipe.title,
         "description": recipe.description,
         "default_args": default_args(recipe.owner),

@@ -15,13 +15,10 @@ from operators.cli.names import NAME_HELP, resolve
 from operators.cli.places import opened, shown_progress, store_settings
 from operators.core.errors import AllCopiesDamaged
 from operators.core.ingestion.quarantine import quarantined_rows
-from operators.core.manifest import Input, Manifest
+from operators.core.manifest import Manifest
 from operators.core.storage import Store
 from operators.core.storage.erasures import gone, still_kept
-from operators.core.storage.graph import closure, find_ancestor
-
-MANY = 4
-"""Inputs of one role that are all shown; of more, the first two are."""
+from operators.core.storage.graph import MANY, closure, find_ancestor, shown_inputs
 
 
 def add_commands(commands: Any, shared: argparse.ArgumentParser) -> None:
@@ -71,7 +68,7 @@ def quarantine(options: argparse.Namespace) -> Answer:
 
 
 def _grow(tree: Tree, manifest: Manifest, manifests: dict[str, Manifest], met: set[str], is_whole: bool) -> None:
-    shown, hidden = _shown(manifest, is_whole)
+    shown, hidden = shown_inputs(manifest, is_whole=is_whole)
     for item in shown:
         if item.manifest is None:
             tree.add(Text(f"{item.role}: file {item.identity[:12]}, outside the store"))
@@ -84,19 +81,6 @@ def _grow(tree: Tree, manifest: Manifest, manifests: dict[str, Manifest], met: s
             _grow(branch, manifests[item.manifest], manifests, met, is_whole)
     for role, count in hidden.items():
         tree.add(Text(f"{role}: {count} more, shown by --all"))
-
-
-def _shown(manifest: Manifest, is_whole: bool) -> tuple[list[Input], dict[str, int]]:
-    """Return the inputs to show, and how many of each role are left out: a data set has a part a source file."""
-    counts = Counter(item.role for item in manifest.inputs)
-    hidden = {} if is_whole else {role: count - 2 for role, count in counts.items() if count > MANY}
-    seen: Counter[str] = Counter()
-    shown = []
-    for item in manifest.inputs:
-        seen[item.role] += 1
-        if item.role not in hidden or seen[item.role] <= 2:
-            shown.append(item)
-    return shown, hidden
 
 
 def _label(digest: str, manifest: Manifest) -> str:

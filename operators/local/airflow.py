@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from operators.local import seaweedfs
+from operators.local import recovery, seaweedfs
 from operators.local.credentials import Credentials
 from operators.local.layout import HOME_VARIABLE, REPOSITORY, Layout, write_private
 from operators.local.ports import SERVERS, Ports
@@ -105,6 +105,10 @@ def _connections(layout: Layout, ports: Ports, credentials: Credentials) -> dict
         "AIRFLOW_CONN_NIGHTSHIFT_SERVING": _connection(
             password=credentials.serving_token, extra={"servers": servers, "balancer": balancer_url(ports)}
         ),
+        "AIRFLOW_CONN_NIGHTSHIFT_RECOVERY": _connection(
+            extra={"public_keys": str(layout.recovery_keys), "files": recovery.secret_files(layout)}
+        ),
+        "AIRFLOW_CONN_NIGHTSHIFT_DRILL": _connection(extra={"kit": str(layout.drill_kit)}),
         "AIRFLOW_CONN_NIGHTSHIFT_LOCAL": _connection(extra=local),
     }
 

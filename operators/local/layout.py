@@ -54,6 +54,21 @@ class Layout:
         return self.home / "secrets"
 
     @property
+    def recovery_keys(self) -> Path:
+        """Public halves of the recovery keys, a file each."""
+        return self.secrets / "recovery"
+
+    @property
+    def drill_kit(self) -> Path:
+        """The recovery kit that the drill has."""
+        return self.secrets / "drill-kit.json"
+
+    @property
+    def restoring(self) -> Path:
+        """There while a restore has begun and not ended: the platform does not start."""
+        return self.run / "restoring"
+
+    @property
     def airflow(self) -> Path:
         """AIRFLOW_HOME."""
         return self.home / "airflow"

@@ -45,16 +45,20 @@ def identities_file(name: str, layout: Layout) -> Path:
     return layout.secrets / f"{name}.json"
 
 
+def identities(access_key: str, secret_key: str) -> str:
+    """Return what a store reads: one identity that may do everything, with these keys."""
+    identity = {
+        "name": "nightshift",
+        "credentials": [{"accessKey": access_key, "secretKey": secret_key}],
+        "actions": ["Admin", "Read", "Write", "List", "Tagging"],
+    }
+    return json.dumps({"identities": [identity]})
+
+
 def configure(layout: Layout, credentials: Credentials) -> None:
     """Make each store's folder and the file that names its one identity."""
     for name in STORES:
-        access, secret = _keys(name, credentials)
-        identity = {
-            "name": "nightshift",
-            "credentials": [{"accessKey": access, "secretKey": secret}],
-            "actions": ["Admin", "Read", "Write", "List", "Tagging"],
-        }
-        write_private(identities_file(name, layout), json.dumps({"identities": [identity]}))
+        write_private(identities_file(name, layout), identities(*_keys(name, credentials)))
         (layout.endpoints / name).mkdir(parents=True, exist_ok=True)
 
 

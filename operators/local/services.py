@@ -9,7 +9,7 @@ from pathlib import Path
 
 from operators.core.deployment.server.settings import SERVER_VARIABLE
 from operators.core.settings import STORAGE_VARIABLE
-from operators.local import airflow, caddy, seaweedfs, serving
+from operators.local import airflow, caddy, recovery, seaweedfs, serving
 from operators.local.credentials import Credentials, add_master_key
 from operators.local.layout import Layout, write_private
 from operators.local.ports import SERVERS, STORES, Ports
@@ -62,7 +62,8 @@ def _servers(layout: Layout, ports: Ports, recipe: str) -> tuple[Service, ...]:
             name=name,
             command=(
                 sys.executable, "-m", "operators.core.deployment.server", "--host", "127.0.0.1",
-                "--port", str(ports[name]), "--name", name, "--folder", str(layout.servers / name), "--model", recipe,
+                "--port", str(ports[name]), "--grpc-port", str(ports[f"{name}-grpc"]),
+                "--name", name, "--folder", str(layout.servers / name), "--model", recipe,
             ),
             url=f"http://127.0.0.1:{ports[name]}",
             health_path="/v2/health/live",
@@ -96,7 +97,9 @@ def configure(layout: Layout, ports: Ports, credentials: Credentials, dags: Path
     layout.make()
     seaweedfs.configure(layout, credentials)
     airflow.configure(layout, ports, credentials, dags)
-    write_private(layout.run / "caddy.json", json.dumps(caddy.configuration(ports), indent=1))
+    recovery.configure(layout, seaweedfs.backup_settings(ports, credentials), credentials)
+    settings = serving.server_settings(layout, credentials)
+    write_private(layout.run / "caddy.json", json.dumps(caddy.configuration(ports, settings.limits), indent=1))
     storage = seaweedfs.store_settings(layout, ports, credentials)
     # For `nightshift --storage-file`, for a restore elsewhere, and for programs of one's own.
     write_private(layout.secrets / "store.json", storage.to_json())
@@ -104,7 +107,7 @@ def configure(layout: Layout, ports: Ports, credentials: Credentials, dags: Path
     write_private(
         layout.secrets / "serving.env",
         f"{STORAGE_VARIABLE}='{storage.for_readers().to_json()}'\n{TOKEN_VARIABLE}='{credentials.serving_token}'\n"
-        f"{SERVER_VARIABLE}='{serving.server_settings(layout, credentials).to_json()}'\n",
+        f"{SERVER_VARIABLE}='{settings.to_json()}'\n",
     )
 
 

@@ -1,7 +1,7 @@
 """How the model servers of the one-machine platform are set up: by its credentials and by a file of the operator's.
 
-`secrets/serving.json` may hold `trusted`, `api_keys` and `limits` as `ServerSettings` has them; without it whoever reaches the
-balancer, on loopback, is answered.
+`secrets/serving.json` may hold `trusted`, `api_keys` and `limits` as `ServerSettings` has them; without it whoever
+reaches the balancer, on loopback, is answered.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from operators.core.manifest import Manifest
+from operators.core.overview.night import outcome_of
 from operators.core.storage import Store
 
 COST = ("examples_per_second", "tokens_per_second", "flops_utilisation", "spent", "joules", "energy")
@@ -48,6 +49,7 @@ def summarise(store: Store, run: RunFacts, *, model_url: str) -> dict[str, Any]:
         "candidates": list(chosen.facts["candidates"]) if (chosen := _one(manifests, "compress")) else [],
         "compression": {"chosen": chosen.facts["chosen"]} if chosen else None,
         "release": _release(_one(manifests, "deploy"), model_url),
+        "deployment": _deployment(store, run),
         "backup": _backup(_one(manifests, "back_up")),
     }
 
@@ -74,13 +76,8 @@ def _one(manifests: Mapping[str, list[Manifest]], task: str) -> Manifest | None:
 
 def _was_found(store: Store, run_id: str, task: str, manifests: Iterable[Manifest]) -> bool:
     """Say whether every result of a task was there before this run's first look at it."""
-    outcomes = [
-        account["outcome"]
-        for manifest in manifests
-        for account in store.accounts(manifest.run_key)
-        if account.get("run_id") == run_id and account.get("task_id") == task
-    ]
-    return bool(outcomes) and all(outcome == "found" for outcome in outcomes)
+    accounts = [account for manifest in manifests for account in store.accounts(manifest.run_key)]
+    return outcome_of(accounts, run_id, task) == "found"
 
 
 def _dataset(store: Store, manifest: Manifest | None) -> dict[str, Any] | None:
@@ -107,7 +104,8 @@ def _training(
     }
     if proof is not None:
         of_text = ("accuracy", "macro_f1", "baseline_accuracy", "baseline_macro_f1")
-        for name in ("measure", "score", "baseline_score", *of_text):
+        of_tokens = ("perplexity", "baseline_perplexity")
+        for name in ("measure", "score", "baseline_score", *of_text, *of_tokens):
             figures[name] = proof.facts.get(name)
     if compressed is not None:
         figures["compressed_accuracy"] = compressed.facts.get("accuracy")
@@ -134,6 +132,15 @@ def _release(manifest: Manifest | None, model_url: str) -> dict[str, Any] | None
     if manifest is None:
         return None
     return {"manifest": manifest.digest, "version": manifest.facts["version"], "url": model_url}
+
+
+def _deployment(store: Store, run: RunFacts) -> dict[str, Any] | None:
+    """Return the newest step of the recipe's releases, with why it came back if it did; None without a `deploy`."""
+    head = store.stream(f"deploy-{run.dag_id.removeprefix('retrain_')}").head() if "deploy" in run.seconds else None
+    if head is None:
+        return None
+    facts = store.manifest(head.manifest).facts
+    return {name: facts.get(name) for name in ("action", "version", "reason", "at")}
 
 
 def _backup(manifest: Manifest | None) -> dict[str, Any] | None:

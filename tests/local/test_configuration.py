@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from operators.core.deployment.server.limits import Limits
 from operators.core.deployment.server.settings import ServerSettings
 from operators.core.settings import StorageSettings
 from operators.core.signing import Signer
@@ -214,7 +215,7 @@ def test_the_store_connection_holds_the_settings(layout: Layout, credentials: Cr
 
 def test_the_balancer_serves_inference_only_and_on_loopback():
     """No route leads to the servers' repository or metrics; nothing listens beyond this machine."""
-    document = caddy.configuration(PLACED)
+    document = caddy.configuration(PLACED, Limits())
     server = document["apps"]["http"]["servers"]["inference"]
 
     assert server["routes"][0]["match"][0]["path"] == ["/v2", "/v2/", "/v2/models/*", "/v2/health/*"]
@@ -223,10 +224,35 @@ def test_the_balancer_serves_inference_only_and_on_loopback():
     assert server["automatic_https"] == {"disable": True}
 
 
+def test_the_balancer_has_a_place_for_every_server_there_may_be():
+    """Places are as many as the settings allow, started or not; who comes and goes is chosen by connections."""
+    three = ports.wanted_ports({ports.SLOTS_VARIABLE: "3"})
+    two = ports.wanted_ports({ports.SLOTS_VARIABLE: "2"})
+    found = [
+        caddy.configuration(placed, Limits())["apps"]["http"]["servers"]["inference"]["routes"][0]["handle"][1]
+        for placed in (three, two)
+    ]
+
+    assert [f"127.0.0.1:{three[f'server-{n}']}" for n in (1, 2, 3)] == [one["dial"] for one in found[0]["upstreams"]]
+    assert [one["load_balancing"]["selection_policy"]["policy"] for one in found] == ["least_conn", "round_robin"]
+
+
+def test_the_supervisor_waits_longer_than_a_server_may_take_to_end(layout: Layout):
+    """A server that lets its requests finish is not killed meanwhile."""
+    limits = Limits()
+    parser = configparser.RawConfigParser()
+    parser.read_string(configuration(layout, services.all_services(layout, PLACED)))
+
+    waits = parser.getint("program:server-1", "stopwaitsecs")
+    assert waits > limits.unready_seconds + 2 * limits.drain_seconds
+    assert limits.drain_seconds > limits.request_seconds
+    assert limits.unready_seconds > 2 * caddy.CHECK_SECONDS
+
+
 def test_caddy_accepts_the_configuration(tmp_path: Path):
     """Caddy itself finds the document valid."""
     path = tmp_path / "caddy.json"
-    path.write_text(json.dumps(caddy.configuration(PLACED)))
+    path.write_text(json.dumps(caddy.configuration(PLACED, Limits())))
     done = subprocess.run(
         [str(services.BIN / "caddy"), "validate", "--config", str(path)],
         capture_output=True, text=True, check=False, env={"HOME": str(tmp_path)},

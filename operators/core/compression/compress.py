@@ -6,7 +6,7 @@ from operators.core.errors import DataError
 from operators.core.manifest import Made, StageCall
 from operators.core.storage import Result, Store
 
-REVISION = 10
+REVISION = 11
 
 
 def compress(store: Store, candidate: str, choice: str) -> Result:

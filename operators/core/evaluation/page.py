@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from operators.core.evaluation.drawing import interval_svg, reliability_svg
-from operators.core.pages.document import document, section, share, table, text
+from operators.core.pages.document import document, section, share, table, text, tiles
 
 WIDEST_CONFUSION = 20
 """Names beyond which the matrix gives way to a list of what is most often mistaken for what."""
@@ -30,12 +30,9 @@ def _head(report: Report) -> str:
         ("baseline", share(report["baseline_score"]), "probe on the frozen encoder"),
         ("calibration error", share(report["calibration_error"]), "lower is better"),
     ]
-    tiles = "".join(
-        f"<div><b>{text(value)}</b><span>{text(name)}</span><i>{text(note)}</i></div>" for name, value, note in figures
-    )
     told = f"{report['rows']} test rows, weights as {report['model_format']}. "
     told += "Ranges hold the true value in 95 of 100 samples of this size."
-    return f"<h1>Evaluation</h1><p>{text(told)}</p><section class=tiles>{tiles}</section>"
+    return tiles("Evaluation", told, figures)
 
 
 def _classes(report: Report) -> str:

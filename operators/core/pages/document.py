@@ -25,6 +25,14 @@ def document(title: str, body: str) -> bytes:
     ).encode()
 
 
+def tiles(title: str, told: str, figures: Sequence[tuple[str, str, str]]) -> str:
+    """Return the head of a page: what it is, a line on it, and figures with their names and notes."""
+    made = "".join(
+        f"<div><b>{text(value)}</b><span>{text(name)}</span><i>{text(note)}</i></div>" for name, value, note in figures
+    )
+    return f"<h1>{text(title)}</h1><p>{text(told)}</p><section class=tiles>{made}</section>"
+
+
 def section(title: str, content: str) -> str:
     """Return a part of a page below its title."""
     return f"<section><h2>{title}</h2>{content}</section>"

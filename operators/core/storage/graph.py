@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 
-from operators.core.manifest import FileEntry, Manifest
+from operators.core.manifest import FileEntry, Input, Manifest
 from operators.core.progress import Progress, no_progress
 from operators.core.storage.store import Store
 
 COMPARED = frozenset({"live_evaluation", "live_model", "accepted", "golden_evaluation", "golden_reference"})
 """Roles of inputs that something is only held against: nothing of them is in what was made."""
+
+MANY = 4
+"""Inputs of one role that are all shown to people; of more, the first two are."""
 
 
 def parents(manifest: Manifest) -> tuple[str, ...]:
@@ -83,6 +86,19 @@ def find_ancestor(store: Store, root: str, stage: str) -> Manifest | None:
         seen.update(reached)
         wanted += reached
     return None
+
+
+def shown_inputs(manifest: Manifest, *, is_whole: bool = False) -> tuple[list[Input], dict[str, int]]:
+    """Return the inputs to show, and how many of each role are left out: a data set has a part a source file."""
+    counts = Counter(item.role for item in manifest.inputs)
+    hidden = {} if is_whole else {role: count - 2 for role, count in counts.items() if count > MANY}
+    seen: Counter[str] = Counter()
+    shown = []
+    for item in manifest.inputs:
+        seen[item.role] += 1
+        if item.role not in hidden or seen[item.role] <= 2:
+            shown.append(item)
+    return shown, hidden
 
 
 def objects(manifests: Mapping[str, Manifest]) -> dict[str, FileEntry]:

@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 
 from operators.core.errors import DataError
 from operators.core.models.card import CARD_FILE, ClassifierCard
+from operators.core.models.causal import build_causal_model, load_causal_model, save_causal_model
 from operators.core.models.encoder import EncoderModel, build_model, load_base, load_trained
 from operators.core.models.language import (
     ARCHITECTURE,
@@ -19,24 +20,28 @@ from operators.core.models.language import (
 )
 from operators.core.training.job import TrainingJob
 from operators.core.training.parts import Tensors
-from operators.core.training.spec import MASKED
+from operators.core.training.spec import CAUSAL, MASKED
 
 
 def blank_model(job: TrainingJob, base: Path) -> EncoderModel:
     """Return the job's model with weights still random, given its base model's folder."""
     if job.loop.task == MASKED:
         return build_language_model(base, dropout=job.loop.dropout)
+    if job.loop.task == CAUSAL:
+        return build_causal_model(base)
     return build_model(base, job.card.task, job.card.outputs, dropout=job.loop.dropout)
 
 
 def first_model(job: TrainingJob, base: Path) -> EncoderModel:
-    """Return the model that the job begins with: its base model below a head, which a classifier brings with it.
+    """Return the model that the job begins with: its base model below a head, its own where it has one.
 
     Raises:
         DataError: The base model's files do not fit each other.
     """
     if job.loop.task == MASKED:
         return load_language_model(base, dropout=job.loop.dropout, seed=job.loop.seed)
+    if job.loop.task == CAUSAL:
+        return load_causal_model(base)
     if (base / CARD_FILE).exists():
         return _student(job, base)
     return load_base(base, job.card.task, job.card.outputs, dropout=job.loop.dropout, seed=job.loop.seed)
@@ -71,6 +76,9 @@ def leave_model(job: TrainingJob, weights: Tensors, base: Path, folder: Path) ->
     if job.loop.task == MASKED:
         save_language_model(weights, base, folder)
         return {"architecture": ARCHITECTURE}
+    if job.loop.task == CAUSAL:
+        save_causal_model(weights, base, folder)
+        return {"max_length": job.loop.max_length, "answers_after": job.loop.answers_after}
     save_file(weights, folder / "model.safetensors")
     shutil.copyfile(base / "config.json", folder / "config.json")
     (folder / CARD_FILE).write_text(job.card.to_json())

@@ -30,7 +30,7 @@ from operators.core.compression.spec import (
 )
 from operators.core.errors import DataError
 from operators.core.finetuning.fine_tune import fine_tune
-from operators.core.finetuning.spec import RecoverySpec
+from operators.core.finetuning.recovery_spec import RecoverySpec
 from operators.core.models.classifier import load_classifier
 from operators.core.models.encoder import EncoderModel, build_model, load_trained
 from operators.core.progress import Progress, no_progress

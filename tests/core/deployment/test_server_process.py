@@ -24,7 +24,9 @@ from tests.core.signers import TRUSTED
 
 pytestmark = pytest.mark.integration
 
-SPEC = DeploymentSpec(shares=(1.0,), watch_seconds=0.1, golden_requests=2, server_timeout_seconds=5)
+SPEC = DeploymentSpec(
+    shares=(1.0,), watch_seconds=0.1, min_sample=20, tolerated_errors=0.2, server_timeout_seconds=5, max_slowdown=4.0
+)
 SHIFTED = ((0.0, 0.0), (0.2, 0.0), (5.0, 0.0), (0.0, 5.0), (0.0, 1.0))
 
 

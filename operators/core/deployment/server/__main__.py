@@ -7,15 +7,15 @@ and `NIGHTSHIFT_SERVING_TOKEN`, the bearer token of the repository routes.
 from __future__ import annotations
 
 import argparse
-import logging
 import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from operators.core.deployment.server.app import build_app
+from operators.core.deployment.server.logs import log_as_json
 from operators.core.deployment.server.process import ServerProcess
 from operators.core.deployment.server.release_files import ReleaseFiles
+from operators.core.deployment.server.service import Service
 from operators.core.deployment.server.settings import ServerSettings
 from operators.core.deployment.server.versions import Versions
 from operators.core.settings import StorageSettings
@@ -36,11 +36,12 @@ def main(arguments: list[str] | None = None) -> int:
     except ValueError as error:
         print(error, file=sys.stderr)
         return 2
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    log_as_json()
     files = ReleaseFiles(options.model, _open_store, settings.trusted, token)
     versions = Versions(options.folder, files, options.threads)
-    app = build_app(name=options.name, model=options.model, versions=versions, token=token, limits=settings.limits)
-    ServerProcess(app, options.host, options.port, settings.limits).run()
+    service = Service(name=options.name, model=options.model, versions=versions, limits=settings.limits)
+    process = ServerProcess(service, settings, token, host=options.host, port=options.port, grpc_port=options.grpc_port)
+    process.run()
     return 0
 
 
@@ -51,7 +52,8 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
-    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--port", type=int, required=True, help="of REST")
+    parser.add_argument("--grpc-port", type=int, help="of gRPC; without it there is none")
     parser.add_argument("--name", required=True, help="what this server calls itself")
     parser.add_argument("--folder", type=Path, required=True, help="its own folder: releases and state")
     parser.add_argument("--model", required=True, help="the model it answers for: the recipe's name")

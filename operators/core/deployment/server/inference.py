@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from operators.core.deployment.server.batcher import Batcher, Overloaded
 from operators.core.deployment.server.metrics import ServerMetrics
 from operators.core.deployment.server.protocol import InferRequest
+from operators.core.deployment.server.shadow import Shadow
 from operators.core.deployment.server.versions import Resident, Versions
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ class Inference:
         """Give each request up to `request_seconds`."""
         self._versions, self._metrics, self._batcher = versions, metrics, batcher
         self._request_seconds = request_seconds
+        self._shadow = Shadow(versions, metrics.arms, batcher)
 
     async def answer(self, request: InferRequest, version: str | None) -> tuple[Resident, list[Answer]]:
         """Return the version that answered and its answers.
@@ -49,6 +51,7 @@ class Inference:
         chosen = self._versions.get(version or traffic.version_for(request.id))
         if chosen is None:
             raise NotServed(f"version {version} is not loaded" if version else "no version is loaded yet")
+        is_compared = version is None and traffic.is_split
         fallback = None if version or chosen.version == traffic.current else self._versions.get(traffic.current)
         for resident in (chosen, fallback):
             if resident is None:
@@ -60,7 +63,14 @@ class Inference:
             except Exception as error:  # whatever a model's graph raises: it must not take the server along
                 LOG.error("version %s failed on a request: %s", resident.version, type(error).__name__)
                 self._metrics.failed(resident.version)
+                if is_compared and resident is chosen:
+                    self._metrics.arms.failed(resident.version, "callers")
             else:
-                self._metrics.answered(resident.version, time.monotonic() - begun)
+                seconds = time.monotonic() - begun
+                self._metrics.answered(resident.version, seconds)
+                if is_compared and resident is chosen:
+                    self._metrics.arms.answered(resident, "callers", answers, seconds)
+                if version is None and traffic.is_shadow:
+                    self._shadow.copy(traffic, resident, request, answers, seconds)
                 return resident, answers
         raise InferenceFailed(f"version {chosen.version} failed on this request")

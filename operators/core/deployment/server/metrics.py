@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from operators.core.deployment.server.arms import Arms
 from operators.core.deployment.server.versions import Versions
 
 SECONDS = (
@@ -69,6 +70,7 @@ class ServerMetrics:
             "nightshift_batch_texts", "Texts computed together", names, buckets=TEXTS, registry=self.registry
         )
         self._queue_texts = Gauge("nightshift_queue_texts", "Texts that wait", ("model",), registry=self.registry)
+        self.arms = Arms(model, self.registry, SECONDS)
         self._model = model
         self.registry.register(_Shares(model, versions))
 

@@ -4,75 +4,75 @@ from __future__ import annotations
 
 import asyncio
 
-from fastapi import FastAPI, HTTPException, Request
-from fastapi.responses import JSONResponse
+from fastapi import FastAPI, HTTPException, Request, Response
 
-from operators.core.deployment.server.batcher import Batcher, Overloaded, QueueFull
-from operators.core.deployment.server.inference import Inference, InferenceFailed, NotServed
-from operators.core.deployment.server.limits import Limits
-from operators.core.deployment.server.metrics import ServerMetrics
-from operators.core.deployment.server.protocol import BadRequest, decode_request, encode_response
+from operators.core.deployment.server.batcher import Overloaded
+from operators.core.deployment.server.inference import InferenceFailed, NotServed
+from operators.core.deployment.server.protocol import BadRequest
+from operators.core.deployment.server.refusals import refusal_of
+from operators.core.deployment.server.rest_form import HEADER_LENGTH, decode_request, encode_response
+from operators.core.deployment.server.schema import INFER
+from operators.core.deployment.server.service import Service
 
 
 class RestInference:
     """The inference routes of one model."""
 
-    def __init__(
-        self, model: str, inference: Inference, batcher: Batcher, metrics: ServerMetrics, limits: Limits
-    ) -> None:
-        self._model, self._inference, self._batcher, self._metrics = model, inference, batcher, metrics
-        self._limits = limits
+    def __init__(self, service: Service) -> None:
+        self._service = service
 
     def add_to(self, app: FastAPI) -> None:
         """Have the application answer them."""
-        for path in (f"/v2/models/{self._model}/infer", f"/v2/models/{self._model}/versions/{{version}}/infer"):
-            app.add_api_route(path, self._infer, methods=["POST"])
+        model = f"/v2/models/{self._service.model}"
+        app.add_api_route(f"{model}/infer", self.infer, methods=["POST"], openapi_extra=INFER)
+        app.add_api_route(f"{model}/versions/{{version}}/infer", self.infer_with, methods=["POST"], openapi_extra=INFER)
 
-    async def _infer(self, request: Request, version: str | None = None) -> JSONResponse:
-        """Answer, or count why not."""
+    async def infer(self, request: Request) -> Response:
+        """Answer with the version that the split chooses."""
+        return await self._answer(request, None)
+
+    async def infer_with(self, request: Request, version: str) -> Response:
+        """Answer with one version."""
+        return await self._answer(request, version)
+
+    async def _answer(self, request: Request, version: str | None) -> Response:
+        service, headers = self._service, request.headers
         try:
             # Where there is no room, saying so must cost nearly nothing: nothing is read, let alone parsed.
-            self._batcher.check_room()
-            wanted = decode_request(await self._body(request), self._limits.request_texts)
-            resident, answers = await self._inference.answer(wanted, version)
-            document = encode_response(self._model, resident.version, wanted, resident.classifier.card, answers)
-            return JSONResponse(document)
-        except BadRequest as error:
-            raise self._refusal("wrong", 400, error) from None
-        except NotServed as error:
-            raise self._refusal("not served", 404 if version else 503, error) from None
-        except QueueFull as error:
-            raise self._refusal("no room", 429, error) from None
-        except Overloaded as error:
-            raise self._refusal("too late", 503, error) from None
-        except InferenceFailed as error:
-            raise HTTPException(500, str(error)) from None
+            service.check_room()
+            body = await self._body(request)
+            wanted = decode_request(
+                body, headers.get(HEADER_LENGTH), headers.get("x-request-id"), service.limits.request_texts
+            )
+            answered = await service.answer(wanted.infer, version)
+        except (BadRequest, NotServed, Overloaded, InferenceFailed) as error:
+            refusal = refusal_of(error, is_named=version is not None)
+            service.metrics.refused(refusal.reason)
+            raise HTTPException(refusal.status, str(error), refusal.headers) from None
+        request.state.version, request.state.texts = answered.version, len(wanted.infer.texts)
+        content, length = encode_response(service.model, answered.version, wanted, answered.tensors)
+        if length is None:
+            return Response(content, media_type="application/json")
+        return Response(content, media_type="application/octet-stream", headers={HEADER_LENGTH: str(length)})
 
     async def _body(self, request: Request) -> bytes:
         """Return the body, reading no more and no longer than the limits, whatever `Content-Length` says."""
+        limits = self._service.limits
         if request.headers.get("content-encoding", "identity") != "identity":
-            raise self._refusal("wrong", 415, "compressed requests are not taken: send it as it is")
+            raise self._unread("wrong", 415, "compressed requests are not taken: send it as it is")
         body = bytearray()
         try:
-            async with asyncio.timeout(self._limits.body_seconds):
+            async with asyncio.timeout(limits.body_seconds):
                 async for piece in request.stream():
                     body += piece
-                    if len(body) > self._limits.body_bytes:
-                        limit = self._limits.body_bytes
-                        raise self._refusal(
-                            "too large", 413, f"the body is larger than {limit} bytes: send fewer texts"
-                        )
+                    if len(body) > limits.body_bytes:
+                        told = f"the body is larger than {limits.body_bytes} bytes: send fewer texts"
+                        raise self._unread("too large", 413, told)
         except TimeoutError:
-            seconds = self._limits.body_seconds
-            raise self._refusal("too slow", 408, f"the request was not sent within {seconds:g} s") from None
+            raise self._unread("too slow", 408, f"the request was not sent within {limits.body_seconds:g} s") from None
         return bytes(body)
 
-    def _refusal(self, reason: str, status: int, error: Exception | str) -> HTTPException:
-        self._metrics.refused(reason)
-        headers = {"Retry-After": str(error.retry_seconds)} if isinstance(error, Overloaded) else None
-        if status == 503 and headers is None:
-            headers = {"Retry-After": "1"}
+    def _unread(self, reason: str, status: int, told: str) -> HTTPException:
+        self._service.metrics.refused(reason)
         # What a caller still sends of a body that is not wanted is not waited for.
-        if status in (408, 413):
-            headers = {"Connection": "close"}
-        return HTTPException(status, str(error), headers)
+        return HTTPException(status, told, {"Connection": "close"})

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 from operators.core.deployment.server.limits import Limits
@@ -29,6 +30,13 @@ class ServerSettings:
     """File of its private key, PEM."""
     limits: Limits = field(default_factory=Limits)
 
+    @property
+    def certificate(self) -> tuple[Path, Path] | None:
+        """The chain and the key, or None for plain text."""
+        if self.tls_certificate is None or self.tls_key is None:
+            return None
+        return Path(self.tls_certificate), Path(self.tls_key)
+
     def __post_init__(self) -> None:
         if not self.trusted or not all(_SHA256.fullmatch(key) for key in self.trusted):
             raise ValueError(
@@ -38,8 +46,8 @@ class ServerSettings:
         keys = self.api_keys.items()
         if wrong := [name for name, digest in keys if not _CALLER.fullmatch(name) or not _SHA256.fullmatch(digest)]:
             raise ValueError(
-                f"api_keys of {wrong}: a name of letters, digits and '._-', and the SHA-256 of its key in 64 hexadecimal "
-                "digits"
+                f"api_keys of {wrong}: a name of letters, digits and '._-' each, and the SHA-256 of its key in 64 "
+                "hexadecimal digits"
             )
         if (self.tls_certificate is None) != (self.tls_key is None):
             raise ValueError("tls_certificate and tls_key: give both files, or neither")

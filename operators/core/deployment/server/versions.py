@@ -7,10 +7,10 @@ import shutil
 import threading
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from operators.core.deployment.server.release_files import FILES, ReleaseFiles
-from operators.core.deployment.server.traffic import Traffic, read_traffic, write_traffic
+from operators.core.deployment.server.traffic import TWIN, Traffic, is_twin, read_traffic, write_traffic
 from operators.core.errors import DataError, DeploymentError, NightshiftError
 
 if TYPE_CHECKING:
@@ -54,6 +54,8 @@ class Versions:
         with self._change:
             wanted = read_traffic(self._state)
             for version, release in wanted.releases.items():
+                if is_twin(version):
+                    continue
                 try:
                     self._load(version, release, was_served=True)
                 except (NightshiftError, OSError, ValueError) as error:
@@ -62,11 +64,13 @@ class Versions:
             kept = {name: one.release for name, one in self._resident.items()}
             current = wanted.current if wanted.current in kept else None
             candidate = wanted.candidate if wanted.candidate in kept and current else None
-            self.traffic = Traffic(
+            self.traffic = replace(
+                wanted,
                 current=current,
                 former=wanted.former if wanted.former in kept else None,
                 candidate=candidate,
                 share=wanted.share if candidate else 0.0,
+                is_shadow=wanted.is_shadow and candidate is not None,
                 releases=kept,
             )
 
@@ -107,15 +111,19 @@ class Versions:
             shutil.rmtree(self._folder / "versions" / version, ignore_errors=True)
             return True
 
-    def switch(self, *, current: str | None, former: str | None, candidate: str | None, share: float) -> Traffic:
+    def switch(self, **wanted: Any) -> Traffic:
         """Make this the traffic, on disk first; from the next request on it holds.
 
+        Args:
+            wanted: Fields of `Traffic`, all but the releases.
+
         Raises:
-            ValueError: A version is not resident, or the values do not fit each other.
+            ValueError: A version is not resident, the values do not fit each other, or they come too late.
         """
         with self._change:
-            releases = dict(self.traffic.releases)
-            self._set(Traffic(current=current, former=former, candidate=candidate, share=share, releases=releases))
+            traffic = Traffic(**wanted, releases=dict(self.traffic.releases))
+            traffic.check_follows(self.traffic)
+            self._set(traffic)
             return self.traffic
 
     @property
@@ -131,7 +139,7 @@ class Versions:
         """Load from the local copy if it is whole, else from the store; warm it before anyone can ask it."""
         folder = self._folder / "versions" / version
         manifest = self._files.have(folder, release, was_served=was_served)
-        if manifest.facts.get("version") != version:
+        if manifest.facts.get("version") != version.removesuffix(TWIN):
             raise DataError(f"release {release[:12]} is version {manifest.facts.get('version')!r}, not {version!r}")
         from operators.core.models.classifier import load_classifier  # onnxruntime: not before there is a model
 
@@ -141,6 +149,8 @@ class Versions:
             classifier.logits([WARM_UP[1]])
         except Exception as error:  # whatever a graph raises: such a model is no candidate
             raise DataError(f"version {version} cannot answer a text: {error}") from error
+        if is_twin(version):
+            classifier.labels = [*classifier.labels[1:], classifier.labels[0]]
         self._resident[version] = Resident(
             version=version, release=release, model=manifest.input("model").identity, classifier=classifier
         )

@@ -1,0 +1,1 @@
+"""The pages of Nightshift in Airflow's UI: they show what `operators` knows, and decide nothing."""

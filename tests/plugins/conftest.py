@@ -1,0 +1,70 @@
+"""The pages over a real store, asked as somebody with a role."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from airflow.api_fastapi.app import create_auth_manager
+from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
+from airflow.api_fastapi.core_api.security import get_user
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from nightshift_ui.app import build_app
+
+from operators.core.overview.prices import PriceList
+from operators.core.overview.runs import Pipeline, Run
+from operators.core.settings import ServingSettings, StorageSettings
+from operators.core.storage import open_store
+from operators.overview import Overview, Sources
+from tests.core.erasure.nights import settings_of
+from tests.core.overview.nights import first_run, pipeline_of
+
+Ask = Callable[..., TestClient]
+
+
+def sources_of(settings: StorageSettings) -> Sources:
+    """Return sources of one store, without servers or a backup."""
+    return Sources(
+        store=lambda: open_store(settings),
+        backup=lambda: open_store(settings),
+        serving=lambda: ServingSettings(servers=(), balancer_url="http://127.0.0.1:1", token="none"),
+        prices=lambda: PriceList(currency="EUR", machine_hour=1.2, kilowatt_hour=0.3),
+    )
+
+
+def app_of(settings: StorageSettings, *pipelines: Pipeline, docs: Path | None = None) -> FastAPI:
+    """Return the pages as Airflow mounts them."""
+    # A busy machine must not make a test of what is shown one of how fast.
+    overview = Overview(sources_of(settings), wait_seconds=30.0)
+    around = FastAPI()
+    around.mount("/nightshift", build_app(overview, lambda _: list(pipelines), lambda: docs or Path("/nowhere")))
+    return around
+
+
+def as_role(app: FastAPI, role: str | None) -> TestClient:
+    """Return a client that is logged in with a role, or not logged in."""
+    pages = next(route.app for route in app.routes if getattr(route, "path", "") == "/nightshift")
+    pages.dependency_overrides.clear()
+    if role is not None:
+        pages.dependency_overrides[get_user] = lambda: SimpleAuthManagerUser(username=f"a {role}", role=role)
+    return TestClient(app, follow_redirects=False)
+
+
+@pytest.fixture(autouse=True)
+def _auth_manager() -> None:
+    """Airflow's own decision on what a role may do."""
+    create_auth_manager()
+
+
+@pytest.fixture(scope="module")
+def run(first_night: Path) -> Run:
+    """The night that made what is live."""
+    return first_run(open_store(settings_of(first_night)))
+
+
+@pytest.fixture(scope="module")
+def app(first_night: Path, run: Run) -> FastAPI:
+    """The pages after that night."""
+    return app_of(settings_of(first_night), pipeline_of(run))
