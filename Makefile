@@ -15,6 +15,7 @@ BENCH_B2 := shard_io ingest_rows
 BENCH_B3 := replicate
 BENCH_B4 := kill_training
 BENCH_B5 := save_beside
+BENCH_B6 := compressed
 BENCH_B7 := serve
 BENCH_B9 := scrub_repair
 # What an image installs is a part of the lock; torch, which the lock leaves out, is PyPI's CUDA build there.
@@ -83,7 +84,7 @@ test-e2e: $(STAMP) ## Every test of the whole platform
 	@$(BIN)/python -m pytest -m e2e
 
 bench: $(STAMP) .venv-bench/.installed .venv-bench-readers/.installed .venv-bench-mosaic/.installed .venv-bench-serving/.installed ## Measure against named rivals on an idle machine (ONLY=B3, BENCH="--pairs 3"); results in var/bench
-	@for name in $(if $(ONLY),$(BENCH_$(ONLY)),$(BENCH_B1) $(BENCH_B2) $(BENCH_B3) $(BENCH_B4) $(BENCH_B5) $(BENCH_B7) $(BENCH_B9)); do $(BIN)/python -m tests.benchmarks.$$name $(BENCH); done
+	@for name in $(if $(ONLY),$(BENCH_$(ONLY)),$(BENCH_B1) $(BENCH_B2) $(BENCH_B3) $(BENCH_B4) $(BENCH_B5) $(BENCH_B6) $(BENCH_B7) $(BENCH_B9)); do $(BIN)/python -m tests.benchmarks.$$name $(BENCH); done
 
 .venv-bench/.installed: tests/benchmarks/rivals.lock
 	@$(PYTHON) -m venv .venv-bench

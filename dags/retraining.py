@@ -17,6 +17,7 @@ from operators.fine_tune import FineTuneOperator
 from operators.gate import GateOperator
 from operators.ingest import IngestOperator
 from operators.make_candidates import MakeCandidatesOperator
+from operators.make_students import MakeStudentsOperator
 from operators.parameters import trigger_form
 from operators.policies import NIGHTLY, STARTS_OVER, TRAINING, retraining
 from operators.publish_dataset import PublishDatasetOperator
@@ -43,8 +44,11 @@ for recipe in load_recipes(Path(__file__).parent / "recipes"):
         proof = EvaluateOperator(task_id="evaluate", model=model, **read, **STARTS_OVER)
         if recipe.compression is None:
             continue  # its model does not go live
-        made = MakeCandidatesOperator(task_id="make_candidates", recipe=recipe, model=model, **STARTS_OVER).output
-        small = CompressOperator(task_id="compress", recipe=recipe, candidates=made, dataset=data.output, **STARTS_OVER)
+        taught = {"recipe": recipe, "dataset": data.output, "base_model": model, **TRAINING}
+        cut = MakeStudentsOperator(task_id="make_students", **taught).output if recipe.compression.students else None
+        of = {"recipe": recipe, "model": model, **STARTS_OVER}
+        made = MakeCandidatesOperator(task_id="make_candidates", students=cut, **of).output
+        small = CompressOperator(task_id="compress", candidates=made, **of)
         proof >> small
         again = EvaluateOperator(task_id="evaluate_compressed", model=small.output, **read, **STARTS_OVER).output
         verdict = GateOperator(task_id="gate", recipe=recipe, evaluation=again).output

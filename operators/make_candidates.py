@@ -15,25 +15,29 @@ if TYPE_CHECKING:
 
 
 class MakeCandidatesOperator(StageOperator):
-    """Exports and quantises a model; returns the digest of the candidates' manifest.
+    """Makes a model's candidates; returns the digests of their manifests, in the order of the recipe.
 
     Args:
         model: Digest of the fine-tuned model (templated).
+        students: Digests of the recipe's students, in its order (templated); None where it has none.
     """
 
-    template_fields: Sequence[str] = ("model",)
+    template_fields: Sequence[str] = ("model", "students")
     doc_md = """
-    **Triage.** Red with `TrainingError`: the exported graph does not answer as PyTorch does; look at what changed in
-    torch.
+    A manifest each: what is there already is found.
+
+    **Triage.** Red with `GateFailed`: the exported graph does not compute what PyTorch does, and the message names the
+    first operator that differs; or a weight does not fit the form that the recipe asks for.
     """
 
-    def __init__(self, *, model: str, **kwargs: Any) -> None:
+    def __init__(self, *, model: str, students: list[str] | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.model = model
+        self.students = students
 
-    def run(self, store: Store, recipe: Recipe, day: datetime.date, progress: Progress) -> Result:
+    def run(self, store: Store, recipe: Recipe, day: datetime.date, progress: Progress) -> list[Result]:
         """Make the candidates, or find them made."""
         from operators.core.compression.make_candidates import make_candidates
 
         assert recipe.compression is not None, "a recipe that does not go live has no such task"
-        return make_candidates(store, self.model, recipe.compression.export, progress)
+        return make_candidates(store, self.model, recipe.compression, self.students or (), progress)

@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from operators.core.anonymisation.spec import Action, AnonymisationSpec
-from operators.core.compression.spec import CompressionSpec
+from operators.core.compression.spec import CompressionSpec, StudentSpec
 from operators.core.deployment.spec import DeploymentSpec
 from operators.core.evaluation.spec import EvaluationSpec, GateSpec
 from operators.core.finetuning.language_spec import PretrainingSpec
+from operators.core.finetuning.recovery_spec import RecoverySpec
 from operators.core.finetuning.spec import TrainingSpec
 from operators.core.ingestion.spec import DatasetSpec, IngestionSpec, OutputColumn, check_risk, output_columns
 from operators.core.models.spec import DECODERS, ENCODERS, BaseModelSpec
@@ -69,6 +70,17 @@ class Recipe:
             raise ValueError("gate.min_stays: nothing is measured with evaluation.perturbed_rows=0, set some")
         if self.search is not None:
             check_search(self.training, self.search)
+        for student in self.compression.students if self.compression is not None else ():
+            self.recovery(student)
+
+    def recovery(self, student: StudentSpec) -> RecoverySpec:
+        """Return how a student is trained: as the recipe trains, but for what is the student's own.
+
+        Raises:
+            ValueError: A value of the student's is outside its range.
+        """
+        own = {name: getattr(student, name) for name in ("guidance", "epochs", "encoder_rate", "head_rate")}
+        return RecoverySpec.of(self.training, **own, keeps_zeros=student.shape.sparsity > 0)
 
     def with_params(self, params: Mapping[str, Any]) -> Recipe:
         """Return the recipe with a run's parameters in place of its own values; those that are None stay.

@@ -133,6 +133,11 @@ class Layout:
         """The page of its evaluation."""
         return self.home / "evaluation.html"
 
+    @property
+    def compression(self) -> Path:
+        """The page of its candidates."""
+        return self.home / "compression.html"
+
     def make(self) -> None:
         """Make every folder; those with secrets for this user only."""
         os.makedirs(self.home, exist_ok=True)

@@ -111,11 +111,13 @@ def _measure(figures: Mapping[str, Any]) -> str:
 
 
 def _candidates(summary: Summary) -> list[str]:
-    return [
-        f"{'*' if one['chosen'] else ' '} {one['name']:<12} {_size(one['bytes']):>8}  p50 {one['p50_ms']:6.1f} ms  "
-        f"{_measure(one)} {one['score']:.4f}  {one['why']}"
+    width = max(12, *(len(one["name"]) for one in summary["candidates"]))
+    lines = [
+        f"{'*' if one['chosen'] else ' '} {one['name']:<{width}} {_size(one['bytes']):>8}  "
+        f"p50 {one['p50_ms']:6.1f} ms  {_measure(one)} {one['score']:.4f}  {one['why']}"
         for one in summary["candidates"]
     ]
+    return [*lines, summary["compression"]["page"]]
 
 
 def _release(summary: Summary) -> list[str]:

@@ -24,7 +24,7 @@ from operators.local.progress import TaskProgress
 from operators.local.report import report
 from operators.local.rest import AirflowRest, wait_until
 from operators.local.services import DEFAULT_RECIPE
-from operators.local.summary import RunFacts, evaluation_page, summarise
+from operators.local.summary import RunFacts, compression_page, evaluation_page, summarise
 from operators.local.up import Platform, check, up
 from operators.local.watch import RunWatch, failures
 from operators.recipes import load_recipe
@@ -94,12 +94,16 @@ def collect(platform: Platform, job: Job, run_id: str, tasks: Sequence[TaskProgr
     store = open_store(seaweedfs.store_settings(platform.layout, platform.ports, platform.credentials))
     try:
         summary = summarise(store, facts, model_url=f"{balancer}/v2/models/{job.recipe}")
-        page = evaluation_page(store, facts)
+        pages = {
+            "evaluation": (platform.layout.evaluation, evaluation_page(store, facts)),
+            "compression": (platform.layout.compression, compression_page(store, facts)),
+        }
     finally:
         store.close()
-    if page is not None:
-        write_private(platform.layout.evaluation, page)
-        summary["evaluation"]["page"] = str(platform.layout.evaluation)
+    for name, (path, page) in pages.items():
+        if page is not None:
+            write_private(path, page)
+            summary[name]["page"] = str(path)
     recipe = load_recipe(RECIPES / f"{job.recipe}.py")
     wanted = recipe.examples if summary["release"] else ()
     key = serving.own_key(platform.credentials)

@@ -47,6 +47,7 @@ def summarise(store: Store, run: RunFacts, *, model_url: str) -> dict[str, Any]:
         "training": _training(store, model, _one(manifests, "evaluate"), _one(manifests, "evaluate_compressed")),
         "evaluation": _evaluation(manifests),
         "candidates": list(chosen.facts["candidates"]) if (chosen := _one(manifests, "compress")) else [],
+        "compression": {"chosen": chosen.facts["chosen"]} if chosen else None,
         "release": _release(_one(manifests, "deploy"), model_url),
         "deployment": _deployment(store, run),
         "backup": _backup(_one(manifests, "back_up")),
@@ -58,6 +59,14 @@ def evaluation_page(store: Store, run: RunFacts) -> str | None:
     for task in ("evaluate_compressed", "evaluate"):
         for digest in run.digests.get(task, ()):
             return store.read(store.manifest(digest).file("report.html")).decode()
+    return None
+
+
+def compression_page(store: Store, run: RunFacts) -> str | None:
+    """Return the page on the candidates, where the run came to choose one."""
+    for digest in run.digests.get("compress", ()):
+        choice = store.manifest(digest).input("choice").manifest
+        return store.read(store.manifest(choice).file("choice.html")).decode() if choice else None
     return None
 
 

@@ -62,6 +62,16 @@ RECIPE = replace(
     deployment=None,
 )
 """
+TAUGHT = f"""
+from dataclasses import replace
+from pathlib import Path
+from operators.core.compression.spec import CandidateKind, CandidateSpec, CompressionSpec, ShapeSpec, StudentSpec
+from operators.recipes import load_recipe
+STOCKS = load_recipe(Path({str(FOLDER)!r}) / "recipes" / "stock_sentiment.py")
+HALF = StudentSpec(name="half", shape=ShapeSpec(layers=3))
+SMALL = CompressionSpec(candidates=(CandidateSpec(kind=CandidateKind.INT8, of="half"),), students=(HALF,))
+RECIPE = replace(STOCKS, name="taught", compression=SMALL)
+"""
 ORDER = {
     "discover": [],
     "validate": ["discover"],
@@ -73,7 +83,7 @@ ORDER = {
     "fine_tune": ["adopt_model", "publish_dataset", "tune"],
     "evaluate": ["adopt_model", "fine_tune", "publish_dataset"],
     "make_candidates": ["fine_tune"],
-    "compress": ["evaluate", "make_candidates", "publish_dataset"],
+    "compress": ["evaluate", "fine_tune", "make_candidates"],
     "evaluate_compressed": ["adopt_model", "compress", "publish_dataset"],
     "gate": ["evaluate_compressed"],
     "deploy": ["gate"],
@@ -88,6 +98,7 @@ def dags(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
     folder = tmp_path_factory.mktemp("project") / "dags"
     shutil.copytree(FOLDER, folder)
     (folder / "recipes" / "pretrained.py").write_text(PRETRAINED)
+    (folder / "recipes" / "taught.py").write_text(TAUGHT)
     (folder / "recipes" / "causal.py").write_text(CAUSAL)
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", PARSE, str(folder)], env=environment, capture_output=True, check=True
@@ -127,6 +138,16 @@ def test_a_recipe_with_pretraining_and_approval_has_their_tasks(dags: dict[str, 
 
 
 @pytest.mark.integration
+def test_a_recipe_with_students_trains_them_before_its_candidates(dags: dict[str, dict[str, Any]]) -> None:
+    """Their task has the accelerators, and candidates wait for it; other recipes have no such task."""
+    tasks = dags["retrain_taught"]["tasks"]
+
+    assert tasks["make_students"]["upstream"] == ["fine_tune", "publish_dataset"]
+    assert tasks["make_students"]["pool"] == "accelerators"
+    assert tasks["make_candidates"]["upstream"] == ["fine_tune", "make_students"]
+    assert "make_students" not in dags["retrain_mail_triage"]["tasks"]
+
+
 def test_a_causal_language_model_s_recipe_ends_with_its_evaluation(dags: dict[str, dict[str, Any]]) -> None:
     """Nothing after it is there to fail; who may roll back is not offered it."""
     tasks = dags["retrain_causal"]["tasks"]

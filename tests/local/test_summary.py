@@ -7,10 +7,10 @@ from typing import Any
 
 from rich.console import Console
 
-from operators.core.manifest import Made, StageCall
+from operators.core.manifest import Input, Made, StageCall
 from operators.core.storage import Store
 from operators.local.report import report
-from operators.local.summary import RunFacts, evaluation_page, summarise
+from operators.local.summary import RunFacts, compression_page, evaluation_page, summarise
 
 ROWS = {"in": 10, "kept": 7, "duplicates": 2, "near_duplicates": 1, "quarantined": {"empty_text": 1}}
 CANDIDATE = {
@@ -70,13 +70,20 @@ SPENT = {
 COST = {"spent": SPENT, "joules": 2000.0, "energy": "estimated", "flops_utilisation": 0.25, "tokens_per_second": 900.0}
 
 
+def _inputs(store: Store) -> tuple[Input, ...]:
+    """Commit the choice that a compressed model names."""
+    page = store.put_bytes("choice.html", b"the page of the choice")
+    choice = store.once(StageCall(stage="choose_candidate", revision=1), lambda: Made(files=(page,)))
+    return (store.as_input("choice", choice.digest),)
+
+
 def made_run(
     store: Store, tasks: list[str], outcome: str = "made", facts: dict[str, dict[str, Any]] = FACTS
 ) -> RunFacts:
     """Commit a manifest a task, with an account, and return the run that made them."""
     digests = {}
     for task in tasks:
-        call = StageCall(stage=task, revision=1)
+        call = StageCall(stage=task, revision=1, inputs=_inputs(store) if task == "compress" else ())
         files = (store.put_bytes(*FILES[task], rows=6),) if task in FILES else ()
         result = store.once(call, lambda task=task, files=files: Made(files=files, facts=facts[task]))
         account = {"run_id": "r1", "task_id": task, "outcome": outcome, "examples_per_second": 40.0, **COST}
@@ -129,6 +136,13 @@ def test_the_page_is_of_the_model_that_was_to_go_live(store: Store):
     ]  # fmt: skip
 
 
+def test_the_candidates_have_a_page_once_one_was_chosen(store: Store):
+    """It is that of the choice; a run that did not come so far has none."""
+    reached = (list(FACTS), ["publish_dataset", "evaluate"])
+
+    assert [compression_page(store, made_run(store, tasks)) for tasks in reached] == ["the page of the choice", None]
+
+
 def test_rows_of_the_printed_summary_add_up(store: Store):
     """A person reads: rows in = kept + duplicate + quarantined, by reason."""
     summary = summarise(store, made_run(store, list(FACTS)), model_url="http://x")
@@ -139,6 +153,7 @@ def test_rows_of_the_printed_summary_add_up(store: Store):
         "predictions": [prediction],
         "ui": {"url": "http://ui", "user": "admin"},
         "evaluation": {**summary["evaluation"], "page": "/p.html"},
+        "compression": {**summary["compression"], "page": "/c.html"},
     }
     report(Console(file=out, width=200), whole, "secret")
 
@@ -146,7 +161,7 @@ def test_rows_of_the_printed_summary_add_up(store: Store):
     assert "accuracy 0.9800, macro F1 0.9700; baseline (probe on the frozen encoder, same rows) 0.95" in out.getvalue()
     assert "calibration error 0.020; 95.3% of answers stay when texts are written carelessly\n" in out.getvalue()
     assert "100 test rows of 2002-09-20: 0.9900 then, 0.9800 now\n" in out.getvalue()
-    assert "/p.html\n" in out.getvalue()
+    assert "/p.html\n" in out.getvalue() and "/c.html\n" in out.getvalue()
     assert "http://ui  user admin  password secret" in out.getvalue()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
@@ -12,10 +13,14 @@ import torch
 
 INPUTS = ("input_ids", "attention_mask")
 OUTPUT = "logits"
+_SCOPES = "pkg.torch.onnx.name_scopes"
+"""Where torch's exporter notes which modules a node came from, outermost first, and the traced operation last."""
 
 
-def export_onnx(model: torch.nn.Module, path: Path, *, opset: int) -> None:
-    """Write `model` as ONNX in single precision, with free batch and sequence axes.
+def export_onnx(model: torch.nn.Module, path: Path, *, opset: int) -> torch.export.ExportedProgram:
+    """Write `model` as ONNX in single precision, with free batch and sequence axes; return what was traced of it.
+
+    Nodes are named `MODULE/VALUE` by the module that they came from, and values as the operations in the trace are.
 
     Args:
         model: Takes token ids and attention mask, each int64 of shape (batch, sequence); gives logits.
@@ -38,7 +43,11 @@ def export_onnx(model: torch.nn.Module, path: Path, *, opset: int) -> None:
             verbose=False,
         )
     assert program is not None
-    save_stripped(program.model_proto, path)
+    assert program.exported_program is not None
+    graph = program.model_proto  # made anew whenever it is asked for
+    _name_nodes(graph.graph)
+    save_stripped(graph, path)
+    return program.exported_program
 
 
 def save_stripped(model: onnx.ModelProto, path: Path) -> None:
@@ -50,6 +59,13 @@ def save_stripped(model: onnx.ModelProto, path: Path) -> None:
     onnx.checker.check_model(model)
     # Deterministic: protobuf may otherwise order map fields as it likes.
     path.write_bytes(model.SerializeToString(deterministic=True))
+
+
+def _name_nodes(graph: onnx.GraphProto) -> None:
+    for node in graph.node:
+        noted = next((entry.value for entry in node.metadata_props if entry.key == _SCOPES), "[]")
+        *modules, _ = ast.literal_eval(noted) or [""]
+        node.name = f"{modules[-1] if modules else ''}/{node.output[0]}"
 
 
 def _parts(model: onnx.ModelProto) -> Iterable[Any]:

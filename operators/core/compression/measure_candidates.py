@@ -1,21 +1,20 @@
-"""Stage `measure_candidates`: size, latency, score and agreement with the parent. Its report is its file.
+"""Stage `measure_candidates`: size, latency, memory, energy, score and agreement with the parent.
 
-A measurement differs from try to try, so this stage is the exception to "equal inputs, equal result": the first report
-that was acknowledged stands, and a choice made from it is a stage of its own.
+Its report is its file. A measurement differs from try to try, so this stage is the exception to "equal inputs, equal
+result": the first report that was acknowledged stands, and a choice made from it is a stage of its own.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from operators.core.compression.footprint import footprint
+from operators.core.compression.latency import BATCH, figures, measure_latency
 from operators.core.compression.sample import spread
 from operators.core.compression.spec import CandidateKind, MeasurementSpec
 from operators.core.errors import DataError
@@ -27,7 +26,7 @@ from operators.core.scratch import scratch_folder
 from operators.core.storage import Result, Store
 from operators.core.training.rows import LabelledRows, read_rows
 
-REVISION = 10
+REVISION = 11
 REPORT = "report.json"
 PARENT = "parent"
 EXPORTED = CandidateKind.ONNX_FP32.value
@@ -43,27 +42,37 @@ class _Predictions:
 
 
 def measure_candidates(
-    store: Store, candidates: str, dataset: str, spec: MeasurementSpec, progress: Progress = no_progress
+    store: Store,
+    candidates: Mapping[str, str],
+    spec: MeasurementSpec,
+    *,
+    model: str,
+    progress: Progress = no_progress,
 ) -> Result:
-    """Return the report on all candidates.
+    """Return the report on all candidates and their parent.
 
     Args:
         store: The store.
-        candidates: Digest of what `make_candidates` made.
-        dataset: Digest of the data set; the score is on its test rows, agreement on all its rows.
+        candidates: Digest of each, by the name that the report has it by.
         spec: How to measure.
+        model: Digest of the fine-tuned model that all are compared with; the score is on the test rows of its data set,
+            agreement on all rows.
         progress: Told of every pass over the rows.
     """
     call = StageCall(
         stage="measure_candidates",
         revision=REVISION,
-        inputs=(store.as_input("candidates", candidates), store.as_input("dataset", dataset)),
-        spec=spec_json(spec),
+        inputs=(
+            store.as_input("model", model),
+            *(store.as_input("candidate", digest) for digest in candidates.values()),
+        ),
+        spec={**spec_json(spec), "names": list(candidates)},
     )
 
     def make() -> Made:
+        models = {name: store.manifest(digest) for name, digest in {PARENT: model, **candidates}.items()}
         with scratch_folder() as folder:
-            report = _measure(store, store.manifest(candidates), store.manifest(dataset), spec, folder, progress)
+            report = _measure(store, models, spec, folder, progress)
         return Made(files=(store.put_bytes(REPORT, canonical(report)),))
 
     return store.once(call, make)
@@ -76,51 +85,52 @@ def read_report(store: Store, measurement: Manifest) -> dict[str, Any]:
 
 
 def _measure(
-    store: Store, candidates: Manifest, dataset: Manifest, spec: MeasurementSpec, folder: Path, progress: Progress
+    store: Store, manifests: Mapping[str, Manifest], spec: MeasurementSpec, folder: Path, progress: Progress
 ) -> dict[str, Any]:
-    parent = candidates.input("model").manifest
-    if parent is None:
-        raise DataError("the candidates name no parent model in the store: make them again")
-    store.fetch_all(store.manifest(parent), folder / PARENT)
-    store.fetch_all(candidates, folder)
-    names = [PARENT, *sorted({entry.name.split("/")[0] for entry in candidates.files})]
-    test, train = read_rows(store, dataset, "test"), read_rows(store, dataset, "train")
+    names = list(manifests)
+    for name in names:
+        store.fetch_all(manifests[name], folder / name)
+    test, train = _rows(store, manifests[PARENT])
+    batches = _batches(test.texts, spec.latency_batches)
+    memory = {name: footprint(folder / name, batches[:3]) for name in names}
     models = {name: load_classifier(folder / name, threads=1) for name in names}
-    seconds = _latencies(models, spread(test.texts, spec.latency_texts), spec.warm_up_texts)
+    alone = measure_latency(models, [[text] for text in spread(test.texts, spec.latency_texts)], spec.warm_up_texts)
+    batched = measure_latency(models, batches, 1)
     for model in models.values():
         model.threads = os.cpu_count() or 1
     predicted = _predict(models, test, train, progress)
     return {
         "rows": len(test.texts) + len(train.texts),
         "test_rows": len(test.texts),
+        "batch": BATCH,
         "models": [
             {
                 "name": name,
                 "bytes": _weights(folder / name).stat().st_size,
-                "p50_ms": round(1000 * float(np.percentile(seconds[name], 50)), 3),
-                "p99_ms": round(1000 * float(np.percentile(seconds[name], 99)), 3),
+                "memory_bytes": memory[name],
+                **figures(alone[name], batched[name]),
                 **measure(test.task, test.labels, predicted[name].test, test.label_names).facts,
                 "agreement": _agreement(predicted[PARENT], predicted[name]),
                 "agreement_rows": len(predicted[name].all),
+                "first_bad_operator": manifests[name].facts.get("first_bad_operator"),
             }
             for name in names
         ],
     }
 
 
-def _latencies(models: Mapping[str, Classifier], texts: Sequence[str], warm_up: int) -> dict[str, list[float]]:
-    """Return seconds per text at batch 1; every text meets every model before the next one, in turning order."""
-    for text in texts[:warm_up]:
-        for model in models.values():
-            model.logits([text])
-    seconds: dict[str, list[float]] = {name: [] for name in models}
-    names = list(models)
-    for index, text in enumerate(texts):
-        for name in names[index % len(names) :] + names[: index % len(names)]:
-            begun = time.perf_counter()
-            models[name].logits([text])
-            seconds[name].append(time.perf_counter() - begun)
-    return seconds
+def _rows(store: Store, model: Manifest) -> tuple[LabelledRows, LabelledRows]:
+    """Return the test and the train rows of the data set that a model was trained on."""
+    dataset = model.input("dataset").manifest
+    if dataset is None:
+        raise DataError("the model names no data set in the store: fine-tune it again")
+    return read_rows(store, store.manifest(dataset), "test"), read_rows(store, store.manifest(dataset), "train")
+
+
+def _batches(texts: Sequence[str], count: int) -> list[list[str]]:
+    """Return batches of texts of all lengths, as a queue of requests would hold them."""
+    sample = spread(list(texts), count * BATCH)
+    return [sample[start::count] for start in range(min(count, len(sample)))]
 
 
 def _predict(

@@ -12,7 +12,7 @@ from operators.core.scratch import scratch_folder
 from operators.core.storage import Result, Store
 from operators.core.training.rows import read_rows
 
-REVISION = 18
+REVISION = 19
 
 
 def evaluate_baseline(

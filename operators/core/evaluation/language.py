@@ -11,15 +11,15 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from operators.core.evaluation.page import document, section, table, tiles
 from operators.core.evaluation.spec import EvaluationSpec
 from operators.core.manifest import Made, Manifest, StageCall, canonical
+from operators.core.pages.document import document, section, table, tiles
 from operators.core.progress import Progress
 from operators.core.scratch import scratch_folder
 from operators.core.storage import Result, Store
 from operators.core.training.rows import read_rows
 
-REVISION = 1
+REVISION = 2
 SAMPLES = 2000
 """Samples of the rows, drawn with replacement, that the range of a difference is read from."""
 Floats = npt.NDArray[np.float64]
@@ -165,4 +165,6 @@ def _page(report: dict[str, Any]) -> bytes:
     told += "The range holds the true gain in 95 of 100 samples of as many rows."
     rows = [["model", f"{report['loss']:.4f}"], ["base model", f"{report['baseline_loss']:.4f}"]]
     rows.append(["rows told better than by the base model", f"{report['better_rows']} of {report['rows']}"])
-    return document(tiles("Evaluation", told, figures) + section("Mean loss of a token", table(["", ""], rows)))
+    return document(
+        "Evaluation", tiles("Evaluation", told, figures) + section("Mean loss of a token", table(["", ""], rows))
+    )

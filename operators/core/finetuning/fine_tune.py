@@ -1,6 +1,7 @@
-"""Stages `fine_tune` and `continue_pretraining`: a base model and a data set become a model, trained by own processes.
+"""Stages `fine_tune`, `continue_pretraining`, `train_student`: a model and data set become a model, in own processes.
 
-The one makes a classifier, the other a base model that has learnt the data set's words.
+The first makes a classifier, the second a base model that has learnt the data set's words, the third trains a student
+that was cut from a classifier.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from operators.core.errors import DataError, StorageError
+from operators.core.finetuning.recovery_spec import RecoverySpec
 from operators.core.finetuning.spec import TrainingSpec
 from operators.core.manifest import Made, Manifest, StageCall, sha256_of_file, spec_json
 from operators.core.progress import Progress
@@ -29,7 +31,7 @@ from operators.core.training.rows import shards_of, task_of
 from operators.core.training.spec import LANGUAGE, MASKED, LoopSpec, Machine
 from operators.core.training.tracking import TrackingSettings
 
-REVISION = 25
+REVISION = 26
 LOG_REVISION = 1
 DISK_FACTOR = 8
 """Free local space needed, in sizes of the base model: it, one checkpoint, the product, and a margin."""
@@ -46,6 +48,7 @@ def fine_tune(
     *,
     dataset: str,
     base_model: str,
+    teacher: str | None = None,
     scratch: Path,
     progress: Progress,
     account: dict[str, Any],
@@ -59,7 +62,8 @@ def fine_tune(
         settings: The store's own, for the training processes.
         spec: What to do; every `auto` is decided here, before the run key is made.
         dataset: Digest of a data set's manifest.
-        base_model: Digest of an adopted base model's manifest.
+        base_model: Digest of an adopted base model's manifest, or by a `RecoverySpec` of a student's before training.
+        teacher: Digest of the model that a student learns of, where its spec has a guidance.
         scratch: Local work area; the same at a retry, or the training in it is not found again.
         progress: Told about steps, loss and speed.
         account: Given what the training cost over all its tries (see `ledger.account`), examples, seconds and speed of
@@ -77,7 +81,7 @@ def fine_tune(
     log.info("%d GPUs, %d cores; precision auto is %s", machine.gpus, machine.cores, machine.why)
     account["precision_auto"] = machine.why
     loop = spec.resolve(machine)
-    call = _call(store, loop, dataset, base_model)
+    call = _call(store, spec, loop, dataset, base_model, teacher)
     folder = training_folder(scratch, call.run_key)
 
     def start() -> subprocess.Popen[bytes] | None:
@@ -101,11 +105,20 @@ def fine_tune(
     return result
 
 
-def _call(store: Store, loop: LoopSpec, dataset: str, base_model: str) -> StageCall:
+def _stage(spec: TrainingSpec) -> str:
+    if isinstance(spec, RecoverySpec):
+        return "train_student"
+    return "continue_pretraining" if spec.task == MASKED else "fine_tune"
+
+
+def _call(
+    store: Store, spec: TrainingSpec, loop: LoopSpec, dataset: str, base_model: str, teacher: str | None
+) -> StageCall:
+    inputs = {"dataset": dataset, "base_model": base_model} | ({"teacher": teacher} if teacher else {})
     return StageCall(
-        stage="continue_pretraining" if loop.task == MASKED else "fine_tune",
+        stage=_stage(spec),
         revision=REVISION,
-        inputs=(store.as_input("dataset", dataset), store.as_input("base_model", base_model)),
+        inputs=tuple(store.as_input(role, digest) for role, digest in inputs.items()),
         spec=spec_json(loop),
         seed=loop.seed,
     )
@@ -190,10 +203,12 @@ def _prepare(store: Store, job: TrainingJob, folder: Path) -> None:
     if (free := shutil.disk_usage(folder).free) < needed:
         raise StorageError(f"{free} bytes are free below {folder}, training needs {needed}: make room")
     store.fetch_all(base_model, folder / names.BASE_MODEL)
+    if job.loop.guidance is not None:
+        store.fetch_all(_manifest(store, job, "teacher"), folder / names.TEACHER)
     job.save(folder)
 
 
 def _manifest(store: Store, job: TrainingJob, role: str) -> Manifest:
     (digest,) = [item.manifest for item in job.inputs if item.role == role]
-    assert digest is not None, "both inputs lie in the store"
+    assert digest is not None, "all inputs lie in the store"
     return store.manifest(digest)

@@ -11,6 +11,7 @@ from operators.core.errors import DataError
 from operators.core.labels import TASKS, Task
 from operators.core.models.tags import num_tags
 
+CARD_FILE = "classifier.json"
 _LEAST_NAMES: dict[Task, int] = {"text_classification": 2, "token_classification": 1}
 """With fewer there is nothing to tell apart."""
 
@@ -46,7 +47,7 @@ class ClassifierCard:
             DataError: It is missing or not such a card.
         """
         try:
-            document = json.loads((folder / "classifier.json").read_text())
+            document = json.loads((folder / CARD_FILE).read_text())
             card = cls(**{**document, "labels": tuple(document["labels"])})
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise DataError(f"classifier.json of the model is missing or unreadable: {error}") from error

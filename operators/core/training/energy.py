@@ -11,6 +11,11 @@ WATTS_PER_CORE = 10.0
 """What a busy core of a server is taken to draw, with its share of memory and power supply: a guess, not measured."""
 
 
+def estimated_joules(cpu_seconds: float) -> float:
+    """Return what seconds of a core's work are taken to draw."""
+    return cpu_seconds * WATTS_PER_CORE
+
+
 class Meter:
     """Energy of a gang from now on, read by its rank 0."""
 
@@ -26,7 +31,7 @@ class Meter:
         Of CPU ranks: the seconds of this one's threads since its process began, times ranks, times `WATTS_PER_CORE`.
         """
         if self._is_cpu:
-            return {"joules": time.process_time() * self._ranks * WATTS_PER_CORE, "energy": "estimated"}
+            return {"joules": estimated_joules(time.process_time() * self._ranks), "energy": "estimated"}
         if not self._handles:
             return {"joules": None, "energy": "unknown"}
         return {"joules": (self._millijoules() - self._start) / 1000, "energy": "nvml"}

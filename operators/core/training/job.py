@@ -19,8 +19,8 @@ from operators.core.training.spec import CAUSAL, MASKED, LoopSpec
 JOB, DONE, FAILED, PROGRESS, LAUNCHER, LOCK, END = (
     "job.json", "done.json", "failed.json", "progress.json", "launcher.json", "launcher.lock", "end.json",
 )  # fmt: skip
-BASE_MODEL, TOKENS, CHECKPOINT, RENDEZVOUS, OUTPUT, LOG = (
-    "base_model", "tokens", "checkpoint", "rendezvous", "output", "log.txt",
+BASE_MODEL, TEACHER, TOKENS, CHECKPOINT, RENDEZVOUS, OUTPUT, LOG = (
+    "base_model", "teacher", "tokens", "checkpoint", "rendezvous", "output", "log.txt",
 )  # fmt: skip
 
 

@@ -27,8 +27,10 @@ from operators.core.training.optimisation import make_optimiser, rate_factor, se
 from operators.core.training.parts import StoredState, Tensors, take_part
 from operators.core.training.pieces import pieces
 from operators.core.training.saving import Saver
+from operators.core.training.spec import LANGUAGE
 from operators.core.training.state import Position, copy_best, generator, room_for, set_generator, state_of, whole
 from operators.core.training.stopping import LossWatch, is_behind, is_stale
+from operators.core.training.students import Guide, Zeros
 
 Report = Callable[[int, int, float, float], None]
 """(step, total_steps, loss, examples_per_second)."""
@@ -45,6 +47,7 @@ class Loop:
         device: torch.device,
         held_out: Loader | None = None,
         ledger: Ledger | None = None,
+        teacher: EncoderModel | None = None,
     ) -> None:
         self.job, self.spec, self.loader, self.held_out, self.device = job, job.loop, loader, held_out, device
         self.steps_per_epoch = loader.steps_per_epoch
@@ -52,16 +55,21 @@ class Loop:
         self.model = prepare(model.to(device).train(), self.spec)
         self.rank_budget = choose_trained(self.model, self.spec, self.total_steps)
         self.ledger = ledger or Ledger()
+        self._loss_of = loss_of
+        if teacher is not None and self.spec.guidance is not None:
+            self._loss_of = Guide(self.spec.guidance, teacher.to(device), self.model).loss_of
         self.work = Work.of(self.model)
         self.parallel = spread(self.model, self.spec, device)
         self.optimiser = make_optimiser(self.model, self.spec)
+        self._zeros = Zeros(self.model) if self.spec.keeps_zeros else None
         self._half = HALF.get(self.spec.precision)
         # Without fp16 it does nothing.
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.spec.precision == "fp16")
         self.is_first = dist.get_rank() == 0
         self.position = Position(world_sizes=[dist.get_world_size()])
         self._best: Tensors = {}
-        self.watch = LossWatch(self.spec.divergence_ratio)
+        outputs = 1 if self.spec.task in LANGUAGE else job.card.outputs
+        self.watch = LossWatch(self.spec.divergence_ratio, untaught=math.log(outputs))
         self._saved = 0
         self.examples, self.seconds, self.norm = 0, 0.0, 0.0
         torch.manual_seed(self.spec.seed * 100_003 + dist.get_rank())
@@ -177,6 +185,8 @@ class Loop:
         check_step(self.position, self.watch, self.scaler, mean, self.norm)
         self.scaler.step(self.optimiser)
         self.scaler.update()
+        if self._zeros is not None:
+            self._zeros.restore()
         if self.rank_budget is not None and math.isfinite(self.norm):
             self.rank_budget.cut(self.position.step, self.optimiser)
         self.optimiser.zero_grad(set_to_none=False)
@@ -193,7 +203,7 @@ class Loop:
         share = list(pieces(batch, ranks, self.spec.micro_batch_size, self.device))
         for number, piece in enumerate(share, 1):
             with gradients(self.parallel, is_last=number == len(share)):
-                loss = loss_of(self.parallel, piece, self._half) * (ranks / batch.answers)
+                loss = self._loss_of(self.parallel, piece, self._half) * (ranks / batch.answers)
                 self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
             total += loss.detach()
         return total

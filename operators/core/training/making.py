@@ -8,8 +8,10 @@ from typing import Any
 
 from safetensors.torch import save_file
 
+from operators.core.errors import DataError
+from operators.core.models.card import CARD_FILE, ClassifierCard
 from operators.core.models.causal import build_causal_model, load_causal_model, save_causal_model
-from operators.core.models.encoder import EncoderModel, build_model, load_base
+from operators.core.models.encoder import EncoderModel, build_model, load_base, load_trained
 from operators.core.models.language import (
     ARCHITECTURE,
     build_language_model,
@@ -31,7 +33,7 @@ def blank_model(job: TrainingJob, base: Path) -> EncoderModel:
 
 
 def first_model(job: TrainingJob, base: Path) -> EncoderModel:
-    """Return the model that the job begins with: its base model below a head, its own where it tells tokens.
+    """Return the model that the job begins with: its base model below a head, its own where it has one.
 
     Raises:
         DataError: The base model's files do not fit each other.
@@ -40,7 +42,29 @@ def first_model(job: TrainingJob, base: Path) -> EncoderModel:
         return load_language_model(base, dropout=job.loop.dropout, seed=job.loop.seed)
     if job.loop.task == CAUSAL:
         return load_causal_model(base)
+    if (base / CARD_FILE).exists():
+        return _student(job, base)
     return load_base(base, job.card.task, job.card.outputs, dropout=job.loop.dropout, seed=job.loop.seed)
+
+
+def _student(job: TrainingJob, base: Path) -> EncoderModel:
+    card = ClassifierCard.from_folder(base)
+    if (card.task, card.labels) != (job.loop.task, job.labels):
+        raise DataError(
+            f"the classifier to train on tells {card.task} of {list(card.labels)}, the data set {list(job.labels)}"
+        )
+    return load_trained(base, card.task, card.outputs, dropout=job.loop.dropout).train()
+
+
+def teacher_of(job: TrainingJob, folder: Path) -> EncoderModel | None:
+    """Return the model that the job's student learns of, given its folder; None where it learns from labels alone.
+
+    Raises:
+        DataError: The files do not fit each other.
+    """
+    if job.loop.guidance is None:
+        return None
+    return load_trained(folder, job.card.task, job.card.outputs).requires_grad_(False)
 
 
 def leave_model(job: TrainingJob, weights: Tensors, base: Path, folder: Path) -> dict[str, Any]:
@@ -57,5 +81,5 @@ def leave_model(job: TrainingJob, weights: Tensors, base: Path, folder: Path) ->
         return {"max_length": job.loop.max_length, "answers_after": job.loop.answers_after}
     save_file(weights, folder / "model.safetensors")
     shutil.copyfile(base / "config.json", folder / "config.json")
-    (folder / "classifier.json").write_text(job.card.to_json())
+    (folder / CARD_FILE).write_text(job.card.to_json())
     return {"labels": list(job.labels)}

@@ -20,6 +20,8 @@ Optimiser = Literal["adamw", "sgd"]
 Schedule = Literal["linear", "cosine", "constant"]
 AdapterKind = Literal["lora", "adalora"]
 Target = Literal["query", "key", "value", "dense"]
+GUIDANCE_RANGES = {"answers": (0.0, 1.0), "temperature": (0.5, 20.0), "states": (0.0, 100.0)}
+"""Lowest and highest value of each number of a guidance, both inclusive."""
 ADAPTER_RANGES: dict[str, tuple[float, float]] = {"lora_rank": (1, 256), "alpha": (0.1, 1024.0), "dropout": (0.0, 0.5)}
 """Lowest and highest value of each number of an adapter, both inclusive."""
 
@@ -58,6 +60,29 @@ class AdapterSpec:
         known = get_args(Target)
         if not self.targets or len(set(self.targets)) != len(self.targets) or set(self.targets) - set(known):
             raise ValueError(f"adapter targets={self.targets!r}: choose among {', '.join(known)}, each once")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GuidanceSpec:
+    """What a student learns of its teacher, beside the labels: its answers, and what its layers make of a text.
+
+    Source: Hinton et al., arXiv 1503.02531, for answers; Sun et al., arXiv 1908.09355, for layers.
+    """
+
+    answers: float = 0.9
+    """Share of the loss that is the distance of the answers' probabilities; the rest is that of the labels."""
+    temperature: float = 2.0
+    """Logits are divided by it before they become probabilities: higher tells more of what is unlikely."""
+    states: float = 1.0
+    """Weight of the mean squared distance of the layers' outputs, beside that loss."""
+
+    def __post_init__(self) -> None:
+        for name, (lowest, highest) in GUIDANCE_RANGES.items():
+            value = getattr(self, name)
+            if isinstance(value, bool) or not lowest <= value <= highest:
+                raise ValueError(f"guidance {name}={value!r}: choose {lowest} to {highest}")
+        if not self.answers and not self.states:
+            raise ValueError("guidance with answers=0 and states=0 teaches nothing: leave it out")
 
 
 def least_batch(batch_by: BatchBy, ranks: int) -> int:
@@ -138,6 +163,10 @@ class LoopSpec:
     """Layers that are left as they are, from the lowest on."""
     adapter: AdapterSpec | None
     """What is trained in place of the encoder's weights; None trains these."""
+    guidance: GuidanceSpec | None = None
+    """What is learnt of a teacher; None learns from labels alone."""
+    keeps_zeros: bool = False
+    """Whether weights of the encoder's layers that begin as zeros stay zeros: they were pruned."""
     ranks: int
     """Training processes; another number adds gradients in another order."""
     fsdp_degree: int
@@ -157,7 +186,9 @@ class LoopSpec:
         adapter = document["adapter"]
         if adapter is not None:
             adapter = AdapterSpec(**{**adapter, "targets": tuple(adapter["targets"])})
-        return cls(**{**document, "adapter": adapter, "give_up_above": tuple(document["give_up_above"])})
+        guidance = document["guidance"] and GuidanceSpec(**document["guidance"])
+        changed = {"adapter": adapter, "guidance": guidance, "give_up_above": tuple(document["give_up_above"])}
+        return cls(**{**document, **changed})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

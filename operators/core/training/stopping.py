@@ -30,10 +30,13 @@ class LossWatch:
     """Tells a training that has lost what it learnt from one that meets a hard batch or over-fits a little.
 
     A loss near zero may rise many times over without harm. So the running level must be `ratio` times its lowest and
-    no better than the first step's loss, which is what a model knows that has learnt nothing.
+    no better than that of a model that has learnt nothing: the first step's loss, and `untaught`, for a student knows
+    a lot at its first step.
     """
 
     ratio: float
+    untaught: float = 0.0
+    """Loss of one that takes all labels for equally likely, as far as that is known."""
     first: float = field(default=math.nan, init=False)
     """Loss of the first step."""
     lowest: float = field(default=math.inf, init=False)
@@ -47,4 +50,4 @@ class LossWatch:
             self.first = self.level = loss
         self.level = LEVEL_KEEPS * self.level + (1 - LEVEL_KEEPS) * loss
         self.lowest = min(self.lowest, self.level)
-        return self.level > self.ratio * self.lowest and self.level >= self.first
+        return self.level > self.ratio * self.lowest and self.level >= max(self.first, self.untaught)

@@ -168,7 +168,7 @@ def _loop(store: Store, folder: Path, job: TrainingJob, device: torch.device, le
     import torch.distributed as dist
 
     from operators.core.training.loop import Loop
-    from operators.core.training.making import first_model
+    from operators.core.training.making import first_model, teacher_of
     from operators.core.training.reading import open_loader
 
     model = first_model(job, folder / names.BASE_MODEL)
@@ -177,7 +177,7 @@ def _loop(store: Store, folder: Path, job: TrainingJob, device: torch.device, le
     held_out = None
     if job.loop.held_out:
         held_out = open_loader(store, job, folder, rank=rank, ranks=ranks, is_held_out=True)
-    return Loop(job, model, loader, device, held_out, ledger)
+    return Loop(job, model, loader, device, held_out, ledger, teacher_of(job, folder / names.TEACHER))
 
 
 def _resume(loop: Loop, checkpoints: Checkpoints | None, folder: Path) -> None:

@@ -21,7 +21,7 @@ from operators.core.training.stopping import is_behind
 from operators.core.tuning.spec import SearchSpec
 from operators.core.tuning.suggestions import Suggestions, Values
 
-REVISION = 2
+REVISION = 3
 TRIALS_NAME = "trials.json"
 STARTUP_TRIALS = 4
 """Trials before the first that may be pruned."""

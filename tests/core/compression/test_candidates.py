@@ -9,13 +9,23 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
+from operators.core.compression.choose_candidate import choose_candidate
 from operators.core.compression.compress import compress
 from operators.core.compression.make_candidates import make_candidates
 from operators.core.compression.measure_candidates import measure_candidates, read_report
-from operators.core.compression.spec import BudgetSpec, ExportSpec, MeasurementSpec
-from operators.core.errors import TrainingError
+from operators.core.compression.spec import (
+    BudgetSpec,
+    CandidateKind,
+    CandidateSpec,
+    CompressionSpec,
+    ExportSpec,
+    MeasurementSpec,
+    QuantisationSpec,
+)
+from operators.core.errors import DataError, GateFailed
 from operators.core.manifest import sha256_of_file
 from operators.core.models.classifier import load_classifier
 from operators.core.storage import Result
@@ -23,56 +33,105 @@ from tests.core.compression.conftest import Trained
 
 pytestmark = pytest.mark.integration
 
-EXPORT = ExportSpec(parity_texts=8)
-MEASUREMENT = MeasurementSpec(latency_texts=10, warm_up_texts=1)
-BUDGET = BudgetSpec(min_agreement=0.5, max_score_drop=0.5)
+EVERY = CompressionSpec(
+    candidates=tuple(CandidateSpec(kind=kind) for kind in CandidateKind),
+    export=ExportSpec(parity_texts=8),
+    quantisation=QuantisationSpec(calibration_rows=8),
+    measurement=MeasurementSpec(latency_texts=10, latency_batches=5, warm_up_texts=1),
+    budget=BudgetSpec(min_agreement=0.5, max_score_drop=0.5),
+)
+BITS = {
+    "onnx_fp32": set(),
+    "onnx_fused": {"MultiHeadAttention", "BiasGelu"},
+    "fp16": {"Cast"},
+    "bf16": {"Cast"},
+    "int8": {"DynamicQuantizeLinear", "MatMulInteger"},
+    "int8_static": {"QuantizeLinear", "DequantizeLinear"},
+    "int4": {"MatMulNBits", "GatherBlockQuantized"},
+}
+"""Operators by which each form is known."""
 
 SCRIPT = """
 import sys
 from pathlib import Path
 from operators.core.compression.export import export_onnx
-from operators.core.compression.quantise import quantise
+from operators.core.compression.fuse import fuse
+from operators.core.compression.quantise import quantise, quantise_blocks
 from operators.core.models.encoder import load_trained
-export_onnx(load_trained(Path(sys.argv[1]), "text_classification", 2), Path("model.onnx"), opset=18)
-quantise(Path("model.onnx"), Path("int8.onnx"))
+export_onnx(load_trained(Path(sys.argv[1]), "text_classification", 2), Path("onnx_fp32.onnx"), opset=18)
+fuse(Path("onnx_fp32.onnx"), Path("onnx_fused.onnx"))
+quantise(Path("onnx_fp32.onnx"), Path("int8.onnx"))
+quantise_blocks(Path("onnx_fp32.onnx"), Path("int4.onnx"), 32)
 """
 
 
 @pytest.fixture(scope="module")
-def candidates(trained: Trained) -> Result:
-    """Both candidates of the tiny model."""
-    return make_candidates(trained.store, trained.model, EXPORT)
+def candidates(trained: Trained) -> dict[str, Result]:
+    """Every form of the tiny model, by name."""
+    return made(trained, EVERY)
+
+
+def made(trained: Trained, spec: CompressionSpec) -> dict[str, Result]:
+    names = [one.name for one in spec.candidates]
+    return dict(zip(names, make_candidates(trained.store, trained.model, spec), strict=True))
 
 
 @pytest.fixture(scope="module")
-def measurement(trained: Trained, candidates: Result) -> Result:
-    """The report on both."""
-    return measure_candidates(trained.store, candidates.digest, trained.dataset, MEASUREMENT)
+def measurement(trained: Trained, candidates: dict[str, Result]) -> Result:
+    """The report on all of them."""
+    return measured(trained, candidates)
 
 
-def test_candidates_have_all_a_server_needs(candidates: Result) -> None:
-    """Each candidate is a folder with weights, card and tokenizer."""
-    expected = {
-        f"{kind}/{n}" for kind in ("onnx_fp32", "int8") for n in ("model.onnx", "classifier.json", "tokenizer.json")
-    }
-
-    assert expected == {entry.name for entry in candidates.manifest.files}
+def measured(trained: Trained, candidates: dict[str, Result]) -> Result:
+    digests = {name: result.digest for name, result in candidates.items()}
+    return measure_candidates(trained.store, digests, EVERY.measurement, model=trained.model)
 
 
-def test_the_exported_graph_takes_any_batch_and_length(trained: Trained, candidates: Result, tmp_path: Path) -> None:
-    """Texts of other lengths and batches than the exported example get PyTorch's logits."""
-    trained.store.fetch_all(candidates.manifest, tmp_path)
+def fetched(trained: Trained, candidate: Result, folder: Path) -> Path:
+    trained.store.fetch_all(candidate.manifest, folder)
+    return folder
+
+
+def test_each_candidate_has_all_a_server_needs_and_names_its_parent(candidates: dict[str, Result]) -> None:
+    """A manifest each, with weights, card and tokenizer; every form was made of the one export."""
+    exported = candidates["onnx_fp32"]
+
+    for result in candidates.values():
+        assert {entry.name for entry in result.manifest.files} == {"model.onnx", "classifier.json", "tokenizer.json"}
+    assert {c.manifest.input("parent").manifest for n, c in candidates.items() if n != "onnx_fp32"} == {exported.digest}
+
+
+@pytest.mark.parametrize("name", BITS)
+def test_each_form_is_made_of_its_operators_and_answers(
+    trained: Trained, candidates: dict[str, Result], tmp_path: Path, name: str
+) -> None:
+    """ONNX Runtime runs every form, and of fp32 and 16 bits the logits are PyTorch's but for rounding."""
+    folder = fetched(trained, candidates[name], tmp_path)
     texts = ["w5", "w9 w8 w7 w6 w5 w4 w3 w2 w61 w60 w59", "w3 w3 w3"]
-    expected = load_classifier(trained.folder, 1).logits(texts)
+    expected, found = (load_classifier(path, 1).logits(texts) for path in (trained.folder, folder))
+    kinds = {node.op_type for node in onnx.load(folder / "model.onnx").graph.node}
+    bound = 2.0 if name.startswith("int") else 0.2 if name == "bf16" else 0.02  # of logits up to 26
 
-    np.testing.assert_allclose(load_classifier(tmp_path / "onnx_fp32", 1).logits(texts), expected, atol=1e-4)
-    np.testing.assert_allclose(load_classifier(tmp_path / "onnx_fp32", 1).logits(texts[:1]), expected[:1], atol=1e-4)
+    assert BITS[name] <= kinds
+    assert np.abs(found - expected).max() <= bound
 
 
-def test_graphs_tell_nothing_of_the_machine(trained: Trained, candidates: Result) -> None:
+def test_facts_tell_how_far_each_layer_is_from_its_parent(candidates: dict[str, Result]) -> None:
+    """Of every form, by layer down to the logits; fewer bits are further away, and none computes something else."""
+    facts = {name: result.manifest.facts for name, result in candidates.items()}
+    logits = {name: one["layers"]["logits"] for name, one in facts.items()}
+
+    assert {tuple(one["layers"]) for one in facts.values()} == {("embeddings", "layer.0", "layer.1", "logits")}
+    assert logits["onnx_fused"] < 1e-5 and logits["fp16"] < logits["bf16"] < logits["int8"]
+    assert {one.get("first_bad_operator") for one in facts.values()} == {None}
+    assert facts["onnx_fused"]["fusions"] == {"BiasGelu": 2, "MultiHeadAttention": 2}
+    assert facts["fp16"]["largest_weight"] > 0
+
+
+def test_graphs_tell_nothing_of_the_machine(trained: Trained, candidates: dict[str, Result]) -> None:
     """Neither source paths nor stack traces are left in a graph."""
-    for kind in ("onnx_fp32", "int8"):
-        graph = trained.store.read(candidates.manifest.file(f"{kind}/model.onnx"))
+    for result in candidates.values():
+        graph = trained.store.read(result.manifest.file("model.onnx"))
         found = [
             word for word in (b".py", b"stack_trace", b"site-packages", b"pkg.torch", b"transformers") if word in graph
         ]
@@ -80,47 +139,72 @@ def test_graphs_tell_nothing_of_the_machine(trained: Trained, candidates: Result
         assert found == []
 
 
-def test_two_exports_give_the_same_bytes(trained: Trained, candidates: Result, tmp_path: Path) -> None:
+def test_two_exports_give_the_same_bytes(trained: Trained, candidates: dict[str, Result], tmp_path: Path) -> None:
     """Another process in another folder makes the same files."""
     subprocess.run([sys.executable, "-c", SCRIPT, str(trained.folder)], cwd=tmp_path, check=True, timeout=300)
 
-    assert candidates.manifest.file("onnx_fp32/model.onnx").sha256 == sha256_of_file(tmp_path / "model.onnx")
-    assert candidates.manifest.file("int8/model.onnx").sha256 == sha256_of_file(tmp_path / "int8.onnx")
+    for name in ("onnx_fp32", "onnx_fused", "int8", "int4"):
+        made_here = sha256_of_file(tmp_path / f"{name}.onnx")
+        assert candidates[name].manifest.file("model.onnx").sha256 == made_here
+
+
+def test_another_kind_or_another_option_makes_only_itself(trained: Trained, candidates: dict[str, Result]) -> None:
+    """What other kinds leave open is in no run key but theirs."""
+    again = made(trained, replace(EVERY, quantisation=QuantisationSpec(calibration_rows=9)))
+
+    assert [name for name, result in again.items() if not result.found] == ["int8_static"]
 
 
 def test_a_graph_that_differs_from_pytorch_is_refused(trained: Trained) -> None:
-    """A parity bound that cannot be met is a clear error, and nothing is committed."""
-    strict = replace(EXPORT, max_logit_difference=1e-12)
+    """A bound on logits that cannot be met is a clear error, and nothing is committed."""
+    strict = replace(EVERY, export=ExportSpec(parity_texts=8, max_logit_difference=1e-12))
 
-    with pytest.raises(TrainingError, match="differs from PyTorch"):
+    with pytest.raises(GateFailed, match="differs from PyTorch"):
         make_candidates(trained.store, trained.model, strict)
 
 
 def test_the_report_has_every_model_on_all_rows(trained: Trained, measurement: Result) -> None:
-    """Parent and candidates are measured on the same rows, and the parent agrees with itself."""
+    """Parent and candidates are measured on the same rows, in time, bytes, memory and energy."""
     report = read_report(trained.store, measurement.manifest)
     models = {one["name"]: one for one in report["models"]}
 
     assert (report["rows"], report["test_rows"]) == (20, 10)
-    assert {"parent", "onnx_fp32", "int8"} == set(models)
+    assert {"parent", *BITS} == set(models)
     assert 1.0 == models["parent"]["agreement"] == models["onnx_fp32"]["agreement"]
-    assert all(0 < one["p50_ms"] <= one["p99_ms"] for one in models.values())
+    for one in models.values():
+        assert 0 < one["p50_ms"] <= one["p99_ms"] and 0 < one["batch_p50_ms"] <= one["batch_p99_ms"]
+        assert one["memory_bytes"] > 0 and one["joules_per_1000"] > 0 and one["energy"] == "estimated"
 
 
-def test_the_choice_names_the_candidates_own_files(trained: Trained, candidates: Result, measurement: Result) -> None:
-    """What is chosen is the candidate's folder at the top level, the same objects, and it loads."""
-    chosen = compress(trained.store, candidates.digest, measurement.digest, BUDGET)
-    name = chosen.manifest.facts["chosen"]
-    expected = {n: candidates.manifest.file(f"{name}/{n}").stored_sha256 for n in ("model.onnx", "tokenizer.json")}
+def test_the_choice_is_the_candidates_own_files_and_has_a_page(
+    trained: Trained, candidates: dict[str, Result], measurement: Result
+) -> None:
+    """What is chosen has the same objects as the candidate; the choice has a page that names all, and shows a plot."""
+    choice = choose_candidate(trained.store, measurement.digest, EVERY.budget)
+    name = choice.manifest.facts["chosen"]
+    chosen = compress(trained.store, candidates[name].digest, choice.digest)
+    page = trained.store.read(choice.manifest.file("choice.html")).decode()
 
-    assert expected == {n: chosen.manifest.file(n).stored_sha256 for n in expected}
+    assert chosen.manifest.files == candidates[name].manifest.files
     assert json.loads(trained.store.read(chosen.manifest.file("classifier.json")))["format"] == "onnx"
+    assert all(name in page for name in BITS) and page.count("<circle") == len(BITS) and "(chosen)" in page
 
 
-def test_a_second_time_everything_is_found(trained: Trained, candidates: Result, measurement: Result) -> None:
-    """Each of the three run keys is found again; another budget measures nothing anew."""
-    again = make_candidates(trained.store, trained.model, EXPORT)
-    measured = measure_candidates(trained.store, again.digest, trained.dataset, MEASUREMENT)
+def test_what_was_not_among_the_measured_is_not_taken(
+    trained: Trained, candidates: dict[str, Result], measurement: Result
+) -> None:
+    """A choice and a candidate that do not belong together are refused."""
+    choice = choose_candidate(trained.store, measurement.digest, EVERY.budget)
 
-    assert (True, candidates.digest) == (again.found, again.digest)
-    assert (True, measurement.digest) == (measured.found, measured.digest)
+    with pytest.raises(DataError, match="none of the candidates"):
+        compress(trained.store, trained.model, choice.digest)
+
+
+def test_a_second_time_everything_is_found(
+    trained: Trained, candidates: dict[str, Result], measurement: Result
+) -> None:
+    """Each run key is found again."""
+    again = made(trained, EVERY)
+
+    assert all(result.found for result in again.values())
+    assert measured(trained, again).found

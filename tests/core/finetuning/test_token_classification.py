@@ -11,10 +11,11 @@ import httpx
 import pyarrow.parquet as pq
 import pytest
 
+from operators.core.compression.choose_candidate import choose_candidate
 from operators.core.compression.compress import compress
 from operators.core.compression.make_candidates import make_candidates
 from operators.core.compression.measure_candidates import measure_candidates
-from operators.core.compression.spec import BudgetSpec, ExportSpec, MeasurementSpec
+from operators.core.compression.spec import BudgetSpec, CompressionSpec, ExportSpec, MeasurementSpec
 from operators.core.deployment.deploy import deploy
 from operators.core.deployment.spec import DeploymentSpec
 from operators.core.errors import DataError
@@ -89,11 +90,16 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
 @pytest.fixture(scope="module")
 def chosen(trained: Trained) -> Result:
     """The tagger made small."""
-    made = make_candidates(trained.store, trained.model.digest, ExportSpec(parity_texts=8))
-    measured = measure_candidates(
-        trained.store, made.digest, trained.dataset, MeasurementSpec(latency_texts=10, warm_up_texts=1)
+    spec = CompressionSpec(
+        export=ExportSpec(parity_texts=8),
+        measurement=MeasurementSpec(latency_texts=10, latency_batches=5, warm_up_texts=1),
+        budget=BudgetSpec(max_score_drop=0.05, min_agreement=0.9),
     )
-    return compress(trained.store, made.digest, measured.digest, BudgetSpec(max_score_drop=0.05, min_agreement=0.9))
+    results = make_candidates(trained.store, trained.model.digest, spec)
+    made = {one.name: result.digest for one, result in zip(spec.candidates, results, strict=True)}
+    measured = measure_candidates(trained.store, made, spec.measurement, model=trained.model.digest)
+    choice = choose_candidate(trained.store, measured.digest, spec.budget)
+    return compress(trained.store, made[choice.manifest.facts["chosen"]], choice.digest)
 
 
 def _evaluated(trained: Trained, model: str) -> Result:

@@ -45,6 +45,15 @@ def test_overfitting_is_no_divergence() -> None:
     assert diverged_at(low + [10 * low[-1]] * 100) is None
 
 
+def test_a_student_that_begins_well_may_get_a_little_worse() -> None:
+    """Far below what one loses that knows nothing a rise is none; up there it is one all the same."""
+    losses = [1e-4] * 20 + [0.05] * 100 + [2.0] * 60
+    watch = LossWatch(3.0, untaught=math.log(2))
+    called = next(step for step, loss in enumerate(losses) if watch.diverged(loss))
+
+    assert 120 < called < 180
+
+
 def test_a_model_that_forgot_everything_diverges() -> None:
     """Back at a coin's loss after having been good: soon called out, and not before it happens."""
     step = diverged_at(falling(100) + [math.log(2) * 1.05] * 200)

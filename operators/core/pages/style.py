@@ -1,4 +1,4 @@
-"""How the page of an evaluation looks, by day and by night."""
+"""How pages look, by day and by night."""
 
 STYLE = """
 :root { --ink: #1c2430; --soft: #5b6675; --line: #d9dee5; --back: #ffffff; --card: #f5f7fa; --mark: #2563a8; }
@@ -38,5 +38,6 @@ svg text { font-size: 12px; fill: var(--soft); }
 .frame { fill: none; stroke: var(--line); }
 .ideal { stroke: var(--soft); stroke-dasharray: 4 4; }
 .range { stroke: var(--mark); stroke-width: 2; opacity: .55; }
-.dot { fill: var(--mark); }
+.dot { fill: var(--mark); opacity: .85; }
+.open { fill: none; stroke: var(--mark); stroke-width: 1.5; }
 """
