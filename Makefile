@@ -17,6 +17,8 @@ BENCH_B4 := kill_training
 BENCH_B5 := save_beside
 BENCH_B7 := serve
 BENCH_B9 := scrub_repair
+# What an image installs is a part of the lock; torch, which the lock leaves out, is PyPI's CUDA build there.
+IMAGE_LOCK := --constraint requirements.lock --python 3.11 --python-platform x86_64-manylinux_2_28 --generate-hashes --no-header --no-annotate --quiet
 
 # Without bytecode on disk every task process would compile Airflow, Great Expectations and torch again (20 s and more).
 unexport PYTHONDONTWRITEBYTECODE
@@ -24,7 +26,7 @@ unexport PYTHONDONTWRITEBYTECODE
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 export NIGHTSHIFT_HOME NIGHTSHIFT_PORT_BASE
 
-.PHONY: help setup base-model run status stop clean backfill test lint test-faults test-ceph test-gpu test-oip test-e2e bench lock
+.PHONY: help setup base-model run status stop clean containers backfill test lint test-faults test-ceph test-gpu test-oip test-e2e bench lock
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,6 +50,9 @@ stop: ## End all of the platform
 
 clean: stop ## Stop, then remove .venv and all state
 	@rm -rf $(VENV) $(HOME_FOLDER) *.egg-info
+
+containers: $(STAMP) ## Make the secrets and settings that docker/compose.yaml mounts, in docker/platform
+	@$(BIN)/python -m operators.local.containers
 
 backfill: $(STAMP) ## Run the days FROM= to TO=, both inclusive (RECIPE=mail_triage); waits
 	@$(BIN)/python -m operators.local.backfill --from "$(FROM)" --to "$(TO)" $(if $(RECIPE),--recipe "$(RECIPE)") $(PARAMS:%=--param "%")
@@ -100,7 +105,7 @@ bench: $(STAMP) .venv-bench/.installed .venv-bench-readers/.installed .venv-benc
 	touch .venv-bench-$*/.installed
 
 lock: $(STAMP) ## Resolve requirements.lock anew from pyproject.toml
-	@$(BIN)/uv pip compile pyproject.toml --python 3.11 --extra airflow --extra local --extra dev \
+	@$(BIN)/uv pip compile pyproject.toml --python 3.11 --extra airflow --extra cluster --extra local --extra dev \
 	  --override tests/benchmarks/without_torch.txt --generate-hashes --output-file requirements.lock
 	printf 'uv==%s\n' "$$($(BIN)/uv --version | cut -d' ' -f2)" | $(BIN)/uv pip compile - --python 3.11 --generate-hashes \
 	  --no-header --output-file requirements-uv.lock
@@ -108,3 +113,5 @@ lock: $(STAMP) ## Resolve requirements.lock anew from pyproject.toml
 	  --python 3.11 --generate-hashes --no-header --quiet --output-file tests/benchmarks/$$name.lock; done
 	for name in readers mosaic; do $(BIN)/uv pip compile tests/benchmarks/$$name.in --override tests/benchmarks/without_torch.txt \
 	  --python 3.11 --generate-hashes --no-header --quiet --output-file tests/benchmarks/$$name.lock; done
+	for name in airflow build server services; do $(BIN)/uv pip compile docker/images/$$name.in $(IMAGE_LOCK) --output-file docker/images/$$name.lock; done
+	$(BIN)/uv pip compile pyproject.toml --extra airflow --extra cluster --extra train $(IMAGE_LOCK) --output-file docker/images/worker.lock

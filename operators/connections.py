@@ -14,7 +14,8 @@
 | `nightshift_prices` | extra `currency`, `machine_hour`, `kilowatt_hour`: what a night costs; optional |
 | `nightshift_recovery` | extra `public_keys`: a folder of `NAME.pub`, a recovery key each; `files`: secrets by name |
 | `nightshift_drill` | extra `kit`: path of the drill's recovery kit, on its worker only |
-| `nightshift_local` | extra `scratch`, `data_docs`, `metrics`, `airflow_database`: folders of this machine |
+| `nightshift_alerts` | extra `url`: a webhook that is told of failures; password: its bearer token, if any. Optional |
+| `nightshift_local` | extra `scratch`, `data_docs`: folders of this machine; `airflow_database`: its SQLite |
 
 The keys of encrypted files (`storage.encryption`: store secret, master keys) are those of the store in both; see
 docs/storage.md. Airflow hides them in logs and in the UI, for each stands under a name that says it is secret.
@@ -27,6 +28,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from airflow.sdk import Connection
 from airflow.sdk.exceptions import AirflowNotFoundException
@@ -46,6 +48,7 @@ PRICES = "nightshift_prices"
 RECOVERY = "nightshift_recovery"
 DRILL_KEY = "drill"
 """Name of the recovery key that the drill holds, and that is lost with the platform."""
+ALERTS = "nightshift_alerts"
 
 
 def store_settings(connection: str = STORE) -> StorageSettings:
@@ -204,16 +207,30 @@ def price_list() -> PriceList | None:
     Raises:
         ValueError: What it says is no price list.
     """
-    try:
-        extra = Connection.get(PRICES).extra_dejson
-    except AirflowNotFoundException:
+    connection = _found(PRICES)
+    if connection is None:
         return None
-    known = {name: value for name, value in extra.items() if value is not None}
+    known = {name: value for name, value in connection.extra_dejson.items() if value is not None}
     try:
         return PriceList(**known)
     except TypeError:
         names = ", ".join(field.name for field in dataclasses.fields(PriceList))
         raise ValueError(f"connection {PRICES}: its extra must have currency, and may have others of {names}") from None
+
+
+def alerts() -> tuple[str, str | None] | None:
+    """Return the webhook that is told of failures and its bearer token; None where nobody wants to be told.
+
+    Raises:
+        ValueError: The connection names no address; the message does not repeat what it holds.
+    """
+    connection = _found(ALERTS)
+    if connection is None:
+        return None
+    url = connection.extra_dejson.get("url")
+    if not isinstance(url, str) or urlsplit(url).scheme not in ("http", "https"):
+        raise ValueError(f"connection {ALERTS}: 'url' of its extra must be an address that begins with https://")
+    return url, connection.password or None
 
 
 def scratch_folder() -> Path:
@@ -226,14 +243,10 @@ def data_docs_folder() -> Path:
     return Path(_extra("nightshift_local", "data_docs"))
 
 
-def metrics_folder() -> Path:
-    """Return where Prometheus' text file collector looks."""
-    return Path(_extra("nightshift_local", "metrics"))
-
-
-def airflow_database_path() -> Path:
-    """Return the path of Airflow's SQLite database."""
-    return Path(_extra("nightshift_local", "airflow_database"))
+def airflow_database_path() -> Path | None:
+    """Return the path of Airflow's SQLite database; None where Airflow keeps it elsewhere."""
+    path = Connection.get("nightshift_local").extra_dejson.get("airflow_database")
+    return Path(path) if path else None
 
 
 def _found(connection: str) -> Connection | None:

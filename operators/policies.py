@@ -9,6 +9,7 @@ from airflow.sdk import CronDataIntervalTimetable, ExceptionRetryPolicy, RetryAc
 
 from operators.core import errors
 from operators.core.recipe import Recipe
+from operators.notify import notify_failure
 
 ACCELERATORS_POOL = "accelerators"
 """One slot per machine that trains: two trainings at once would share its devices."""
@@ -95,4 +96,5 @@ def default_args(owner: str) -> dict[str, Any]:
         "max_retry_delay": timedelta(minutes=2),
         "retry_policy": RETRY_POLICY,
         "execution_timeout": timedelta(minutes=30),
+        "on_failure_callback": notify_failure,
     }

@@ -11,7 +11,14 @@ from airflow._shared.secrets_masker.secrets_masker import DEFAULT_SENSITIVE_FIEL
 from airflow.sdk import Connection
 from airflow.sdk.exceptions import AirflowNotFoundException
 
-from operators.connections import landing_settings, signing_key, tracking_settings, trusted_keys, vault_public_key
+from operators.connections import (
+    airflow_database_path,
+    landing_settings,
+    signing_key,
+    tracking_settings,
+    trusted_keys,
+    vault_public_key,
+)
 from operators.core.settings import EndpointSettings, LandingSettings, StorageSettings
 from operators.core.training.tracking import MlflowSettings, TrackingSettings, WandbSettings
 from tests.core.signers import SIGNER, STRANGER
@@ -129,3 +136,14 @@ def test_trackers_are_those_that_have_a_connection(monkeypatch: pytest.MonkeyPat
     with pytest.raises(ValueError, match="nightshift_wandb project, mode, folder and url") as caught:
         tracking_settings()
     assert "secret-1" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("extra", "expected"), [({}, None), ({"airflow_database": "/a/airflow.db"}, "/a/airflow.db")])
+def test_only_a_sqlite_database_goes_into_a_backup(
+    monkeypatch: pytest.MonkeyPatch, extra: dict[str, str], expected: str | None
+) -> None:
+    """Where Airflow keeps its database elsewhere the connection names no file, and a backup is made without one."""
+    monkeypatch.setattr(Connection, "get", lambda name: SimpleNamespace(extra_dejson=extra))
+    path = airflow_database_path()
+
+    assert expected == (None if path is None else str(path))

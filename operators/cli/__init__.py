@@ -18,6 +18,7 @@ from operators.cli import (
     forgetting,
     keys,
     looking,
+    measuring,
     moving,
     probing,
     recovering,
@@ -81,6 +82,7 @@ def make_parser() -> argparse.ArgumentParser:
     forgetting.add_commands(commands, shared)
     revealing.add_commands(commands, shared)
     recovering.add_commands(commands, shared)
+    measuring.add_commands(commands, shared)
     return parser
 
 

@@ -7,6 +7,7 @@ them are taken.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from operators.core.deployment.server.limits import Limits
@@ -18,41 +19,63 @@ CHECK_SECONDS = 0.5
 """Between two health checks: a server that is told to end is not ready for two of them before its port closes."""
 
 
-def configuration(ports: Ports, limits: Limits) -> dict[str, Any]:
-    """Return Caddy's configuration document: one route, health-checked, a failed request tried on another server.
+def local_configuration(ports: Ports, limits: Limits) -> dict[str, Any]:
+    """Return the configuration of the one-machine platform: everything on loopback.
 
     Args:
         ports: Where all listens, every place for a model server included.
         limits: What a model server takes.
     """
-    route = {"match": [{"path": PATHS}], "handle": [_limit(limits), _proxy(ports, limits)], "terminal": True}
-    nothing = {"handle": [{"handler": "static_response", "status_code": 404, "body": "not served here\n"}]}
-    server = {
-        "listen": [f"127.0.0.1:{ports['balancer']}"],
+    return configuration(
+        listen=f"127.0.0.1:{ports['balancer']}",
+        servers=[f"127.0.0.1:{ports[place]}" for place in server_places(ports)],
+        limits=limits,
+        admin={"listen": f"127.0.0.1:{ports['balancer-admin']}", "config": {"persist": False}},
+    )
+
+
+def configuration(
+    *, listen: str, servers: Sequence[str], limits: Limits, admin: dict[str, Any], metrics: str | None = None
+) -> dict[str, Any]:
+    """Return Caddy's configuration document: one route, health-checked, a failed request tried on another server.
+
+    Args:
+        listen: Address that predictions are asked at.
+        servers: Addresses of the model servers, of those there may be too.
+        limits: What a model server takes.
+        admin: Caddy's own `admin` settings: who reaches that address may change all of this.
+        metrics: Address that answers Prometheus and nothing else; None for none.
+    """
+    routes = [
+        {"match": [{"path": PATHS}], "handle": [_limit(limits), _proxy(servers, limits)], "terminal": True},
+        {"handle": [{"handler": "static_response", "status_code": 404, "body": "not served here\n"}]},
+    ]
+    inference = {
+        "listen": [listen],
         "automatic_https": {"disable": True},
         "read_header_timeout": "10s",
         "read_timeout": f"{limits.body_seconds + 10:g}s",
         "idle_timeout": "2m",
-        "routes": [route, nothing],
+        "routes": routes,
     }
-    return {
-        "admin": {"listen": f"127.0.0.1:{ports['balancer-admin']}", "config": {"persist": False}},
-        "logging": {"logs": {"default": {"level": "WARN"}}},
-        "apps": {"http": {"servers": {"inference": server}}},
-    }
+    http: dict[str, Any] = {"servers": {"inference": inference}}
+    if metrics is not None:
+        scrape = {"match": [{"path": ["/metrics"]}], "handle": [{"handler": "metrics"}], "terminal": True}
+        http["servers"]["metrics"] = {"listen": [metrics], "automatic_https": {"disable": True}, "routes": [scrape]}
+        http["metrics"] = {}
+    return {"admin": admin, "logging": {"logs": {"default": {"level": "WARN"}}}, "apps": {"http": http}}
 
 
 def _limit(limits: Limits) -> dict[str, Any]:
     return {"handler": "request_body", "max_size": limits.body_bytes}
 
 
-def _proxy(ports: Ports, limits: Limits) -> dict[str, Any]:
-    places = server_places(ports)
+def _proxy(servers: Sequence[str], limits: Limits) -> dict[str, Any]:
     # Servers that come and go have unlike loads; for a fixed set taking turns is the fairer rule.
-    policy = "least_conn" if len(places) > len(SERVERS) else "round_robin"
+    policy = "least_conn" if len(servers) > len(SERVERS) else "round_robin"
     return {
         "handler": "reverse_proxy",
-        "upstreams": [{"dial": f"127.0.0.1:{ports[place]}"} for place in places],
+        "upstreams": [{"dial": server} for server in servers],
         # The buffer lets a POST whose server died be sent again; predictions have no side effects.
         "request_buffers": limits.body_bytes,
         "load_balancing": {

@@ -124,11 +124,6 @@ class Layout:
         return self.home / "data_docs"
 
     @property
-    def metrics(self) -> Path:
-        """Prometheus text files."""
-        return self.home / "metrics"
-
-    @property
     def summary(self) -> Path:
         """What the last `make run` came to."""
         return self.home / "summary.json"
@@ -145,7 +140,7 @@ class Layout:
             os.makedirs(folder, mode=0o700, exist_ok=True)
         for folder in (
             self.log / "tasks", self.landing, self.models, self.downloads, self.endpoints, self.servers,
-            self.scratch, self.data_docs, self.metrics, self.airflow / "plugins",
+            self.scratch, self.data_docs, self.airflow / "plugins",
         ):  # fmt: skip
             os.makedirs(folder, exist_ok=True)
 

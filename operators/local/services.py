@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from operators.core.deployment.server.settings import SERVER_VARIABLE
-from operators.core.settings import STORAGE_VARIABLE
+from operators.core.settings import STORAGE_VARIABLE, StorageSettings
 from operators.local import airflow, caddy, recovery, seaweedfs, serving
 from operators.local.credentials import Credentials, add_master_key
 from operators.local.layout import Layout, write_private
@@ -99,16 +99,23 @@ def configure(layout: Layout, ports: Ports, credentials: Credentials, dags: Path
     airflow.configure(layout, ports, credentials, dags)
     recovery.configure(layout, seaweedfs.backup_settings(ports, credentials), credentials)
     settings = serving.server_settings(layout, credentials)
-    write_private(layout.run / "caddy.json", json.dumps(caddy.configuration(ports, settings.limits), indent=1))
+    write_private(layout.run / "caddy.json", json.dumps(caddy.local_configuration(ports, settings.limits), indent=1))
     storage = seaweedfs.store_settings(layout, ports, credentials)
     # For `nightshift --storage-file`, for a restore elsewhere, and for programs of one's own.
     write_private(layout.secrets / "store.json", storage.to_json())
     write_private(layout.secrets / "backup.json", seaweedfs.backup_settings(ports, credentials).to_json())
     write_private(
-        layout.secrets / "serving.env",
-        f"{STORAGE_VARIABLE}='{storage.for_readers().to_json()}'\n{TOKEN_VARIABLE}='{credentials.serving_token}'\n"
-        f"{SERVER_VARIABLE}='{settings.to_json()}'\n",
+        layout.secrets / "serving.env", airflow.shell_lines(serving_environment(layout, storage, credentials))
     )
+
+
+def serving_environment(layout: Layout, storage: StorageSettings, credentials: Credentials) -> dict[str, str]:
+    """Return the variables that hold a model server's settings and secrets: it may read the store, not write it."""
+    return {
+        STORAGE_VARIABLE: storage.for_readers().to_json(),
+        TOKEN_VARIABLE: credentials.serving_token,
+        SERVER_VARIABLE: serving.server_settings(layout, credentials).to_json(),
+    }
 
 
 def renew_master_key(layout: Layout) -> None:

@@ -215,7 +215,7 @@ def test_the_store_connection_holds_the_settings(layout: Layout, credentials: Cr
 
 def test_the_balancer_serves_inference_only_and_on_loopback():
     """No route leads to the servers' repository or metrics; nothing listens beyond this machine."""
-    document = caddy.configuration(PLACED, Limits())
+    document = caddy.local_configuration(PLACED, Limits())
     server = document["apps"]["http"]["servers"]["inference"]
 
     assert server["routes"][0]["match"][0]["path"] == ["/v2", "/v2/", "/v2/models/*", "/v2/health/*"]
@@ -229,7 +229,7 @@ def test_the_balancer_has_a_place_for_every_server_there_may_be():
     three = ports.wanted_ports({ports.PLACES_VARIABLE: "3"})
     two = ports.wanted_ports({ports.PLACES_VARIABLE: "2"})
     found = [
-        caddy.configuration(placed, Limits())["apps"]["http"]["servers"]["inference"]["routes"][0]["handle"][1]
+        caddy.local_configuration(placed, Limits())["apps"]["http"]["servers"]["inference"]["routes"][0]["handle"][1]
         for placed in (three, two)
     ]
 
@@ -252,7 +252,7 @@ def test_the_supervisor_waits_longer_than_a_server_may_take_to_end(layout: Layou
 def test_caddy_accepts_the_configuration(tmp_path: Path):
     """Caddy itself finds the document valid."""
     path = tmp_path / "caddy.json"
-    path.write_text(json.dumps(caddy.configuration(PLACED, Limits())))
+    path.write_text(json.dumps(caddy.local_configuration(PLACED, Limits())))
     done = subprocess.run(
         [str(services.BIN / "caddy"), "validate", "--config", str(path)],
         capture_output=True, text=True, check=False, env={"HOME": str(tmp_path)},

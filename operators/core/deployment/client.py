@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -31,7 +31,7 @@ class Serving:
     is_shadow: bool = False
     """The candidate answers copies of callers' requests."""
     order: int = 0
-    """Generation of the deploy stream that this follows from; a server takes nothing earlier."""
+    """Place in the deploy stream of the step that this follows from; a server takes nothing earlier."""
     by_hand: Mapping[str, Any] | None = None
     """The newest rollback that was made on the servers first; see `roll_back`."""
 
@@ -152,6 +152,11 @@ def open_servers(settings: ServingSettings, model: str, timeout_seconds: float) 
     finally:
         for server in servers:
             server.close()
+
+
+def highest_order(servers: Iterable[Server]) -> int:
+    """Return the place of the latest step that a server has taken."""
+    return max((server.serving().order for server in servers), default=0)
 
 
 def bring(server: Server, wanted: Serving, *, tidy: bool = False) -> bool:

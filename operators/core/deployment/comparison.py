@@ -131,8 +131,12 @@ class Comparison:
         That labels are distributed alike cannot be proven for all sets of them at once: there it is enough that the
         evidence does not lean to the other side. While it does, the step lasts.
         """
-        proven = [evidence.log >= self._passes_from for evidence in self._well.values()]
-        return _all([*proven, self._worse["predictions"].log <= 0])
+        return _all(list(self.proven().values()))
+
+    def proven(self) -> dict[str, Truths]:
+        """Say by metric whether it is as good as passing asks; see `passing`."""
+        found = {name: evidence.log >= self._passes_from for name, evidence in self._well.items()}
+        return {**found, "predictions": self._worse["predictions"].log <= 0}
 
     def is_untroubled(self) -> Truths:
         """Say whether nothing like proof speaks against the candidate: far less is enough than to withdraw it."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
-from operators.core.deployment.client import Server, bring
+from operators.core.deployment.client import Server, bring, highest_order
 from operators.core.deployment.golden import golden_requests
 from operators.core.deployment.releases import DeployLog, Release, ReleaseLine, Wanted, make_release
 from operators.core.deployment.roll_back import Deployed, note_rollback
@@ -50,7 +50,7 @@ def deploy(
     """
     wanted = Wanted.read(store, recipe, verdict, trusted)
     note_rollback(store, servers, recipe)
-    line, log = ReleaseLine(store, recipe), DeployLog(store, recipe)
+    line, log = ReleaseLine(store, recipe), DeployLog(store, recipe, above=highest_order(servers))
     reason = _why_nothing_to_do(line, log, wanted, by_name)
     release = None if reason else make_release(store, wanted)
     _end_unfinished(line, log, release, wanted)
@@ -77,8 +77,10 @@ def settle(
     store: Store, servers: Sequence[Server], line: ReleaseLine, log: DeployLog, spec: DeploymentSpec, note: str
 ) -> Deployed:
     """Have every server serve what the line says is live, and prove it by golden requests."""
-    live, wanted = line.live, replace(line.serving(), order=log.order)
+    live = line.live
     assert live is not None
+    log.catch_up(live)
+    wanted = replace(line.serving(), order=log.order)
     golden = golden_requests(store, live.manifest, spec.golden_rows)
     repaired = tuple(server.url for server in servers if bring(server, wanted, tidy=True))
     for server in servers:

@@ -17,7 +17,9 @@ from operators.core.storage.erasures import forgotten
 RELEASE_REVISION = 1
 UNDER_WAY = ("staged", "prepared", "committed", "rehearsing", "rehearsed", "shadow", "share", "passed")
 """Steps after which a candidate is neither live nor withdrawn."""
-STEP_REVISION = 5
+STEP = ("action", "release", "version", "order", "at")
+"""What every step says."""
+STEP_REVISION = 6
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -169,9 +171,16 @@ class ReleaseLine:
 class DeployLog:
     """What controllers did, step by step: a killed one goes on from here, and two at once notice each other."""
 
-    def __init__(self, store: Store, recipe: str) -> None:
-        """Read the newest step."""
+    def __init__(self, store: Store, recipe: str, above: int = 0) -> None:
+        """Read the newest step.
+
+        Args:
+            store: The store.
+            recipe: The recipe's name.
+            above: Highest order that a server has. It is above the stream's own where the store came from a backup.
+        """
         self._store, self._stream, self._recipe = store, store.stream(f"deploy-{recipe}"), recipe
+        self._above = above
         self._head: Entry | None = self._stream.head()
         self.last: Mapping[str, Any] = store.manifest(self._head.manifest).facts if self._head else {}
 
@@ -188,8 +197,14 @@ class DeployLog:
             inputs=(self._store.as_input("release", release.digest),),
             spec={"recipe": self._recipe, "action": action, "generation": generation},
         )
-        at = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
-        made = Made(facts={"action": action, "release": release.digest, "version": release.version, "at": at, **facts})
+        step = {
+            "action": action,
+            "release": release.digest,
+            "version": release.version,
+            "order": max(self.order, self._above) + 1,
+            "at": datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds"),
+        }
+        made = Made(facts={**step, **facts})
         manifest = Manifest.of(call, made)
         digest = self._store.put_manifest(manifest)
         winner = self._stream.append(digest, self._head)
@@ -199,8 +214,15 @@ class DeployLog:
 
     @property
     def order(self) -> int:
-        """Place of the newest step, from 1: what servers are given, so that an earlier step comes too late there."""
-        return self._head.generation + 1 if self._head else 0
+        """Place of the newest step: what servers are given, so that an earlier step comes too late there."""
+        return int(self.last.get("order", 0))
+
+    def catch_up(self, live: Release) -> None:
+        """Have the newest step above what every server has, said again if need be."""
+        if self.order < self._above:
+            said = {name: fact for name, fact in self.last.items() if name not in STEP}
+            release = Release.read(self._store, str(self.last["release"])) if self.last else live
+            self.note(str(self.last.get("action", "live")), release, **said)
 
     @property
     def unfinished(self) -> Release | None:

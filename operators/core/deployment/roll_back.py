@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from typing import Any
 
-from operators.core.deployment.client import Server, Serving, bring
+from operators.core.deployment.client import Server, Serving, bring, highest_order
 from operators.core.deployment.releases import DeployLog, Release, ReleaseLine
 from operators.core.errors import DataError, DeploymentError
 from operators.core.progress import Progress, no_progress
@@ -113,7 +113,7 @@ def note_rollback(store: Store, servers: Sequence[Server], recipe: str) -> None:
     if not hands:
         return
     hand = hands[0]
-    line, log = ReleaseLine(store, recipe), DeployLog(store, recipe)
+    line, log = ReleaseLine(store, recipe), DeployLog(store, recipe, above=highest_order(servers))
     target, left = (Release.read(store, str(hand[f"{end}_release"])) for end in ("to", "from"))
     wish = {"request": hand["request"], "left_model": left.model, "by": hand["by"], "done_at": hand["at"]}
     is_begun = log.last.get("request") == hand["request"]

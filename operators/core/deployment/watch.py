@@ -195,12 +195,19 @@ def _compared(metric: str, arm: Arm) -> str:
 
 
 def _open(step: StepComparison, spec: DeploymentSpec) -> str:
-    ours = step.callers.candidate.asked + step.own.candidate.asked
+    """Say what has come to no verdict, with its figures."""
+    told = [
+        f"{_WORDS[name]} {_compared(name, comparison.candidate)}, the live one {_compared(name, comparison.baseline)} "
+        f"({kind} requests)"
+        for kind, comparison in (("callers'", step.callers), ("our own", step.own))
+        for name, is_proven in comparison.proven().items()
+        if not is_proven
+    ]
+    asked = step.callers.candidate.asked + step.own.candidate.asked
     return (
-        f"no verdict after {spec.step_seconds:g} s and {ours:g} of its answers (at least {spec.min_sample}). Errors: "
-        f"{_compared('errors', step.own.candidate.plus(step.callers.candidate))}, the live version's "
-        f"{_compared('errors', step.own.baseline.plus(step.callers.baseline))}. Give a step more time (step_seconds), "
-        "or look at why so many requests fail or are slow"
+        f"no verdict after {spec.step_seconds:g} s and {asked:g} of its requests (at least {spec.min_sample}). Still "
+        f"open: {'; '.join(told) or 'the sample'}. Give a step more time (step_seconds), or look at why so many fail "
+        "or are slow"
     )
 
 

@@ -88,6 +88,20 @@ class Stream:
             entries.append(entry)
         return entries
 
+    def written(self) -> float | None:
+        """Return when the newest generation was first written, in seconds since 1970 by an endpoint's clock.
+
+        None where nothing was. A copy that was mended later does not count as newer.
+        """
+        generation = self._newest()
+
+        def times(endpoint: Endpoint, line: Member) -> list[float]:
+            prefix = f"{line.incarnation}/{self._slot(generation)}/"
+            return [found.modified for found in endpoint.list(prefix)]
+
+        answers = self._membership.ask_counted(self._membership.read_record(), times)
+        return min((moment for found in answers.values() for moment in found), default=None)
+
     def append(self, manifest: str, after: Entry | None) -> Entry:
         """Bring a manifest to the generation after `after` and return the entry that won it, yours or another's."""
         generation = after.generation + 1 if after else 0

@@ -122,7 +122,7 @@ def test_in_shadow_a_candidate_answers_copies_and_nobody_is_given_its_answers(
     """Copies are compared with what the live version answered; only then does the release answer callers."""
     _deploy(store, controlled, tiny_verdict(store, day="2002-09-25"))
     with _calls(servers):
-        _deploy(store, controlled, tiny_verdict(store, SHIFTED), replace(SPEC, shadow_sample=30, step_seconds=20))
+        _deploy(store, controlled, tiny_verdict(store, SHIFTED), replace(SPEC, shadow_sample=30, step_seconds=60))
 
     compared = next(step["compared"] for step in deploy_steps(store, RECIPE) if "compared" in step)
     assert compared["copies"] >= 30
@@ -135,7 +135,7 @@ def test_a_candidate_that_disagrees_in_shadow_never_answers_anybody(
     """One that was evaluated as it answers, but otherwise than what is live: no share, and the reason on record."""
     live = _deploy(store, controlled, tiny_verdict(store, day="2002-09-25"))
     with _calls(servers), pytest.raises(HealthCheckFailed, match=r"in shadow"):
-        _deploy(store, controlled, tiny_verdict(store, INVERTED), replace(SPEC, shadow_sample=30, step_seconds=20))
+        _deploy(store, controlled, tiny_verdict(store, INVERTED), replace(SPEC, shadow_sample=30, step_seconds=60))
 
     assert "share" not in _actions(store)
     assert "in shadow" in DeployLog(store, RECIPE).last["reason"]
@@ -147,7 +147,7 @@ def test_a_candidate_that_breaks_in_shadow_costs_no_caller_anything(
 ) -> None:
     """Callers' texts that break it are answered by what is live, and the candidate is withdrawn."""
     _deploy(store, controlled, tiny_verdict(store, day="2002-09-25"))
-    spec = replace(SPEC, shadow_sample=500, step_seconds=20)
+    spec = replace(SPEC, shadow_sample=500, step_seconds=60)
     with _calls(servers, "poison"), pytest.raises(HealthCheckFailed, match="in shadow: it fails on"):
         _deploy(store, controlled, tiny_verdict(store, BREAKS_ON_POISON), spec)
 
@@ -166,6 +166,19 @@ def test_a_controller_that_was_overtaken_touches_nothing_more(store: Store, cont
     with pytest.raises(Overtaken, match="another controller has gone on"):
         bring(controlled[0], replace(stale, former=None))
     assert controlled[0].serving().share == 0.5
+
+
+def test_servers_that_are_ahead_of_a_restored_store_follow_it_again(store: Store, controlled: list[Server]) -> None:
+    """A stream from a backup is shorter than what the servers have seen: the next steps are put above that."""
+    first = _deploy(store, controlled, tiny_verdict(store, day="2002-09-25"))
+    for server in controlled:
+        server.switch(replace(server.serving(), order=1000))
+    found = _deploy(store, controlled, tiny_verdict(store, day="2002-09-25"))
+    second = _deploy(store, controlled, tiny_verdict(store, SHIFTED))
+
+    assert (found.release, found.is_changed) == (first.release, False)
+    assert {server.serving().current for server in controlled} == {second.version}
+    assert min(server.serving().order for server in controlled) > 1000
 
 
 def test_two_deploys_of_two_processes_cannot_race(

@@ -114,7 +114,7 @@ def _evaluated(place: Place, model: str) -> dict[str, Any]:
 @pytest.mark.integration
 def test_texts_are_learnt_and_told_better_than_by_the_base_model(place: Place, tmp_path: Path) -> None:
     """From adoption to evaluation: the model has its base's files, and a lower perplexity on rows that it never saw."""
-    spec = replace(SPEC, epochs=6, batch_size=4, held_out=0.1)
+    spec = replace(SPEC, epochs=2, batch_size=4, held_out=0.1)
     result = place.fine_tune(spec=spec)
     facts = _evaluated(place, result.digest)
     place.store.fetch_all(result.manifest, tmp_path / "made")
