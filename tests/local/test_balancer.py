@@ -98,7 +98,7 @@ def balanced(tmp_path: Path, storage_settings: StorageSettings, store: Store) ->
         ports = {"balancer": free_port(), "balancer-admin": free_port(), "server-3": free_port()}
         ports = {"server-1": servers[0].port, "server-2": servers[1].port, **ports}
         path = tmp_path / "caddy.json"
-        path.write_text(json.dumps(caddy.configuration(ports, Limits())))
+        path.write_text(json.dumps(caddy.local_configuration(ports, Limits())))
         home = {"HOME": str(tmp_path), "PATH": os.environ["PATH"]}
         running = subprocess.Popen([str(BIN / "caddy"), "run", "--config", str(path)], env=home)
         stack.callback(running.wait)

@@ -229,7 +229,7 @@ def test_the_balancer_has_a_place_for_every_server_there_may_be():
     three = ports.wanted_ports({ports.PLACES_VARIABLE: "3"})
     two = ports.wanted_ports({ports.PLACES_VARIABLE: "2"})
     found = [
-        caddy.configuration(placed, Limits())["apps"]["http"]["servers"]["inference"]["routes"][0]["handle"][1]
+        caddy.local_configuration(placed, Limits())["apps"]["http"]["servers"]["inference"]["routes"][0]["handle"][1]
         for placed in (three, two)
     ]
 
