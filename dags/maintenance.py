@@ -3,6 +3,7 @@
 - **`restore_platform`** takes a recipe's backup, reads and hashes all of it, and writes it into the store that the
   connection `nightshift_restore_target` names: manifests, files, results and the history of data sets and releases.
   Airflow's own database is put where you say. A damaged backup writes nothing, and a second run changes nothing.
+  Instead of a recipe it takes `(the platform)`, as it was at a moment, whole or one stream or manifest of it.
 - **`roll_back_release`** makes the former release of a recipe live again, within seconds: every server still holds it.
 
 **Makes** a store that can be served from, or another release live; each is an entry of the audit trail.
@@ -19,10 +20,12 @@ from airflow.sdk import DAG, Param
 
 from operators.policies import maintenance
 from operators.recipes import load_recipes
-from operators.restore import RestoreOperator, restore_form
+from operators.restore import RestoreOperator
+from operators.restore_form import restore_form
 from operators.roll_back import RollBackOperator
 
-recipes = {recipe.name: recipe for recipe in load_recipes(Path(__file__).parent / "recipes")}
+known = load_recipes(Path(__file__).parent / "recipes")
+recipes = {recipe.name: recipe for recipe in known if recipe.deployment}
 
 with DAG(
     dag_id="restore_platform",

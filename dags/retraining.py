@@ -1,17 +1,11 @@
-"""Retrain a model on the data of its window, prove it, compress it, release it and back it up.
-
-- **Makes** a data set, a model, its evaluation, a compressed model, a release and a backup: a manifest each.
-- **Waits for** midnight UTC, or your click. A day without source files is skipped; what any run computed is found.
-- **Triage.** Red `validate` or `check_drift`: the data is wrong, or not like before; tell its owner.
-  Red `gate`: the model is worse than its floor or than what is live. Red `deploy`: what was live is live again.
-  Any other is ours: read its log, then clear it. It goes on where it stopped.
-"""
+"""The main job: a DAG for each recipe. What it says of itself in the UI lies beside this file."""
 
 from pathlib import Path
 
 from airflow.sdk import DAG
 
 from operators.adopt_model import AdoptModelOperator
+from operators.approve import ApproveReleaseOperator
 from operators.back_up import BackUpOperator
 from operators.check_drift import CheckDriftOperator
 from operators.compress import CompressOperator
@@ -30,15 +24,10 @@ from operators.recipes import load_recipes
 from operators.tune import TuneOperator
 from operators.validate import ValidateOperator
 
+NOTES = Path(__file__).with_suffix(".md").read_text()
+
 for recipe in load_recipes(Path(__file__).parent / "recipes"):
-    with DAG(
-        dag_id=f"retrain_{recipe.name}",
-        dag_display_name=recipe.title,
-        description=recipe.description,
-        schedule=NIGHTLY,
-        params=trigger_form(recipe),
-        **retraining(recipe.owner, f"{recipe.description}\n\n{__doc__}"),
-    ):
+    with DAG(schedule=NIGHTLY, params=trigger_form(recipe), **retraining(recipe, NOTES)):
         listing = DiscoverOperator(task_id="discover", recipe=recipe).output
         valid = ValidateOperator.partial(task_id="validate", recipe=recipe, doc_md=ValidateOperator.doc_md)
         parts = IngestOperator.partial(task_id="ingest", recipe=recipe, doc_md=IngestOperator.doc_md)
@@ -51,10 +40,15 @@ for recipe in load_recipes(Path(__file__).parent / "recipes"):
             read["base_model"] = ContinuePretrainingOperator(task_id="continue_pretraining", **read, **TRAINING).output
         best = TuneOperator(task_id="tune", **read, **TRAINING).output if recipe.search else None
         model = FineTuneOperator(task_id="fine_tune", search=best, **read, **TRAINING).output
+        proof = EvaluateOperator(task_id="evaluate", model=model, **read, **STARTS_OVER)
+        if recipe.compression is None:
+            continue  # its model does not go live
         made = MakeCandidatesOperator(task_id="make_candidates", recipe=recipe, model=model, **STARTS_OVER).output
         small = CompressOperator(task_id="compress", recipe=recipe, candidates=made, dataset=data.output, **STARTS_OVER)
-        EvaluateOperator(task_id="evaluate", model=model, **read, **STARTS_OVER) >> small
+        proof >> small
         again = EvaluateOperator(task_id="evaluate_compressed", model=small.output, **read, **STARTS_OVER).output
         verdict = GateOperator(task_id="gate", recipe=recipe, evaluation=again).output
-        release = DeployOperator(task_id="deploy", recipe=recipe, verdict=verdict).output
-        BackUpOperator(task_id="back_up", recipe=recipe, release=release)
+        release = DeployOperator(task_id="deploy", recipe=recipe, verdict=verdict)
+        if recipe.deployment.needs_approval:
+            verdict >> ApproveReleaseOperator(task_id="approve", recipe=recipe, verdict=str(verdict)) >> release
+        BackUpOperator(task_id="back_up", recipe=recipe, release=release.output)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from operators import connections
+from operators.assets import RELEASED
 from operators.stage import StageOperator
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ class BackUpOperator(StageOperator):
     """
 
     def __init__(self, *, release: str, **kwargs: Any) -> None:
+        kwargs.setdefault("outlets", [RELEASED])
         super().__init__(**kwargs)
         self.release = release
 

@@ -40,6 +40,7 @@ class CompressOperator(StageOperator):
         from operators.core.compression.measure_candidates import measure_candidates
 
         spec = recipe.compression
+        assert spec is not None, "a recipe that does not go live has no such task"
         measured = measure_candidates(store, self.candidates, self.dataset, spec.measurement, progress)
         chosen = compress(store, self.candidates, measured.digest, spec.budget)
         for one in chosen.manifest.facts["candidates"]:

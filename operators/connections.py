@@ -8,9 +8,14 @@
 | `nightshift_pseudonyms` | password: the key of the pseudonyms, hexadecimal |
 | `nightshift_vault` | extra `public_key`: what seals originals of pseudonyms, PEM; only reversible recipes need it |
 | `nightshift_signing` | password: what the gate signs with, hexadecimal; extra `trusted`: public keys beside it |
+| `nightshift_mlflow` | extra `uri`, `experiment`; password, with login or as a token: a tracker of trainings, if any |
+| `nightshift_wandb` | extra `project`, `mode`, `folder`, `url`; password: the API key; another tracker |
 | `nightshift_serving` | extra `servers`, `balancer`; password: the servers' bearer token |
 | `nightshift_prices` | extra `currency`, `machine_hour`, `kilowatt_hour`: what a night costs; optional |
-| `nightshift_local` | extra `scratch`, `data_docs`, `metrics`, `airflow_database`: folders of this machine |
+| `nightshift_recovery` | extra `public_keys`: a folder of `NAME.pub`, a recovery key each; `files`: secrets by name |
+| `nightshift_drill` | extra `kit`: path of the drill's recovery kit, on its worker only |
+| `nightshift_alerts` | extra `url`: a webhook that is told of failures; password: its bearer token, if any. Optional |
+| `nightshift_local` | extra `scratch`, `data_docs`: folders of this machine; `airflow_database`: its SQLite |
 
 The keys of encrypted files (`storage.encryption`: store secret, master keys) are those of the store in both; see
 docs/storage.md. Airflow hides them in logs and in the UI, for each stands under a name that says it is secret.
@@ -20,8 +25,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from airflow.sdk import Connection
 from airflow.sdk.exceptions import AirflowNotFoundException
@@ -29,11 +36,19 @@ from airflow.sdk.exceptions import AirflowNotFoundException
 from operators.core.overview.prices import PriceList
 from operators.core.settings import LandingSettings, ServingSettings, StorageSettings
 
+if TYPE_CHECKING:
+    from operators.core.recovery.kit import RecoveryKit
+    from operators.core.training.tracking import TrackingSettings
+
 STORE = "nightshift_store"
 BACKUP = "nightshift_backup"
 LANDING = "nightshift_landing"
 SIGNING = "nightshift_signing"
 PRICES = "nightshift_prices"
+RECOVERY = "nightshift_recovery"
+DRILL_KEY = "drill"
+"""Name of the recovery key that the drill holds, and that is lost with the platform."""
+ALERTS = "nightshift_alerts"
 
 
 def store_settings(connection: str = STORE) -> StorageSettings:
@@ -105,9 +120,76 @@ def trusted_keys() -> frozenset[str]:
     return frozenset(own.union(key.lower() for key in listed))
 
 
+def tracking_settings() -> TrackingSettings:
+    """Return the trackers that have a connection.
+
+    Raises:
+        ValueError: What speaks to one is not installed, or its connection has a field that is unknown.
+    """
+    from operators.core.training.tracking import MlflowSettings, TrackingSettings, WandbSettings
+
+    mlflow, wandb = _found("nightshift_mlflow"), _found("nightshift_wandb")
+    try:
+        settings = TrackingSettings(
+            mlflow=mlflow and MlflowSettings(**mlflow.extra_dejson, username=mlflow.login, password=mlflow.password),
+            wandb=wandb and WandbSettings(**wandb.extra_dejson, key=wandb.password),
+        )
+    except TypeError:
+        raise ValueError(
+            "nightshift_mlflow takes uri and experiment in its extra, nightshift_wandb project, mode, folder and url"
+        ) from None
+    settings.check_installed()
+    return settings
+
+
 def vault_public_key() -> str:
     """Return what seals originals of pseudonyms, in PEM; the key that opens them is in no connection."""
     return str(_extra("nightshift_vault", "public_key"))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class RecoverySettings:
+    """For whom a backup's secrets are sealed, and which files are among them."""
+
+    public_keys: Mapping[str, str]
+    """By name, in hexadecimal digits."""
+    files: Mapping[str, Path]
+    """Secret files of the platform, by the name that they have in a backup."""
+
+    @property
+    def has_keeper(self) -> bool:
+        """Whether somebody outside the platform holds a key, beside the drill."""
+        return any(name != DRILL_KEY for name in self.public_keys)
+
+
+def recovery_settings() -> RecoverySettings:
+    """Return for whom backups are sealed, and what else they hold of the platform's secrets.
+
+    Raises:
+        ValueError: A file of the folder holds no key.
+    """
+    extra = Connection.get(RECOVERY).extra_dejson
+    files = {name: Path(path) for name, path in (extra.get("files") or {}).items()}
+    keys = {}
+    for path in sorted(Path(_extra(RECOVERY, "public_keys")).glob("*.pub")):
+        keys[path.stem] = path.read_text().strip()
+        if len(_hexadecimal(keys[path.stem])) != 32:
+            raise ValueError(f"{path}: the public half of a recovery key, 64 hexadecimal digits, is expected")
+    return RecoverySettings(public_keys=keys, files=files)
+
+
+def drill_kit() -> RecoveryKit:
+    """Return the recovery kit that the drill has."""
+    from operators.core.recovery.kit import RecoveryKit
+
+    return RecoveryKit.from_json(Path(_extra("nightshift_drill", "kit")).read_text())
+
+
+def fernet_keys() -> tuple[str, ...]:
+    """Return what Airflow encrypts connections and variables with, the current key first; none where it does not."""
+    from airflow.configuration import conf
+
+    return tuple(key for key in conf.get("core", "fernet_key", fallback="").split(",") if key)
 
 
 def serving_settings() -> ServingSettings:
@@ -125,16 +207,30 @@ def price_list() -> PriceList | None:
     Raises:
         ValueError: What it says is no price list.
     """
-    try:
-        extra = Connection.get(PRICES).extra_dejson
-    except AirflowNotFoundException:
+    connection = _found(PRICES)
+    if connection is None:
         return None
-    known = {name: value for name, value in extra.items() if value is not None}
+    known = {name: value for name, value in connection.extra_dejson.items() if value is not None}
     try:
         return PriceList(**known)
     except TypeError:
         names = ", ".join(field.name for field in dataclasses.fields(PriceList))
         raise ValueError(f"connection {PRICES}: its extra must have currency, and may have others of {names}") from None
+
+
+def alerts() -> tuple[str, str | None] | None:
+    """Return the webhook that is told of failures and its bearer token; None where nobody wants to be told.
+
+    Raises:
+        ValueError: The connection names no address; the message does not repeat what it holds.
+    """
+    connection = _found(ALERTS)
+    if connection is None:
+        return None
+    url = connection.extra_dejson.get("url")
+    if not isinstance(url, str) or urlsplit(url).scheme not in ("http", "https"):
+        raise ValueError(f"connection {ALERTS}: 'url' of its extra must be an address that begins with https://")
+    return url, connection.password or None
 
 
 def scratch_folder() -> Path:
@@ -147,14 +243,18 @@ def data_docs_folder() -> Path:
     return Path(_extra("nightshift_local", "data_docs"))
 
 
-def metrics_folder() -> Path:
-    """Return where Prometheus' text file collector looks."""
-    return Path(_extra("nightshift_local", "metrics"))
+def airflow_database_path() -> Path | None:
+    """Return the path of Airflow's SQLite database; None where Airflow keeps it elsewhere."""
+    path = Connection.get("nightshift_local").extra_dejson.get("airflow_database")
+    return Path(path) if path else None
 
 
-def airflow_database_path() -> Path:
-    """Return the path of Airflow's SQLite database."""
-    return Path(_extra("nightshift_local", "airflow_database"))
+def _found(connection: str) -> Connection | None:
+    """Return a connection that need not be there."""
+    try:
+        return Connection.get(connection)
+    except AirflowNotFoundException:
+        return None
 
 
 def _hexadecimal(text: str | None) -> bytes:

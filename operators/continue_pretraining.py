@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 from typing import TYPE_CHECKING
 
-from operators import connections
 from operators.core.recipe import Recipe
 from operators.training import TrainingOperator
 
@@ -30,16 +29,5 @@ class ContinuePretrainingOperator(TrainingOperator):
 
     def run(self, store: Store, recipe: Recipe, day: datetime.date, progress: Progress) -> Result:
         """Go on with the pre-training, or find its result."""
-        from operators.core.finetuning.fine_tune import fine_tune
-
         assert recipe.pretraining is not None, "a recipe without pretraining has no such task"
-        return fine_tune(
-            store,
-            connections.store_settings(),
-            recipe.pretraining,
-            dataset=self.dataset,
-            base_model=self.base_model,
-            scratch=connections.scratch_folder(),
-            progress=progress,
-            account=self.account,
-        )
+        return self.train(store, recipe.pretraining, progress, self.account)

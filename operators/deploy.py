@@ -56,6 +56,7 @@ class DeployOperator(StageOperator):
         from operators.core.deployment.deploy import deploy
         from operators.core.storage import Result
 
+        assert recipe.deployment is not None, "a recipe that does not go live has no such task"
         settings = connections.serving_settings()
         with open_servers(settings, recipe.name, recipe.deployment.server_timeout_seconds) as servers:
             done = deploy(

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from operators.core.recipe import Recipe
+from operators.core.training.spec import CAUSAL
 from operators.stage import StageOperator
 
 if TYPE_CHECKING:
@@ -16,13 +17,15 @@ if TYPE_CHECKING:
 
 
 class EvaluateOperator(StageOperator):
-    """Measures a model on the held-out rows beside a linear probe; returns the digest of the evaluation's manifest.
+    """Measures a model on the test rows beside a baseline; returns the digest of the evaluation's manifest.
+
+    The baseline is a linear probe on the frozen base model; of a causal language model the base model itself.
 
     Args:
         recipe: What to do.
         model: Digest of a fine-tuned or compressed model (templated).
         dataset: Digest of the data set (templated).
-        base_model: Digest of the adopted base model that the probe stands on (templated).
+        base_model: Digest of the adopted base model that the baseline stands on (templated).
     """
 
     doc_md = """
@@ -41,7 +44,10 @@ class EvaluateOperator(StageOperator):
 
     def run(self, store: Store, recipe: Recipe, day: datetime.date, progress: Progress) -> Result:
         """Evaluate, or find the model evaluated."""
-        from operators.core.evaluation.evaluate import evaluate
+        if recipe.training.task == CAUSAL:
+            from operators.core.evaluation.language import evaluate_language as evaluate
+        else:
+            from operators.core.evaluation.evaluate import evaluate
 
         return evaluate(
             store,

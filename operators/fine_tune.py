@@ -6,7 +6,6 @@ import datetime
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from operators import connections
 from operators.core.recipe import Recipe
 from operators.training import TrainingOperator
 
@@ -41,16 +40,5 @@ class FineTuneOperator(TrainingOperator):
 
     def run(self, store: Store, recipe: Recipe, day: datetime.date, progress: Progress) -> Result:
         """Fine-tune, or find the model made."""
-        from operators.core.finetuning.fine_tune import fine_tune
-
         found = {} if self.search is None else store.manifest(self.search).facts["training"]
-        return fine_tune(
-            store,
-            connections.store_settings(),
-            recipe.training.replaced(found),
-            dataset=self.dataset,
-            base_model=self.base_model,
-            scratch=connections.scratch_folder(),
-            progress=progress,
-            account=self.account,
-        )
+        return self.train(store, recipe.training.replaced(found), progress, self.account)

@@ -40,6 +40,8 @@ class GateOperator(StageOperator):
         from operators.core.evaluation.gate import gate
         from operators.core.signing import Signer
 
+        assert recipe.gate is not None, "a recipe that does not go live has no such task"
+
         def evaluate_live(model: str, dataset: str) -> Result:
             from operators.core.evaluation.evaluate import evaluate
 

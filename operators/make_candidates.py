@@ -35,4 +35,5 @@ class MakeCandidatesOperator(StageOperator):
         """Make the candidates, or find them made."""
         from operators.core.compression.make_candidates import make_candidates
 
+        assert recipe.compression is not None, "a recipe that does not go live has no such task"
         return make_candidates(store, self.model, recipe.compression.export, progress)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from airflow.sdk import Param
@@ -49,6 +49,15 @@ def trigger_form(recipe: Recipe) -> dict[str, Param]:
         "max_length": number("integer", "Training", "Tokens read of each text", f"{training.max_length}", 8, 512),
         "ranks": number("integer", "Training", "Training processes", "one per GPU, or two on a CPU", 1, 1024),
         **search,
+        **_release(recipe, number),
+    }
+
+
+def _release(recipe: Recipe, number: Callable[..., Param]) -> dict[str, Param]:
+    """Return the fields about going live, none where a recipe's model does not."""
+    if recipe.gate is None:
+        return {}
+    return {
         "quality_floor": number(
             "number", "Release", "Score below which nothing is released", f"{recipe.gate.min_score:g}", 0, 1
         ),

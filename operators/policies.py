@@ -8,6 +8,8 @@ from typing import Any
 from airflow.sdk import CronDataIntervalTimetable, ExceptionRetryPolicy, RetryAction, RetryRule
 
 from operators.core import errors
+from operators.core.recipe import Recipe
+from operators.notify import notify_failure
 
 ACCELERATORS_POOL = "accelerators"
 """One slot per machine that trains: two trainings at once would share its devices."""
@@ -20,13 +22,17 @@ _NEVER_RETRY = (
     errors.CollectionRefused,
     errors.LossDiverged,
     errors.GateFailed,
+    errors.DrillFailed,
     errors.HealthCheckFailed,
 )
 
 RETRY_POLICY = ExceptionRetryPolicy(
     rules=[
         RetryRule(
-            exception=[f"{error.__module__}.{error.__qualname__}" for error in _NEVER_RETRY],
+            exception=[
+                *(f"{error.__module__}.{error.__qualname__}" for error in _NEVER_RETRY),
+                "airflow.providers.standard.exceptions.HITLTimeoutError",
+            ],
             action=RetryAction.FAIL,
             reason="the same input will fail again",
         )
@@ -52,11 +58,14 @@ ONE_AT_A_TIME: dict[str, Any] = {
 """The start lies early, so that old days can be backfilled."""
 
 
-def retraining(owner: str, notes: str) -> dict[str, Any]:
-    """Return what every DAG of a recipe is made with, given its owner and its notes."""
+def retraining(recipe: Recipe, notes: str) -> dict[str, Any]:
+    """Return what the DAG of a recipe is made with, given notes on all such DAGs."""
     return {
-        "default_args": default_args(owner),
-        "doc_md": notes,
+        "dag_id": f"retrain_{recipe.name}",
+        "dag_display_name": recipe.title,
+        "description": recipe.description,
+        "default_args": default_args(recipe.owner),
+        "doc_md": f"{recipe.description}\n\n{notes}",
         "tags": ["nightshift", "retraining"],
         **ONE_AT_A_TIME,
     }
@@ -87,4 +96,5 @@ def default_args(owner: str) -> dict[str, Any]:
         "max_retry_delay": timedelta(minutes=2),
         "retry_policy": RETRY_POLICY,
         "execution_timeout": timedelta(minutes=30),
+        "on_failure_callback": notify_failure,
     }

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator
 
 from operators import connections
+from operators.core.errors import DataError
 from operators.core.recipe import Recipe
 from operators.trail import note_change
 
@@ -25,10 +26,12 @@ class RollBackOperator(BaseOperator):
     """
 
     doc_md = """
-    A run rolls back once, however often it is tried; trigger another run to go back and forth.
+    A run rolls back once, however often it is tried; trigger another run to go back and forth. While a candidate
+    answers a share of the requests, it is the candidate that goes. The servers go back first: a store that is away only
+    delays that it is on record.
 
     **Triage.** Red with `DataError`: nothing was live before. Red with `DeploymentError`: a server stayed away; start
-    it, then clear this task.
+    it, then clear this task. Red with a `StorageError`: the servers went back; clear this task when the store is there.
     """
 
     def __init__(self, *, recipes: Mapping[str, Recipe], **kwargs: Any) -> None:
@@ -38,21 +41,23 @@ class RollBackOperator(BaseOperator):
     def execute(self, context: Context) -> str:
         """Roll back; the run's id is the wish, so a retry finishes what was begun."""
         from operators.core.deployment.client import open_servers
-        from operators.core.deployment.roll_back import roll_back
+        from operators.core.deployment.roll_back import note_rollback, switch_back
         from operators.core.storage import open_store
 
-        store = open_store(connections.store_settings())
         recipe = self.recipes[context["params"]["recipe"]]
-        timeout = recipe.deployment.server_timeout_seconds
-        try:
-            with open_servers(connections.serving_settings(), recipe.name, timeout) as servers:
-                run_id = context["ti"].run_id
-                done = roll_back(store, servers, recipe=recipe.name, request=run_id, progress=self._progress)
-            note_change(store, context, "roll back", recipe.name, done.note)
-        finally:
-            store.close()
-        self.log.info(done.note)
-        return done.release
+        if recipe.deployment is None:
+            raise DataError(f"the recipe {recipe.name} does not go live: there is nothing to roll back")
+        run_id, timeout = context["ti"].run_id, recipe.deployment.server_timeout_seconds
+        with open_servers(connections.serving_settings(), recipe.name, timeout) as servers:
+            done = switch_back(servers, request=run_id, by=f"the run {run_id}", progress=self._progress)
+            self.log.info("%s is live again", done["to_version"])
+            store = open_store(connections.store_settings())
+            try:
+                note_rollback(store, servers, recipe.name)
+                note_change(store, context, "roll back", recipe.name, f"{done['to_version']} is live again")
+            finally:
+                store.close()
+        return str(done["to_release"])
 
     def _progress(self, done: int, total: int, note: str) -> None:
         self.log.info("progress %d/%d %s", done, total, note)

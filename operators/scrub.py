@@ -19,7 +19,7 @@ class ScrubOperator(BaseOperator):
     """
 
     doc_md = """\
-    **Makes** a report a day in the stream `scrub`, and `scrub.prom` for Prometheus. Every copy is read once a month.
+    **Makes** a report a day in the stream `scrub`, which `nightshift metrics` shows. Every copy is read once a month.
 
     **Triage.** The message names what stays wrong. *Away or does not count*: start the endpoint; if it was wiped or
     swapped, `nightshift resync NAME`. *No good copy*: restore that file from a backup. A night with damaged copies on
@@ -30,7 +30,7 @@ class ScrubOperator(BaseOperator):
         """Scrub from where the last run left off; fail when something stays wrong."""
         from operators.core.errors import StorageError
         from operators.core.storage import open_store
-        from operators.core.storage.scrubbing import ScrubSpec, scrub_storage, write_metrics
+        from operators.core.storage.scrubbing import ScrubSpec, scrub_storage
 
         rate = context["params"]["megabytes_per_second"]
         spec = ScrubSpec(deep_parts=context["params"]["deep_parts"], bytes_per_second=rate * 1e6 if rate else None)
@@ -39,7 +39,6 @@ class ScrubOperator(BaseOperator):
             done = scrub_storage(store, spec, self._progress)
         finally:
             store.close()
-        write_metrics(done.report, connections.metrics_folder() / "scrub.prom")
         self.log.info("%s", done.report)
         if not done.report.is_clean:
             left = [*done.report.strangers, *(flaw.key for flaw in (*done.report.lost, *done.report.left))]

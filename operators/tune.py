@@ -33,27 +33,16 @@ class TuneOperator(TrainingOperator):
 
     def run(self, store: Store, recipe: Recipe, day: datetime.date, progress: Progress) -> Result:
         """Search, or find what was found; without trials nothing is trained."""
-        from operators.core.finetuning.fine_tune import REVISION, fine_tune
+        from operators.core.finetuning.fine_tune import REVISION
         from operators.core.manifest import spec_json
         from operators.core.training.machine import this_machine
         from operators.core.tuning.tune import tune
 
         assert recipe.search is not None, "a recipe without a search has no such task"
-        scratch = connections.scratch_folder()
-        machine = this_machine(scratch)
+        machine = this_machine(connections.scratch_folder())
 
         def train(fields: Mapping[str, Any], told: Progress) -> Result:
-            return fine_tune(
-                store,
-                connections.store_settings(),
-                recipe.training.replaced(fields),
-                dataset=self.dataset,
-                base_model=self.base_model,
-                scratch=scratch,
-                progress=told,
-                account={},
-                machine=machine,
-            )
+            return self.train(store, recipe.training.replaced(fields), told, {}, machine)
 
         return tune(
             store,

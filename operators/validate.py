@@ -38,6 +38,8 @@ class ValidateOperator(StageOperator):
         from operators.core.validation.docs import write_index, write_page
         from operators.core.validation.validate import validate
 
+        # A tracker that cannot be told of the training: better said now than after hours.
+        connections.tracking_settings()
         docs = connections.data_docs_folder()
         try:
             return validate(

@@ -9,9 +9,18 @@ import pytest
 from airflow._shared.secrets_masker import SecretsMasker
 from airflow._shared.secrets_masker.secrets_masker import DEFAULT_SENSITIVE_FIELDS
 from airflow.sdk import Connection
+from airflow.sdk.exceptions import AirflowNotFoundException
 
-from operators.connections import landing_settings, signing_key, trusted_keys, vault_public_key
+from operators.connections import (
+    airflow_database_path,
+    landing_settings,
+    signing_key,
+    tracking_settings,
+    trusted_keys,
+    vault_public_key,
+)
 from operators.core.settings import EndpointSettings, LandingSettings, StorageSettings
+from operators.core.training.tracking import MlflowSettings, TrackingSettings, WandbSettings
 from tests.core.signers import SIGNER, STRANGER
 from tests.encryption import FIRST, ROTATED, SECOND
 
@@ -96,3 +105,45 @@ def test_what_is_no_signing_key_is_refused_and_not_repeated(
         (trusted_keys if extra else signing_key)()
 
     assert not password or password not in str(caught.value)
+
+
+def test_trackers_are_those_that_have_a_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Secrets are passwords; a field that is unknown, or a library that is missing, is an error before any training."""
+    found: dict[str, SimpleNamespace] = {}
+
+    def get(name: str) -> SimpleNamespace:
+        if name not in found:
+            raise AirflowNotFoundException(name)
+        return found[name]
+
+    monkeypatch.setattr(Connection, "get", get)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
+    assert tracking_settings() == TrackingSettings()
+
+    found["nightshift_mlflow"] = SimpleNamespace(
+        extra_dejson={"uri": "https://mlflow.example.org"}, login=None, password="token-1"
+    )
+    found["nightshift_wandb"] = SimpleNamespace(extra_dejson={"mode": "offline", "folder": "/runs"}, password=None)
+    assert tracking_settings() == TrackingSettings(
+        mlflow=MlflowSettings(uri="https://mlflow.example.org", password="token-1"),
+        wandb=WandbSettings(mode="offline", folder="/runs"),
+    )
+
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ValueError, match=r"install nightshift\[tracking\]"):
+        tracking_settings()
+    found["nightshift_wandb"] = SimpleNamespace(extra_dejson={"api_key": "secret-1"}, password=None)
+    with pytest.raises(ValueError, match="nightshift_wandb project, mode, folder and url") as caught:
+        tracking_settings()
+    assert "secret-1" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("extra", "expected"), [({}, None), ({"airflow_database": "/a/airflow.db"}, "/a/airflow.db")])
+def test_only_a_sqlite_database_goes_into_a_backup(
+    monkeypatch: pytest.MonkeyPatch, extra: dict[str, str], expected: str | None
+) -> None:
+    """Where Airflow keeps its database elsewhere the connection names no file, and a backup is made without one."""
+    monkeypatch.setattr(Connection, "get", lambda name: SimpleNamespace(extra_dejson=extra))
+    path = airflow_database_path()
+
+    assert expected == (None if path is None else str(path))

@@ -5,10 +5,14 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from operators.core.evaluation.spec import EvaluationSpec
+from operators.core.finetuning.language_spec import CausalTrainingSpec, PretrainingSpec
+from operators.core.models.known import SMOLLM2_135M
+from operators.core.recipe import Recipe
 from operators.recipes import load_recipe, load_recipes
 
 ROOT = Path(__file__).parent.parent
@@ -91,3 +95,55 @@ def test_rows_are_parted_only_by_what_the_policy_keeps_of_them(column: str) -> N
 
     with pytest.raises(ValueError, match=r"evaluation\.slices: .*Stock Ticker"):
         replace(recipe, evaluation=EvaluationSpec(slices=(column,)))
+
+
+def _causal(**changes: Any) -> Recipe:
+    """Return a recipe that trains a causal language model, changed."""
+    language: dict[str, Any] = {
+        "base_model": SMOLLM2_135M,
+        "training": CausalTrainingSpec(),
+        "search": None,
+        **dict.fromkeys(("compression", "gate", "deployment")),
+    }
+    return replace(load_recipe(FOLDER / "mail_triage.py"), **language | changes)
+
+
+@pytest.mark.parametrize("stage", ["compression", "gate", "deployment", "pretraining"])
+def test_a_stage_that_a_causal_language_model_cannot_take_is_refused_at_parse(stage: str) -> None:
+    """By name; and one that any other model needs may not be left out."""
+    recipe = load_recipe(FOLDER / "mail_triage.py")
+    given = PretrainingSpec() if stage == "pretraining" else getattr(recipe, stage)
+
+    with pytest.raises(ValueError, match=f"{stage} of a recipe that trains 'causal_language_model'"):
+        _causal(**{stage: given})
+    if stage != "pretraining":
+        with pytest.raises(ValueError, match=f"{stage} of a recipe .* may not be None"):
+            replace(recipe, **{stage: None})
+
+
+def test_a_training_and_a_base_model_that_do_not_fit_are_refused() -> None:
+    """An encoder cannot go on with a text, and a decoder classifies none."""
+    recipe = load_recipe(FOLDER / "mail_triage.py")
+
+    with pytest.raises(ValueError, match=r"needs one of.*LlamaForCausalLM"):
+        _causal(base_model=recipe.base_model)
+    with pytest.raises(ValueError, match=r"needs one of.*BertModel"):
+        replace(recipe, base_model=SMOLLM2_135M)
+
+
+def test_a_run_s_parameters_reach_a_recipe_that_does_not_go_live() -> None:
+    """Those that are left; it has no floor that could be set."""
+    changed = _causal().with_params({"epochs": 3, "max_length": 99, "quality_floor": 0.5})
+
+    assert (changed.training.epochs, changed.training.max_length, changed.gate) == (3, 99, None)
+
+
+def test_the_training_page_s_own_recipe_loads(tmp_path: Path) -> None:
+    """The recipe of docs/training.md is one of a causal language model, of what another recipe reads."""
+    (tmp_path / "banking_intents.py").write_text((FOLDER / "banking_intents.py").read_text())
+    page = (ROOT / "docs/training.md").read_text()
+    block = re.search(r"```python\n(# dags/recipes/bank_questions.py.*?)```", page, re.DOTALL)
+    assert block is not None
+    (tmp_path / "bank_questions.py").write_text(block[1])
+
+    assert [recipe.name for recipe in load_recipes(tmp_path)] == ["bank_questions", "banking_intents"]

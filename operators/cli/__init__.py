@@ -13,7 +13,20 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from operators.cli import auditing, forgetting, keys, looking, moving, probing, revealing, tracing, upkeep
+from operators.cli import (
+    auditing,
+    forgetting,
+    keys,
+    looking,
+    measuring,
+    moving,
+    probing,
+    recovering,
+    releasing,
+    revealing,
+    tracing,
+    upkeep,
+)
 from operators.cli.answer import Answer, WrongUse
 from operators.core.errors import (
     AllCopiesDamaged,
@@ -61,12 +74,15 @@ def make_parser() -> argparse.ArgumentParser:
     looking.add_commands(commands, shared)
     tracing.add_commands(commands, shared)
     moving.add_commands(commands, shared)
+    releasing.add_commands(commands, shared)
     keys.add_commands(commands, shared)
     probing.add_commands(commands, shared)
     upkeep.add_commands(commands, shared)
     auditing.add_commands(commands, shared)
     forgetting.add_commands(commands, shared)
     revealing.add_commands(commands, shared)
+    recovering.add_commands(commands, shared)
+    measuring.add_commands(commands, shared)
     return parser
 
 

@@ -48,14 +48,19 @@ def lines_of(found: Found, holding: list[HoldingBackup]) -> tuple[Any, ...]:
         line = f"{holder.stage} {holder.manifest[:12]} {holder.day or ''}: {holder.state.value}{why}"
         lines.append(Text(line, style="red") if why else line)
     lines += [
-        f"backup {one.manifest[:12]} of {one.recipe}, written {_iso(one)}: kept without end, for backups have no "
-        "retention; it forgets when its store is replaced (docs/erasure.md)"
+        f"backup {one.manifest[:12]} of {one.recipe or 'the platform'}, written {_iso(one)}: {_kept(one)}"
         for one in holding
     ]
     if found.other_keys:
         line = f"{found.other_keys} stored files have pseudonyms of another key: ask again with that one"
         lines.append(Text(line, style="red"))
     return (*lines, *_next(found))
+
+
+def _kept(backup: HoldingBackup) -> str:
+    if backup.recipe is None:
+        return "kept until its retention drops it (docs/recovery.md)"
+    return "kept without end; it forgets when its store is replaced (docs/erasure.md)"
 
 
 def _next(found: Found) -> list[str]:

@@ -1,9 +1,8 @@
-"""Commands that make or move: init, get, restore, rollback."""
+"""Commands that make or move: init, get, restore."""
 
 from __future__ import annotations
 
 import argparse
-import uuid
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,8 @@ from typing import Any
 from operators.cli.answer import Answer, WrongUse
 from operators.cli.auditing import note_change
 from operators.cli.names import NAME_HELP, resolve
-from operators.cli.places import backup_settings, opened, serving_settings, shown_progress, store_settings
+from operators.cli.places import backup_settings, opened, shown_progress, store_settings
+from operators.cli.recovering import restore_with_kit
 from operators.core.settings import StorageSettings
 from operators.core.storage import initialise
 
@@ -30,13 +30,13 @@ def add_commands(commands: Any, shared: argparse.ArgumentParser) -> None:
     fetch.add_argument("file", nargs="?", help="one file of it; default: all")
     fetch.add_argument("-o", "--output", metavar="FOLDER", required=True, help="where they go")
     back = add("restore", restore, "Bring a backup into an empty place; the whole backup is checked first.")
-    back.add_argument("backup", help="digest of the backup's manifest, or latest:backup-<recipe>")
-    back.add_argument("--target-file", metavar="FILE", required=True, help="storage settings of the target place")
+    back.add_argument("backup", nargs="?", help="a release's: digest of its manifest, or latest:backup-<recipe>")
+    back.add_argument("--kit", metavar="FILE", help="the platform's instead: what `nightshift recovery-key` wrote")
+    back.add_argument("--at", metavar="TIME", help="with --kit: as it was then, UTC, e.g. 2026-11-22T18:00")
+    back.add_argument("--only", metavar="NAME", help="with --kit: a stream, or the digest of a manifest, and no more")
+    back.add_argument("--target-file", metavar="FILE", help="settings of the target place; with --kit by default ./var")
     back.add_argument("--backup-file", metavar="FILE", help="storage settings of the backup store")
     back.add_argument("--airflow-database", metavar="FILE", help="also put Airflow's database there, where nothing is")
-    roll = add("rollback", rollback, "Make the former release of a recipe live again on every server.")
-    roll.add_argument("recipe")
-    roll.add_argument("--timeout-seconds", type=float, default=60.0, help="how long a server may be away (default 60)")
 
 
 def init(options: argparse.Namespace) -> Answer:
@@ -65,6 +65,10 @@ def get(options: argparse.Namespace) -> Answer:
 
 def restore(options: argparse.Namespace) -> Answer:
     """Restore a backup into the place that the target file names, which is initialised if it is new."""
+    if options.kit:
+        return restore_with_kit(options)
+    if not options.backup or not options.target_file:
+        raise WrongUse("give a backup of a release and --target-file, or --kit for the whole platform")
     from operators.core.recovery.restore import restore_release
 
     target_settings = StorageSettings.from_json(Path(options.target_file).read_text())
@@ -85,17 +89,3 @@ def restore(options: argparse.Namespace) -> Answer:
         "it is older than that, brought some back, and which run leaves them out"
     )
     return Answer(document=asdict(done), lines=(line, erased) if done.erased_rows else (line,))
-
-
-def rollback(options: argparse.Namespace) -> Answer:
-    """Roll back once; each call of the command is a wish of its own."""
-    from operators.core.deployment.client import open_servers
-    from operators.core.deployment.roll_back import roll_back
-
-    with (
-        opened(store_settings(options)) as store,
-        open_servers(serving_settings(), options.recipe, options.timeout_seconds) as servers,
-    ):
-        done = roll_back(store, servers, recipe=options.recipe, request=f"cli-{uuid.uuid4().hex}")
-        note_change(store, "roll back", options.recipe, done.note)
-    return Answer(document=asdict(done), lines=(done.note,))

@@ -57,7 +57,7 @@ def landing_settings(path: str | None) -> LandingSettings:
         WrongUse: The file holds no such settings; the message holds no value of it.
     """
     if path is None:
-        return LandingSettings(url=_layout().landing.as_uri())
+        return LandingSettings(url=platform_layout().landing.as_uri())
     try:
         return LandingSettings(**json.loads(Path(path).read_text()))
     except TypeError:
@@ -72,7 +72,7 @@ def pseudonym_key(path: str | None) -> bytes:
     """
     from operators.local.credentials import load_credentials
 
-    digits = load_credentials(_layout()).pseudonym_key if path is None else Path(path).read_text()
+    digits = load_credentials(platform_layout()).pseudonym_key if path is None else Path(path).read_text()
     try:
         key = bytes.fromhex(digits)
     except ValueError:
@@ -87,12 +87,12 @@ def recipes(folder: str | None) -> list[Recipe]:
     from operators.local import airflow
 
     if folder is None:
-        variables = airflow.read_environment(_layout().airflow_environment)
+        variables = airflow.read_environment(platform_layout().airflow_environment)
         return load_recipes(Path(variables["AIRFLOW__CORE__DAGS_FOLDER"]) / "recipes")
     return load_recipes(Path(folder))
 
 
-def _layout() -> Layout:
+def platform_layout() -> Layout:
     """Return where this machine's platform lies.
 
     Raises:
@@ -114,7 +114,7 @@ def _platform() -> tuple[StorageSettings, StorageSettings, ServingSettings]:
     from operators.local import airflow, ports, seaweedfs
     from operators.local.credentials import load_credentials
 
-    layout = _layout()
+    layout = platform_layout()
     placed, credentials = ports.load(layout), load_credentials(layout)
     serving = ServingSettings(
         servers=tuple(f"http://127.0.0.1:{placed[name]}" for name in ports.SERVERS),

@@ -21,7 +21,9 @@ NightshiftError
 │   │   └── CheckpointDoubted      it does not lose what it lost: resume from the one before
 │   └── LossDiverged           the loss is no number, or has run away: never retry
 ├── GateFailed             the model is worse: never retry
+├── DrillFailed            a rehearsed recovery missed a target: never retry
 └── DeploymentError        the release did not go live: retry
+    ├── Overtaken              another controller, or a person, has gone on: retry
     └── HealthCheckFailed      the candidate failed under traffic: rolled back, never retry
 """
 
@@ -141,10 +143,18 @@ class GateFailed(NightshiftError):
     """The candidate is worse than the recipe's floor or than what is live."""
 
 
+class DrillFailed(NightshiftError):
+    """A rehearsed recovery took longer, or brought back less, than it may."""
+
+
 class DeploymentError(NightshiftError):
     """A release could not be brought to the servers."""
 
     retry_can_help = True
+
+
+class Overtaken(DeploymentError):
+    """Another controller or a person moves the same servers; this one stopped and touched nothing more."""
 
 
 class HealthCheckFailed(DeploymentError):

@@ -11,10 +11,12 @@ from operators.core.anonymisation.spec import Action, AnonymisationSpec
 from operators.core.compression.spec import CompressionSpec
 from operators.core.deployment.spec import DeploymentSpec
 from operators.core.evaluation.spec import EvaluationSpec, GateSpec
-from operators.core.finetuning.spec import PretrainingSpec, TrainingSpec
+from operators.core.finetuning.language_spec import PretrainingSpec
+from operators.core.finetuning.spec import TrainingSpec
 from operators.core.ingestion.spec import DatasetSpec, IngestionSpec, OutputColumn, check_risk, output_columns
-from operators.core.models.spec import BaseModelSpec
+from operators.core.models.spec import DECODERS, ENCODERS, BaseModelSpec
 from operators.core.sources.spec import SourceSpec
+from operators.core.training.spec import CAUSAL
 from operators.core.tuning.spec import SearchSpec
 from operators.core.validation.spec import ValidationSpec
 
@@ -45,9 +47,10 @@ class Recipe:
     search: SearchSpec | None = None
     """What hyper-parameters may be searched before the training, and how; None has no such task."""
     evaluation: EvaluationSpec
-    compression: CompressionSpec
-    gate: GateSpec
-    deployment: DeploymentSpec
+    compression: CompressionSpec | None
+    """How what goes live is made small; with None the recipe ends with its evaluation, and has neither of the next."""
+    gate: GateSpec | None
+    deployment: DeploymentSpec | None
     examples: tuple[str, ...] = ()
     """Texts that a run's summary asks the live model about."""
 
@@ -57,15 +60,13 @@ class Recipe:
         if not 1 <= self.window_days <= LONGEST_WINDOW_DAYS:
             raise ValueError(f"window_days={self.window_days}: from 1 to {LONGEST_WINDOW_DAYS}")
         check_slices(output_columns(self.source, self.anonymisation), self.evaluation)
-        if self.anonymisation.task != self.training.task:
-            raise ValueError(
-                f"training.task={self.training.task!r}, but by the policy of 'label' labels are for "
-                f"{self.anonymisation.task}: spans need the action SPANS, others another"
-            )
+        check_task(self)
         if self.dataset.risk is not None:
             check_risk(self.source, self.anonymisation, self.dataset.risk)
-        if self.dataset.tokens is not None and self.training.task == "token_classification":
-            raise ValueError("dataset.tokens: tagging tokens takes the words of a text, too; leave it out")
+        if self.dataset.tokens is not None and self.training.task != "text_classification":
+            raise ValueError(f"dataset.tokens: {self.training.task!r} takes the text of a row, too; leave it out")
+        if self.gate is not None and self.gate.min_stays is not None and not self.evaluation.perturbed_rows:
+            raise ValueError("gate.min_stays: nothing is measured with evaluation.perturbed_rows=0, set some")
         if self.search is not None:
             check_search(self.training, self.search)
 
@@ -90,7 +91,9 @@ class Recipe:
         if pretraining is not None:
             shared = {name: training[name] for name in ("max_length", "ranks") if name in training}
             pretraining = replace(pretraining, **shared)
-        gate = {"min_score": given["quality_floor"]} if "quality_floor" in given else {}
+        gate = self.gate
+        if gate is not None and "quality_floor" in given:
+            gate = replace(gate, min_score=given["quality_floor"])
         search = self.search
         if search is not None and "search_trials" in given:
             search = replace(search, trials=given["search_trials"])
@@ -101,9 +104,39 @@ class Recipe:
             pretraining=pretraining,
             training=replace(self.training, **training),
             search=search,
-            gate=replace(self.gate, **gate),
+            gate=gate,
             validation=replace(self.validation, drift=drift),
         )
+
+
+def check_task(recipe: Recipe) -> None:
+    """Return if labels, base model and the stages after the training are what a recipe's training needs.
+
+    Raises:
+        ValueError: One is not.
+    """
+    task, is_causal = recipe.training.task, recipe.training.task == CAUSAL
+    if not is_causal and recipe.anonymisation.task != task:
+        raise ValueError(
+            f"training.task={task!r}, but by the policy of 'label' labels are for {recipe.anonymisation.task}: spans "
+            "need the action SPANS, others another"
+        )
+    allowed = DECODERS if is_causal else ENCODERS
+    if set(recipe.base_model.architectures) - set(allowed):
+        raise ValueError(
+            f"base_model {recipe.base_model.name!r} is of {list(recipe.base_model.architectures)}: training {task!r} "
+            f"needs one of {list(allowed)}"
+        )
+    given = {name: getattr(recipe, name) is not None for name in ("compression", "gate", "deployment")}
+    if is_causal:
+        given["pretraining"] = recipe.pretraining is not None
+        if refused := [name for name, is_given in given.items() if is_given]:
+            raise ValueError(
+                f"{' and '.join(refused)} of a recipe that trains {task!r}: it ends with its evaluation, for such a "
+                "model can be neither compressed nor served; set None"
+            )
+    elif missing := [name for name, is_given in given.items() if not is_given]:
+        raise ValueError(f"{' and '.join(missing)} of a recipe that trains {task!r} may not be None: it goes live")
 
 
 def check_slices(columns: Sequence[OutputColumn], evaluation: EvaluationSpec) -> None:

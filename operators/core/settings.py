@@ -119,6 +119,10 @@ class StorageSettings:
             return self
         return replace(self, encryption=replace(self.encryption, store_secret=None))
 
+    def without_keys(self) -> StorageSettings:
+        """Return the settings without what opens files: with them stored bytes can be read and written as they are."""
+        return replace(self, encryption=None, cache=None)
+
     def to_json(self) -> str:
         """Return the settings with their secrets, for a file of mode 0600 or a child's environment."""
         return json.dumps(asdict(self))

@@ -6,15 +6,18 @@ else that it says as a file. Ed25519 signatures follow from key and message, so 
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from operators.core.errors import SignatureRefused
 from operators.core.manifest import FileEntry, Made, Manifest, StageCall
-from operators.core.storage import Store
+
+if TYPE_CHECKING:
+    from operators.core.storage import Store
 
 SIGNATURE_NAME = "signature"
 """The file of 64 bytes, RFC 8032."""
@@ -53,7 +56,7 @@ class Signer:
 
 
 def check_signature(store: Store, digest: str, trusted: Collection[str]) -> None:
-    """Return if a manifest says what a holder of a trusted key signed, to the letter.
+    """Return if a manifest of the store says what a holder of a trusted key signed, to the letter.
 
     Args:
         store: The store.
@@ -63,7 +66,15 @@ def check_signature(store: Store, digest: str, trusted: Collection[str]) -> None
     Raises:
         SignatureRefused: It is not signed, by none of these keys, or was changed since.
     """
-    manifest = store.manifest(digest)
+    check_signed(store.manifest(digest), digest, store.read, trusted)
+
+
+def check_signed(manifest: Manifest, digest: str, read: Callable[[FileEntry], bytes], trusted: Collection[str]) -> None:
+    """Return if a manifest says what a holder of a trusted key signed; `read` gives the signature that it lists.
+
+    Raises:
+        SignatureRefused: It is not signed, by none of these keys, or was changed since.
+    """
     found = [entry for entry in manifest.files if entry.name == SIGNATURE_NAME]
     if not found:
         raise SignatureRefused(
@@ -77,7 +88,7 @@ def check_signature(store: Store, digest: str, trusted: Collection[str]) -> None
             f"{sorted(key[:12] for key in trusted)}: after a change of keys run the {manifest.stage} again, or trust "
             "the former public key (docs/evaluation.md)"
         )
-    if not _is_signed(manifest, signer, store.read(found[0])):
+    if not _is_signed(manifest, signer, read(found[0])):
         raise SignatureRefused(
             f"the {manifest.stage} {digest[:12]} is not what the key {signer[:12]} signed: it was changed, or its "
             f"signature is another one's. Look who writes to the store, then run the {manifest.stage} again"

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
-from operators.local import seaweedfs
+from operators.core.settings import StorageSettings
+from operators.local import recovery, seaweedfs
 from operators.local.credentials import Credentials
 from operators.local.layout import HOME_VARIABLE, REPOSITORY, Layout, write_private
 from operators.local.ports import SERVERS, Ports
@@ -83,30 +86,58 @@ def _options(layout: Layout, ports: Ports, credentials: Credentials, dags: Path)
     return {f"AIRFLOW__{s.upper()}__{k.upper()}": str(v) for s, options in sections.items() for k, v in options.items()}
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Places:
+    """Where a platform keeps what its tasks reach."""
+
+    store: StorageSettings
+    backup: StorageSettings
+    landing: str
+    """URL of the landing zone."""
+    models: str
+    """Folder of the base models."""
+    servers: tuple[str, ...]
+    balancer: str
+    folders: Mapping[str, str]
+    """The extra of `nightshift_local`."""
+
+
 def _connections(layout: Layout, ports: Ports, credentials: Credentials) -> dict[str, str]:
-    servers = [f"http://127.0.0.1:{ports[server]}" for server in SERVERS]
-    local = {
-        "scratch": str(layout.scratch),
-        "data_docs": str(layout.data_docs),
-        "metrics": str(layout.metrics),
-        "airflow_database": str(layout.airflow_database),
-    }
+    places = Places(
+        store=seaweedfs.store_settings(layout, ports, credentials),
+        backup=seaweedfs.backup_settings(ports, credentials),
+        landing=layout.landing.as_uri(),
+        models=str(layout.models),
+        servers=tuple(f"http://127.0.0.1:{ports[server]}" for server in SERVERS),
+        balancer=balancer_url(ports),
+        folders={
+            "scratch": str(layout.scratch),
+            "data_docs": str(layout.data_docs),
+            "airflow_database": str(layout.airflow_database),
+        },
+    )
+    own = {"public_keys": str(layout.recovery_keys), "files": recovery.secret_files(layout)}
     return {
-        "AIRFLOW_CONN_NIGHTSHIFT_STORE": _connection(
-            extra={"storage": json.loads(seaweedfs.store_settings(layout, ports, credentials).to_json())}
-        ),
-        "AIRFLOW_CONN_NIGHTSHIFT_BACKUP": _connection(
-            extra={"storage": json.loads(seaweedfs.backup_settings(ports, credentials).to_json())}
-        ),
-        "AIRFLOW_CONN_NIGHTSHIFT_LANDING": _connection(extra={"url": layout.landing.as_uri()}),
-        "AIRFLOW_CONN_NIGHTSHIFT_MODELS": _connection(extra={"folder": str(layout.models)}),
-        "AIRFLOW_CONN_NIGHTSHIFT_PSEUDONYMS": _connection(password=credentials.pseudonym_key),
-        "AIRFLOW_CONN_NIGHTSHIFT_SIGNING": _connection(password=credentials.signing_key),
-        "AIRFLOW_CONN_NIGHTSHIFT_SERVING": _connection(
-            password=credentials.serving_token, extra={"servers": servers, "balancer": balancer_url(ports)}
-        ),
-        "AIRFLOW_CONN_NIGHTSHIFT_LOCAL": _connection(extra=local),
+        **connections(places, credentials),
+        "AIRFLOW_CONN_NIGHTSHIFT_RECOVERY": _connection(extra=own),
+        "AIRFLOW_CONN_NIGHTSHIFT_DRILL": _connection(extra={"kit": str(layout.drill_kit)}),
     }
+
+
+def connections(places: Places, credentials: Credentials) -> dict[str, str]:
+    """Return the variables that hold the connections of operators/connections.py that every platform has."""
+    serving = {"servers": places.servers, "balancer": places.balancer}
+    parts: dict[str, dict[str, object]] = {
+        "store": {"extra": {"storage": json.loads(places.store.to_json())}},
+        "backup": {"extra": {"storage": json.loads(places.backup.to_json())}},
+        "landing": {"extra": {"url": places.landing}},
+        "models": {"extra": {"folder": places.models}},
+        "pseudonyms": {"password": credentials.pseudonym_key},
+        "signing": {"password": credentials.signing_key},
+        "serving": {"password": credentials.serving_token, "extra": serving},
+        "local": {"extra": dict(places.folders)},
+    }
+    return {f"AIRFLOW_CONN_NIGHTSHIFT_{name.upper()}": _connection(**part) for name, part in parts.items()}
 
 
 def _connection(**parts: object) -> str:
@@ -125,12 +156,16 @@ def balancer_url(ports: Ports) -> str:
 
 def configure(layout: Layout, ports: Ports, credentials: Credentials, dags: Path = REPOSITORY / "dags") -> None:
     """Write the environment file and the login, both readable by this user only."""
-    lines = [f"{name}={_quoted(value)}" for name, value in environment(layout, ports, credentials, dags).items()]
     header = "# Makes the plain `airflow` command speak to this platform:  set -a; . THIS_FILE; set +a\n"
-    write_private(layout.airflow_environment, header + "\n".join(lines) + "\n")
+    write_private(layout.airflow_environment, header + shell_lines(environment(layout, ports, credentials, dags)))
     write_private(
         layout.secrets / "airflow-users.json", json.dumps({credentials.ui_user: credentials.ui_password}) + "\n"
     )
+
+
+def shell_lines(variables: Mapping[str, str]) -> str:
+    """Return what a shell reads as these variables, and `read_environment` too."""
+    return "".join(f"{name}={_quoted(value)}\n" for name, value in variables.items())
 
 
 def _quoted(value: str) -> str:

@@ -1,57 +1,103 @@
 """The load balancer: Caddy over the model servers, with a configuration that never changes under traffic.
 
 Which release a request meets is decided in the servers: a change here would close keep-alive connections (7 of 13,488
-requests failed over 12 changes).
+requests failed over 12 changes). So every place for a server is known from the start, and health checks say which of
+them are taken.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from operators.local.ports import SERVERS, Ports
+from operators.core.deployment.server.limits import Limits
+from operators.local.ports import SERVERS, Ports, slots
 
 PATHS = ["/v2", "/v2/", "/v2/models/*", "/v2/health/*"]
 """The inference routes of the Open Inference Protocol; the servers' repository routes and metrics stay inside."""
+CHECK_SECONDS = 0.5
+"""Between two health checks: a server that is told to end is not ready for two of them before its port closes."""
 
-REQUEST_BYTES = 1 << 20
-"""What a model server takes at most."""
+
+def local_configuration(ports: Ports, limits: Limits) -> dict[str, Any]:
+    """Return the configuration of the one-machine platform: everything on loopback.
+
+    Args:
+        ports: Where all listens, every place for a model server included.
+        limits: What a model server takes.
+    """
+    return configuration(
+        listen=f"127.0.0.1:{ports['balancer']}",
+        servers=[f"127.0.0.1:{ports[place]}" for place in slots(ports)],
+        limits=limits,
+        admin={"listen": f"127.0.0.1:{ports['balancer-admin']}", "config": {"persist": False}},
+    )
 
 
-def configuration(ports: Ports) -> dict[str, Any]:
-    """Return Caddy's configuration document: one route, health-checked, a failed request tried on the other server."""
-    proxy = {
+def configuration(
+    *, listen: str, servers: Sequence[str], limits: Limits, admin: dict[str, Any], metrics: str | None = None
+) -> dict[str, Any]:
+    """Return Caddy's configuration document: one route, health-checked, a failed request tried on another server.
+
+    Args:
+        listen: Address that predictions are asked at.
+        servers: Addresses of the model servers, of those there may be too.
+        limits: What a model server takes.
+        admin: Caddy's own `admin` settings: who reaches that address may change all of this.
+        metrics: Address that answers Prometheus and nothing else; None for none.
+    """
+    routes = [
+        {"match": [{"path": PATHS}], "handle": [_limit(limits), _proxy(servers, limits)], "terminal": True},
+        {"handle": [{"handler": "static_response", "status_code": 404, "body": "not served here\n"}]},
+    ]
+    inference = {
+        "listen": [listen],
+        "automatic_https": {"disable": True},
+        "read_header_timeout": "10s",
+        "read_timeout": f"{limits.body_seconds + 10:g}s",
+        "idle_timeout": "2m",
+        "routes": routes,
+    }
+    http: dict[str, Any] = {"servers": {"inference": inference}}
+    if metrics is not None:
+        scrape = {"match": [{"path": ["/metrics"]}], "handle": [{"handler": "metrics"}], "terminal": True}
+        http["servers"]["metrics"] = {"listen": [metrics], "automatic_https": {"disable": True}, "routes": [scrape]}
+        http["metrics"] = {}
+    return {"admin": admin, "logging": {"logs": {"default": {"level": "WARN"}}}, "apps": {"http": http}}
+
+
+def _limit(limits: Limits) -> dict[str, Any]:
+    return {"handler": "request_body", "max_size": limits.body_bytes}
+
+
+def _proxy(servers: Sequence[str], limits: Limits) -> dict[str, Any]:
+    # Servers that come and go have unlike loads; for a fixed set taking turns is the fairer rule.
+    policy = "least_conn" if len(servers) > len(SERVERS) else "round_robin"
+    return {
         "handler": "reverse_proxy",
-        "upstreams": [{"dial": f"127.0.0.1:{ports[server]}"} for server in SERVERS],
+        "upstreams": [{"dial": server} for server in servers],
         # The buffer lets a POST whose server died be sent again; predictions have no side effects.
-        "request_buffers": REQUEST_BYTES,
+        "request_buffers": limits.body_bytes,
         "load_balancing": {
-            "selection_policy": {"policy": "round_robin"},
+            "selection_policy": {"policy": policy},
             "try_duration": "3s",
             "try_interval": "50ms",
             "retry_match": [{"method": ["GET", "HEAD", "POST"]}],
         },
         "health_checks": {
-            "active": {"uri": "/v2/health/ready", "interval": "500ms", "timeout": "2s", "expect_status": 200},
+            "active": {
+                "uri": "/v2/health/ready",
+                "interval": f"{CHECK_SECONDS * 1000:g}ms",
+                "timeout": "2s",
+                "expect_status": 200,
+            },
             "passive": {"fail_duration": "2s", "max_fails": 1},
         },
-    }
-    limit = {"handler": "request_body", "max_size": REQUEST_BYTES}
-    routes = [
-        {"match": [{"path": PATHS}], "handle": [limit, proxy], "terminal": True},
-        {"handle": [{"handler": "static_response", "status_code": 404, "body": "not served here\n"}]},
-    ]
-    return {
-        "admin": {"listen": f"127.0.0.1:{ports['balancer-admin']}", "config": {"persist": False}},
-        "logging": {"logs": {"default": {"level": "WARN"}}},
-        "apps": {
-            "http": {
-                "servers": {
-                    "inference": {
-                        "listen": [f"127.0.0.1:{ports['balancer']}"],
-                        "automatic_https": {"disable": True},
-                        "routes": routes,
-                    }
-                }
-            }
+        # Idle connections are closed from here, before a server closes them while a request is on its way.
+        "transport": {
+            "protocol": "http",
+            "dial_timeout": "1s",
+            "response_header_timeout": f"{limits.request_seconds + 5:g}s",
+            "keep_alive": {"idle_timeout": "30s"},
         },
     }

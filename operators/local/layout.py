@@ -54,6 +54,21 @@ class Layout:
         return self.home / "secrets"
 
     @property
+    def recovery_keys(self) -> Path:
+        """Public halves of the recovery keys, a file each."""
+        return self.secrets / "recovery"
+
+    @property
+    def drill_kit(self) -> Path:
+        """The recovery kit that the drill has."""
+        return self.secrets / "drill-kit.json"
+
+    @property
+    def restoring(self) -> Path:
+        """There while a restore has begun and not ended: the platform does not start."""
+        return self.run / "restoring"
+
+    @property
     def airflow(self) -> Path:
         """AIRFLOW_HOME."""
         return self.home / "airflow"
@@ -109,11 +124,6 @@ class Layout:
         return self.home / "data_docs"
 
     @property
-    def metrics(self) -> Path:
-        """Prometheus text files."""
-        return self.home / "metrics"
-
-    @property
     def summary(self) -> Path:
         """What the last `make run` came to."""
         return self.home / "summary.json"
@@ -130,7 +140,7 @@ class Layout:
             os.makedirs(folder, mode=0o700, exist_ok=True)
         for folder in (
             self.log / "tasks", self.landing, self.models, self.downloads, self.endpoints, self.servers,
-            self.scratch, self.data_docs, self.metrics, self.airflow / "plugins",
+            self.scratch, self.data_docs, self.airflow / "plugins",
         ):  # fmt: skip
             os.makedirs(folder, exist_ok=True)
 

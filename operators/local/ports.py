@@ -16,17 +16,36 @@ BASE_VARIABLE = "NIGHTSHIFT_PORT_BASE"
 DEFAULT_BASE = 17400
 STORES = ("store-1", "store-2", "store-3", "backup-store")
 SERVERS = ("server-1", "server-2")
+"""Model servers that are started."""
+SLOTS_VARIABLE = "NIGHTSHIFT_MAX_SERVERS"
+DEFAULT_SLOTS, MOST_SLOTS = 4, 16
+"""Places for model servers: the balancer knows each from the start, so that one more costs no change of it."""
 # SeaweedFS puts its gRPC ports at port + 10000 unless told, which runs past 65535 or into a neighbour: all are ours.
 STORE_PARTS = ("s3", "s3-grpc", "master", "master-grpc", "volume", "volume-grpc", "filer", "filer-grpc")
-PORT_NAMES: tuple[str, ...] = (
-    "airflow",
-    "balancer",
-    "balancer-admin",
-    *SERVERS,
-    *(f"{store}-{part}" for store in STORES for part in STORE_PARTS),
-)
+
+
+def port_names(num_slots: int) -> tuple[str, ...]:
+    """Return the name of every port, in the order of the block."""
+    slots = [f"server-{number}" for number in range(1, num_slots + 1)]
+    return (
+        "airflow",
+        "balancer",
+        "balancer-admin",
+        *slots[:2],
+        *(f"{store}-{part}" for store in STORES for part in STORE_PARTS),
+        *slots[2:],
+        *(f"{slot}-grpc" for slot in slots),
+    )
+
+
+PORT_NAMES = port_names(DEFAULT_SLOTS)
 
 Ports = Mapping[str, int]
+
+
+def slots(ports: Ports) -> list[str]:
+    """Return the names of all places for model servers, those of the started ones first."""
+    return [name for name in ports if name.startswith("server-") and not name.endswith("-grpc")]
 
 
 def variable_of(name: str) -> str:
@@ -41,12 +60,13 @@ def wanted_ports(environment: Mapping[str, str]) -> dict[str, int]:
         PlatformError: A port is no number from 1024 to 65535, or two services would share one.
     """
     base = _number(BASE_VARIABLE, environment.get(BASE_VARIABLE) or str(DEFAULT_BASE))
-    if base + len(PORT_NAMES) > 65536:
+    names = port_names(_num_slots(environment))
+    if base + len(names) > 65536:
         raise PlatformError(
-            f"{BASE_VARIABLE}={base}: the block of {len(PORT_NAMES)} ports would leave 1024 to 65535. Choose a lower."
+            f"{BASE_VARIABLE}={base}: the block of {len(names)} ports would leave 1024 to 65535. Choose a lower."
         )
     ports: dict[str, int] = {}
-    for offset, name in enumerate(PORT_NAMES):
+    for offset, name in enumerate(names):
         variable = variable_of(name)
         ports[name] = _number(variable, environment.get(variable) or str(base + offset))
     owners: dict[int, str] = {}
@@ -60,6 +80,13 @@ def wanted_ports(environment: Mapping[str, str]) -> dict[str, int]:
 def _number(variable: str, text: str) -> int:
     if not text.isdigit() or not 1024 <= int(text) <= 65535:
         raise PlatformError(f"{variable}={text}: a port is a number from 1024 to 65535.")
+    return int(text)
+
+
+def _num_slots(environment: Mapping[str, str]) -> int:
+    text = environment.get(SLOTS_VARIABLE) or str(DEFAULT_SLOTS)
+    if not text.isdigit() or not len(SERVERS) <= int(text) <= MOST_SLOTS:
+        raise PlatformError(f"{SLOTS_VARIABLE}={text}: {len(SERVERS)} to {MOST_SLOTS} model servers can have a place.")
     return int(text)
 
 
@@ -138,7 +165,9 @@ def load(layout: Layout, environment: Mapping[str, str] = os.environ) -> dict[st
         recorded = json.loads(_file(layout).read_text())
     except FileNotFoundError:
         return wanted_ports(environment)
-    return {name: int(recorded[name]) for name in PORT_NAMES}
+    # A port that a later release of Nightshift brought stands in the block that the others are in.
+    block = wanted_ports({BASE_VARIABLE: str(recorded["airflow"]), SLOTS_VARIABLE: environment.get(SLOTS_VARIABLE, "")})
+    return {**block, **{name: int(port) for name, port in recorded.items()}}
 
 
 def _file(layout: Layout) -> Path:

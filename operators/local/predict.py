@@ -13,7 +13,7 @@ from operators.local.layout import PlatformError
 
 
 def predict(
-    balancer_url: str, model: str, task: Task, texts: Sequence[str], timeout_seconds: float = 20
+    balancer_url: str, model: str, task: Task, texts: Sequence[str], *, api_key: str = "", timeout_seconds: float = 20
 ) -> list[dict[str, Any]]:
     """Return `{text, label, score, version}` for each text; the label of one with spans quotes them.
 
@@ -22,7 +22,8 @@ def predict(
     """
     tensor = {"name": "text", "datatype": "BYTES", "shape": [len(texts)], "data": list(texts)}
     deadline = time.monotonic() + timeout_seconds
-    with httpx.Client(trust_env=False, timeout=10) as client:
+    headers = {"X-API-Key": api_key} if api_key else {}
+    with httpx.Client(trust_env=False, timeout=10, headers=headers) as client:
         while True:
             try:
                 response = client.post(f"{balancer_url}/v2/models/{model}/infer", json={"inputs": [tensor]})

@@ -23,8 +23,8 @@ def report(console: Console, summary: Summary, password: str) -> None:
 def _sections(summary: Summary) -> list[tuple[str, str]]:
     makers = {
         "rows": _rows, "dataset": _dataset, "drift": _drift, "training": _training, "evaluation": _evaluation,
-        "candidates": _candidates, "release": _release, "predictions": _predictions, "backup": _backup,
-        "seconds": _seconds,
+        "candidates": _candidates, "release": _release, "deployment": _deployment, "predictions": _predictions,
+        "backup": _backup, "seconds": _seconds,
     }  # fmt: skip
     lines: list[tuple[str, str]] = []
     for name, make in makers.items():
@@ -71,6 +71,10 @@ def _training(summary: Summary) -> list[str]:
             f"{_measure(facts)} {facts['score']:.4f}, macro F1 {facts['macro_f1']:.4f}; "
             f"baseline (probe on the frozen encoder, same rows) {facts['baseline_score']:.4f}"
         )
+    if facts.get("perplexity") is not None:
+        lines.append(
+            f"perplexity {facts['perplexity']:.2f}; base model (same tokens) {facts['baseline_perplexity']:.2f}"
+        )
     return lines
 
 
@@ -81,7 +85,8 @@ def _evaluation(summary: Summary) -> list[str]:
         "{:.1%} of answers stay when texts are written carelessly": facts["stays"],
         "AUROC {:.3f} against texts from outside": facts["outside_auroc"],
     }
-    lines = ["; ".join(words.format(value) for words, value in told.items() if value is not None)]
+    figures = "; ".join(words.format(value) for words, value in told.items() if value is not None)
+    lines = [figures] if figures else []
     if found := facts["forgetting"]:
         lines.append(f"{found['rows']} test rows of {found['day']}: {found['then']:.4f} then, {found['now']:.4f} now")
     return [*lines, facts["page"]]
@@ -115,6 +120,13 @@ def _candidates(summary: Summary) -> list[str]:
 
 def _release(summary: Summary) -> list[str]:
     return [f"{summary['release']['version']} live at {summary['release']['url']}"]
+
+
+def _deployment(summary: Summary) -> list[str]:
+    facts = summary["deployment"]
+    return [
+        f"{facts['version']} {facts['action'].replace('_', ' ')}" + (f": {facts['reason']}" if facts["reason"] else "")
+    ]
 
 
 def _predictions(summary: Summary) -> list[str]:

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from operators.core.errors import NightshiftError
 from operators.core.storage import open_store
-from operators.local import airflow, seaweedfs
+from operators.local import airflow, seaweedfs, serving
 from operators.local.display import Display
 from operators.local.inputs import prepare_inputs
 from operators.local.job import PARAM_OPTION, RECIPES, Job, check_fields, check_recipe, parse_day
@@ -102,7 +102,10 @@ def collect(platform: Platform, job: Job, run_id: str, tasks: Sequence[TaskProgr
         summary["evaluation"]["page"] = str(platform.layout.evaluation)
     recipe = load_recipe(RECIPES / f"{job.recipe}.py")
     wanted = recipe.examples if summary["release"] else ()
-    summary["predictions"] = predict(balancer, job.recipe, recipe.anonymisation.task, wanted) if wanted else []
+    key = serving.own_key(platform.credentials)
+    summary["predictions"] = (
+        predict(balancer, job.recipe, recipe.anonymisation.task, wanted, api_key=key) if wanted else []
+    )
     summary["ui"] = {"url": airflow.ui_url(platform.ports), "user": platform.credentials.ui_user}
     return summary
 

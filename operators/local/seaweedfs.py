@@ -6,6 +6,7 @@ Replication is ours, not SeaweedFS's: that one writes to all copies, so that wit
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 from operators.core.settings import CacheSettings, EndpointSettings, StorageSettings
@@ -45,44 +46,63 @@ def identities_file(name: str, layout: Layout) -> Path:
     return layout.secrets / f"{name}.json"
 
 
+def identities(access_key: str, secret_key: str) -> str:
+    """Return what a store reads: one identity that may do everything, with these keys."""
+    identity = {
+        "name": "nightshift",
+        "credentials": [{"accessKey": access_key, "secretKey": secret_key}],
+        "actions": ["Admin", "Read", "Write", "List", "Tagging"],
+    }
+    return json.dumps({"identities": [identity]})
+
+
 def configure(layout: Layout, credentials: Credentials) -> None:
     """Make each store's folder and the file that names its one identity."""
     for name in STORES:
-        access, secret = _keys(name, credentials)
-        identity = {
-            "name": "nightshift",
-            "credentials": [{"accessKey": access, "secretKey": secret}],
-            "actions": ["Admin", "Read", "Write", "List", "Tagging"],
-        }
-        write_private(identities_file(name, layout), json.dumps({"identities": [identity]}))
+        write_private(identities_file(name, layout), identities(*keys_of(name, credentials)))
         (layout.endpoints / name).mkdir(parents=True, exist_ok=True)
 
 
 def store_settings(layout: Layout, ports: Ports, credentials: Credentials) -> StorageSettings:
     """Return the settings of the three endpoints that make the store, acknowledged at two, its keys and its cache."""
-    endpoints = tuple(_endpoint(name, ports, credentials) for name in STORES if name != BACKUP)
-    cache = CacheSettings(folder=str(layout.cache), bytes=CACHE_BYTES)
-    return StorageSettings(endpoints=endpoints, acknowledge=2, encryption=credentials.encryption, cache=cache)
+    return store_of(_addresses(ports), str(layout.cache), credentials)
 
 
 def backup_settings(ports: Ports, credentials: Credentials) -> StorageSettings:
     """Return the settings of the one endpoint that backups go to; files lie there as in the store, by its keys."""
-    endpoint = _endpoint(BACKUP, ports, credentials)
+    return backup_of(_addresses(ports), credentials)
+
+
+def store_of(addresses: Mapping[str, str], cache: str, credentials: Credentials) -> StorageSettings:
+    """Return the settings of the store, given each server's address and the folder of the cache."""
+    endpoints = tuple(_endpoint(name, addresses, credentials) for name in STORES if name != BACKUP)
+    kept = CacheSettings(folder=cache, bytes=CACHE_BYTES)
+    return StorageSettings(endpoints=endpoints, acknowledge=2, encryption=credentials.encryption, cache=kept)
+
+
+def backup_of(addresses: Mapping[str, str], credentials: Credentials) -> StorageSettings:
+    """Return the settings of the backup store, given its server's address."""
+    endpoint = _endpoint(BACKUP, addresses, credentials)
     return StorageSettings(endpoints=(endpoint,), acknowledge=1, encryption=credentials.encryption)
 
 
-def _endpoint(name: str, ports: Ports, credentials: Credentials) -> EndpointSettings:
-    access, secret = _keys(name, credentials)
+def _addresses(ports: Ports) -> dict[str, str]:
+    return {name: f"http://127.0.0.1:{ports[f'{name}-s3']}" for name in STORES}
+
+
+def _endpoint(name: str, addresses: Mapping[str, str], credentials: Credentials) -> EndpointSettings:
+    access, secret = keys_of(name, credentials)
     return EndpointSettings(
         name=name,
         url=f"s3://nightshift-{name}",
-        endpoint_url=f"http://127.0.0.1:{ports[f'{name}-s3']}",
+        endpoint_url=addresses[name],
         access_key=access,
         secret_key=secret,
     )
 
 
-def _keys(name: str, credentials: Credentials) -> tuple[str, str]:
+def keys_of(name: str, credentials: Credentials) -> tuple[str, str]:
+    """Return the access key and the secret key that a store gives and asks for."""
     if name == BACKUP:
         return credentials.backup_access_key, credentials.backup_secret_key
     return credentials.store_access_key, credentials.store_secret_key

@@ -7,8 +7,9 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from operators.core.settings import STORAGE_VARIABLE
-from operators.local import airflow, caddy, seaweedfs
+from operators.core.deployment.server.settings import SERVER_VARIABLE
+from operators.core.settings import STORAGE_VARIABLE, StorageSettings
+from operators.local import airflow, caddy, recovery, seaweedfs, serving
 from operators.local.credentials import Credentials, add_master_key
 from operators.local.layout import Layout, write_private
 from operators.local.ports import SERVERS, STORES, Ports
@@ -61,7 +62,8 @@ def _servers(layout: Layout, ports: Ports, recipe: str) -> tuple[Service, ...]:
             name=name,
             command=(
                 sys.executable, "-m", "operators.core.deployment.server", "--host", "127.0.0.1",
-                "--port", str(ports[name]), "--name", name, "--folder", str(layout.servers / name), "--model", recipe,
+                "--port", str(ports[name]), "--grpc-port", str(ports[f"{name}-grpc"]),
+                "--name", name, "--folder", str(layout.servers / name), "--model", recipe,
             ),
             url=f"http://127.0.0.1:{ports[name]}",
             health_path="/v2/health/live",
@@ -95,15 +97,25 @@ def configure(layout: Layout, ports: Ports, credentials: Credentials, dags: Path
     layout.make()
     seaweedfs.configure(layout, credentials)
     airflow.configure(layout, ports, credentials, dags)
-    write_private(layout.run / "caddy.json", json.dumps(caddy.configuration(ports), indent=1))
+    recovery.configure(layout, seaweedfs.backup_settings(ports, credentials), credentials)
+    settings = serving.server_settings(layout, credentials)
+    write_private(layout.run / "caddy.json", json.dumps(caddy.local_configuration(ports, settings.limits), indent=1))
     storage = seaweedfs.store_settings(layout, ports, credentials)
     # For `nightshift --storage-file`, for a restore elsewhere, and for programs of one's own.
     write_private(layout.secrets / "store.json", storage.to_json())
     write_private(layout.secrets / "backup.json", seaweedfs.backup_settings(ports, credentials).to_json())
     write_private(
-        layout.secrets / "serving.env",
-        f"{STORAGE_VARIABLE}='{storage.for_readers().to_json()}'\n{TOKEN_VARIABLE}='{credentials.serving_token}'\n",
+        layout.secrets / "serving.env", airflow.shell_lines(serving_environment(layout, storage, credentials))
     )
+
+
+def serving_environment(layout: Layout, storage: StorageSettings, credentials: Credentials) -> dict[str, str]:
+    """Return the variables that hold a model server's settings and secrets: it may read the store, not write it."""
+    return {
+        STORAGE_VARIABLE: storage.for_readers().to_json(),
+        TOKEN_VARIABLE: credentials.serving_token,
+        SERVER_VARIABLE: serving.server_settings(layout, credentials).to_json(),
+    }
 
 
 def renew_master_key(layout: Layout) -> None:

@@ -48,6 +48,7 @@ def summarise(store: Store, run: RunFacts, *, model_url: str) -> dict[str, Any]:
         "evaluation": _evaluation(manifests),
         "candidates": list(chosen.facts["candidates"]) if (chosen := _one(manifests, "compress")) else [],
         "release": _release(_one(manifests, "deploy"), model_url),
+        "deployment": _deployment(store, run),
         "backup": _backup(_one(manifests, "back_up")),
     }
 
@@ -94,7 +95,8 @@ def _training(
     }
     if proof is not None:
         of_text = ("accuracy", "macro_f1", "baseline_accuracy", "baseline_macro_f1")
-        for name in ("measure", "score", "baseline_score", *of_text):
+        of_tokens = ("perplexity", "baseline_perplexity")
+        for name in ("measure", "score", "baseline_score", *of_text, *of_tokens):
             figures[name] = proof.facts.get(name)
     if compressed is not None:
         figures["compressed_accuracy"] = compressed.facts.get("accuracy")
@@ -121,6 +123,15 @@ def _release(manifest: Manifest | None, model_url: str) -> dict[str, Any] | None
     if manifest is None:
         return None
     return {"manifest": manifest.digest, "version": manifest.facts["version"], "url": model_url}
+
+
+def _deployment(store: Store, run: RunFacts) -> dict[str, Any] | None:
+    """Return the newest step of the recipe's releases, with why it came back if it did; None without a `deploy`."""
+    head = store.stream(f"deploy-{run.dag_id.removeprefix('retrain_')}").head() if "deploy" in run.seconds else None
+    if head is None:
+        return None
+    facts = store.manifest(head.manifest).facts
+    return {name: facts.get(name) for name in ("action", "version", "reason", "at")}
 
 
 def _backup(manifest: Manifest | None) -> dict[str, Any] | None:

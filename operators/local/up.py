@@ -102,6 +102,11 @@ def check(layout: Layout, environment: Mapping[str, str], *, recipe: str = servi
             f"{len(left)} processes of this platform live on without their supervisor, which was killed: `make stop` "
             "ends them, then `make run` goes on where they were."
         )
+    if layout.restoring.exists():
+        raise PlatformError(
+            f"a restore of backup {layout.restoring.read_text().strip()[:12]} has not ended: what is there is not "
+            "whole. `nightshift restore --kit FILE` goes on with it"
+        )
     check_disk(layout.home, environment)
     placed = ports.wanted_ports(environment)
     ports.check_free(placed)
@@ -182,11 +187,15 @@ def _migrated(layout: Layout) -> Path:
 
 def _wait(platform: Platform, wanted: Iterable[services.Service]) -> None:
     for service in wanted:
-        _wait_for(platform, service)
+        wait_for_service(platform.supervisor, platform.layout, service)
 
 
-def _wait_for(platform: Platform, service: services.Service) -> None:
-    supervisor = platform.supervisor
+def wait_for_service(supervisor: Supervisor, layout: Layout, service: services.Service) -> None:
+    """Return once a service that was started answers.
+
+    Raises:
+        PlatformError: It does not, or ends again and again; the end of its log is in the message.
+    """
     ends = 0
 
     def is_up() -> bool:
@@ -194,14 +203,14 @@ def _wait_for(platform: Platform, service: services.Service) -> None:
         state = supervisor.states().get(service.name)
         ends += state == "BACKOFF"
         if ends > MAX_BACKOFFS:  # it ends again and again: waiting longer will not help
-            raise PlatformError(_stuck(platform, service.name))
+            raise PlatformError(_stuck(layout, service.name))
         return status.state_of(service, state) == "up"
 
-    wait_until(is_up, START_SECONDS, lambda: _stuck(platform, service.name))
+    wait_until(is_up, START_SECONDS, lambda: _stuck(layout, service.name))
 
 
-def _stuck(platform: Platform, name: str) -> str:
-    log = platform.layout.log / f"{name}.log"
+def _stuck(layout: Layout, name: str) -> str:
+    log = layout.log / f"{name}.log"
     lines = log.read_text(errors="replace").splitlines()[-5:] if log.exists() else []
     return "\n".join([f"{name} did not come up; the end of {log}:", *lines])
 
@@ -220,5 +229,7 @@ def _wait_for_airflow(platform: Platform) -> None:
         return [service for part, service in parts.items() if (health.get(part) or {}).get("status") != "healthy"]
 
     wait_until(
-        lambda: not missing(), START_SECONDS, lambda: _stuck(platform, missing()[0] if missing() else "api-server")
+        lambda: not missing(),
+        START_SECONDS,
+        lambda: _stuck(platform.layout, missing()[0] if missing() else "api-server"),
     )

@@ -216,7 +216,20 @@ def test_secrets_are_not_repeated_by_errors(tmp_path: Path, capsys: pytest.Captu
 
 @pytest.mark.parametrize(
     "command",
-    ["init", "status", "ls", "show", "get", "verify", "lineage", "restore", "rollback", "rotate-master-key", "forget"],
+    [
+        "init",
+        "status",
+        "ls",
+        "show",
+        "get",
+        "verify",
+        "lineage",
+        "restore",
+        "releases",
+        "rollback",
+        "rotate-master-key",
+        "forget",
+    ],
 )
 def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     """`nightshift COMMAND --help` explains it and offers `--json`."""
@@ -225,3 +238,18 @@ def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]
 
     assert left.value.code == 0
     assert "--json" in capsys.readouterr().out
+
+
+def test_releases_tell_what_became_of_each_and_why(run: Run, store: Store) -> None:
+    """Every step with its reason; status 1 where the newest candidate was withdrawn, 2 where there was none."""
+    from operators.core.deployment.releases import DeployLog, Release
+    from tests.core.deployment.tiny import GOOD, RECIPE, tiny_model, tiny_release
+
+    candidate = Release.read(store, tiny_release(store, tiny_model(store, GOOD), "2002-09-26"))
+    log = DeployLog(store, RECIPE)
+    log.note("share", candidate, share=0.1)
+    log.note("withdrawn", candidate, reason="it fails on 9 of 300")
+    status, steps = run("releases", RECIPE, "--steps", "1")
+
+    assert (status, [step["reason"] for step in steps]) == (1, ["it fails on 9 of 300"])
+    assert run("releases", "other")[0] == 2

@@ -15,7 +15,7 @@ FILE = Path(__file__).resolve().parents[2] / "dags" / "maintenance.py"
 def forms() -> dict[str, Any]:
     """The typed fields of each form: what `params` of the DAG file's calls hold."""
     pytest.importorskip("airflow")
-    from operators.restore import restore_form
+    from operators.restore_form import restore_form
 
     names = runpy.run_path(str(FILE))["recipes"]
     return {"recipes": list(names), "restore": restore_form(list(names))}
@@ -26,11 +26,8 @@ def test_a_restore_starts_from_values_that_are_right(forms: dict[str, Any]) -> N
     values = {name: param.resolve() for name, param in forms["restore"].items()}
 
     assert values["recipe"] in forms["recipes"]
-    assert (values["backup"], values["target"], values["airflow_database"]) == (
-        "latest",
-        "nightshift_restore_target",
-        None,
-    )
+    assert (values["backup"], values["target"]) == ("latest", "nightshift_restore_target")
+    assert (values["airflow_database"], values["at"], values["only"]) == (None, None, None)
 
 
 @pytest.mark.parametrize(
@@ -42,6 +39,8 @@ def test_a_restore_starts_from_values_that_are_right(forms: dict[str, Any]) -> N
         ("target", "a b"),
         ("target", "$(id)"),
         ("airflow_database", "relative.db"),
+        ("at", "yesterday"),
+        ("only", "../x"),
     ],
 )
 def test_a_wrong_value_is_refused(forms: dict[str, Any], field: str, wrong: str) -> None:
@@ -52,6 +51,12 @@ def test_a_wrong_value_is_refused(forms: dict[str, Any], field: str, wrong: str)
     param: Param = forms["restore"][field]
     with pytest.raises((ValueError, AirflowException)):
         param.resolve(value=wrong)
+
+
+def test_the_whole_platform_can_be_chosen(forms: dict[str, Any]) -> None:
+    """In the field that names a recipe otherwise, with a moment and one name of it."""
+    for field, value in {"recipe": "(the platform)", "at": "2026-11-22T18:00:00Z", "only": "dataset-mail"}.items():
+        assert forms["restore"][field].resolve(value=value) == value
 
 
 def test_the_file_is_wiring_only() -> None:

@@ -30,7 +30,8 @@ print(json.dumps([
         "tasks": {
             t.task_id: {
                 "owner": t.owner, "retries": t.retries, "backoff": bool(t.retry_exponential_backoff),
-                "timeout": str(t.execution_timeout), "doc": t.doc_md or "", "pool": t.pool,
+                "timeout": str(t.execution_timeout), "response": str(getattr(t, "response_timeout", None)),
+                "doc": t.doc_md or "", "pool": t.pool,
                 "upstream": sorted(t.upstream_task_ids),
             }
             for t in dag.tasks
@@ -41,11 +42,25 @@ print(json.dumps([
 """
 PRETRAINED = f"""
 from dataclasses import replace
+from operators.core.deployment.spec import DeploymentSpec
 from pathlib import Path
-from operators.core.finetuning.spec import PretrainingSpec
+from operators.core.finetuning.language_spec import PretrainingSpec
 from operators.recipes import load_recipe
 STOCKS = load_recipe(Path({str(FOLDER)!r}) / "recipes" / "stock_sentiment.py")
-RECIPE = replace(STOCKS, name="pretrained", pretraining=PretrainingSpec())
+APPROVED = DeploymentSpec(needs_approval=True)
+RECIPE = replace(STOCKS, name="pretrained", pretraining=PretrainingSpec(), deployment=APPROVED)
+"""
+CAUSAL = f"""
+from dataclasses import replace
+from pathlib import Path
+from operators.core.finetuning.language_spec import CausalTrainingSpec
+from operators.core.models.known import SMOLLM2_135M
+from operators.recipes import load_recipe
+STOCKS = load_recipe(Path({str(FOLDER)!r}) / "recipes" / "stock_sentiment.py")
+RECIPE = replace(
+    STOCKS, name="causal", base_model=SMOLLM2_135M, training=CausalTrainingSpec(), compression=None, gate=None,
+    deployment=None,
+)
 """
 ORDER = {
     "discover": [],
@@ -68,11 +83,12 @@ ORDER = {
 
 @pytest.fixture(scope="module")
 def dags(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
-    """Every DAG of the project and that of one more recipe, by id, parsed in a process of its own."""
+    """Every DAG of the project and those of two more recipes, by id, parsed in a process of its own."""
     environment = {**os.environ, "AIRFLOW_HOME": str(tmp_path_factory.mktemp("airflow"))}
     folder = tmp_path_factory.mktemp("project") / "dags"
     shutil.copytree(FOLDER, folder)
     (folder / "recipes" / "pretrained.py").write_text(PRETRAINED)
+    (folder / "recipes" / "causal.py").write_text(CAUSAL)
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", PARSE, str(folder)], env=environment, capture_output=True, check=True
     )
@@ -88,8 +104,11 @@ def test_the_main_job_has_the_order_of_the_design(dags: dict[str, dict[str, Any]
 
 
 @pytest.mark.integration
-def test_a_recipe_with_pretraining_trains_what_comes_of_it(dags: dict[str, dict[str, Any]]) -> None:
-    """Its task stands between the adopted model and all that trains or probes one; the recipe has no search."""
+def test_a_recipe_with_pretraining_and_approval_has_their_tasks(dags: dict[str, dict[str, Any]]) -> None:
+    """Its task stands between the adopted model and all that trains or probes one; the recipe has no search.
+
+    It also asks for approval: that stands between the gate and the deployment.
+    """
     tasks = dags["retrain_pretrained"]["tasks"]
     expected = {
         name: sorted("continue_pretraining" if one == "adopt_model" else one for one in upstream if one != "tune")
@@ -99,7 +118,23 @@ def test_a_recipe_with_pretraining_trains_what_comes_of_it(dags: dict[str, dict[
     # Tokens of a data set are made by the adopted model's tokeniser, which pre-training leaves as it is.
     expected |= {
         "publish_dataset": ORDER["publish_dataset"],
+        "approve": ["gate"],
+        "deploy": ["approve", "gate"],
         "continue_pretraining": ["adopt_model", "publish_dataset"],
+    }
+
+    assert {name: task["upstream"] for name, task in tasks.items()} == expected
+
+
+@pytest.mark.integration
+def test_a_causal_language_model_s_recipe_ends_with_its_evaluation(dags: dict[str, dict[str, Any]]) -> None:
+    """Nothing after it is there to fail; who may roll back is not offered it."""
+    tasks = dags["retrain_causal"]["tasks"]
+    last = list(ORDER).index("evaluate")
+    expected = {
+        name: [one for one in upstream if one != "tune"]
+        for name, upstream in list(ORDER.items())[: last + 1]
+        if name != "tune"
     }
 
     assert {name: task["upstream"] for name, task in tasks.items()} == expected
@@ -116,7 +151,7 @@ def test_every_task_can_be_retried_ends_in_time_and_says_what_its_errors_mean(da
             assert task["owner"] not in ("", "airflow"), where
             assert task["retries"] >= 3, where
             assert task["backoff"], where
-            assert task["timeout"] != "None", where
+            assert task["timeout"] != "None" or task["response"] != "None", where
             assert "Triage" in task["doc"], where
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -19,7 +20,7 @@ import psutil
 from operators.core.settings import StorageSettings
 from operators.core.storage import Store, open_store
 from operators.core.training import job
-from operators.core.training.job import read_record
+from operators.core.training.job import TrainingJob, read_record
 from operators.local import inputs, ports, seaweedfs, stop, supervisor
 from operators.local.credentials import load_credentials
 from operators.local.layout import HOME_VARIABLE, REPOSITORY, Layout, PlatformError
@@ -146,6 +147,15 @@ class Bed:
         """Return the newest step that the training under way has reported, 0 before it has any."""
         records = [read_record(path) for path in self.layout.scratch.glob(f"training/*/{job.PROGRESS}")]
         return max((record["step"] for record in records if record), default=0)
+
+    def saved_steps(self) -> int:
+        """Return the step of the newest checkpoint in the store of the training under way, 0 before there is any."""
+        jobs = [path.parent for path in self.layout.scratch.glob(f"training/*/{job.JOB}")]
+        if not jobs:
+            return 0
+        with contextlib.closing(self.store()) as store:
+            heads = [store.stream(TrainingJob.load(folder).stream).head() for folder in jobs]
+            return max((int(store.manifest(head.manifest).facts["step"]) for head in heads if head), default=0)
 
     def resumed_at(self) -> int | None:
         """Return the step of the checkpoint that the training under way has gone on from, None where it has not."""

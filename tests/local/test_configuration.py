@@ -10,8 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from operators.core.deployment.server.limits import Limits
+from operators.core.deployment.server.settings import ServerSettings
 from operators.core.settings import StorageSettings
-from operators.local import airflow, caddy, ports, seaweedfs, services
+from operators.core.signing import Signer
+from operators.local import airflow, caddy, ports, seaweedfs, services, serving
 from operators.local.credentials import Credentials, load_credentials
 from operators.local.layout import Layout, PlatformError
 from operators.local.supervisor import configuration
@@ -147,6 +150,37 @@ def test_model_servers_can_read_and_not_write(layout: Layout, credentials: Crede
     assert credentials.encryption_secret not in text
 
 
+def test_model_servers_trust_the_platform_s_gate(layout: Layout, credentials: Credentials):
+    """Their environment holds the public half of the signing key, and not the private one."""
+    services.configure(layout, PLACED, credentials, Path("/dags"))
+    variables = airflow.read_environment(layout.secrets / "serving.env")
+
+    own = Signer(bytes.fromhex(credentials.signing_key)).public_key
+    assert ServerSettings.from_environment(variables) == ServerSettings(trusted=(own,))
+    assert credentials.signing_key not in "".join(variables.values())
+
+
+def test_the_operator_s_file_adds_keys_and_limits(layout: Layout, credentials: Credentials):
+    """Who lists API keys lets the platform ask too; what else the file says stands."""
+    (layout.secrets / "serving.json").write_text(
+        json.dumps({"trusted": ["ab" * 32], "api_keys": {"mail": "cd" * 32}, "limits": {"queue_texts": 100}})
+    )
+    settings = serving.server_settings(layout, credentials)
+
+    assert settings.trusted[1:] == ("ab" * 32,)
+    assert settings.api_keys == {"mail": "cd" * 32, "platform": serving.digest_of(serving.own_key(credentials))}
+    assert settings.limits.queue_texts == 100
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"key": 1}', '{"limits": {"parallel": 0}}', '{"api_keys": {"a": "b"}}'])
+def test_an_operator_s_file_that_cannot_be_is_named(layout: Layout, credentials: Credentials, text: str):
+    """The message names the file and what is wrong with it."""
+    (layout.secrets / "serving.json").write_text(text)
+
+    with pytest.raises(PlatformError, match=r"serving\.json cannot be used"):
+        serving.server_settings(layout, credentials)
+
+
 def test_the_backup_has_other_credentials_than_the_store(layout: Layout, credentials: Credentials):
     """Who holds the store's keys cannot write the backup."""
     store = seaweedfs.store_settings(layout, PLACED, credentials)
@@ -181,7 +215,7 @@ def test_the_store_connection_holds_the_settings(layout: Layout, credentials: Cr
 
 def test_the_balancer_serves_inference_only_and_on_loopback():
     """No route leads to the servers' repository or metrics; nothing listens beyond this machine."""
-    document = caddy.configuration(PLACED)
+    document = caddy.local_configuration(PLACED, Limits())
     server = document["apps"]["http"]["servers"]["inference"]
 
     assert server["routes"][0]["match"][0]["path"] == ["/v2", "/v2/", "/v2/models/*", "/v2/health/*"]
@@ -190,10 +224,35 @@ def test_the_balancer_serves_inference_only_and_on_loopback():
     assert server["automatic_https"] == {"disable": True}
 
 
+def test_the_balancer_has_a_place_for_every_server_there_may_be():
+    """Places are as many as the settings allow, started or not; who comes and goes is chosen by connections."""
+    three = ports.wanted_ports({ports.SLOTS_VARIABLE: "3"})
+    two = ports.wanted_ports({ports.SLOTS_VARIABLE: "2"})
+    found = [
+        caddy.configuration(placed, Limits())["apps"]["http"]["servers"]["inference"]["routes"][0]["handle"][1]
+        for placed in (three, two)
+    ]
+
+    assert [f"127.0.0.1:{three[f'server-{n}']}" for n in (1, 2, 3)] == [one["dial"] for one in found[0]["upstreams"]]
+    assert [one["load_balancing"]["selection_policy"]["policy"] for one in found] == ["least_conn", "round_robin"]
+
+
+def test_the_supervisor_waits_longer_than_a_server_may_take_to_end(layout: Layout):
+    """A server that lets its requests finish is not killed meanwhile."""
+    limits = Limits()
+    parser = configparser.RawConfigParser()
+    parser.read_string(configuration(layout, services.all_services(layout, PLACED)))
+
+    waits = parser.getint("program:server-1", "stopwaitsecs")
+    assert waits > limits.unready_seconds + 2 * limits.drain_seconds
+    assert limits.drain_seconds > limits.request_seconds
+    assert limits.unready_seconds > 2 * caddy.CHECK_SECONDS
+
+
 def test_caddy_accepts_the_configuration(tmp_path: Path):
     """Caddy itself finds the document valid."""
     path = tmp_path / "caddy.json"
-    path.write_text(json.dumps(caddy.configuration(PLACED)))
+    path.write_text(json.dumps(caddy.local_configuration(PLACED, Limits())))
     done = subprocess.run(
         [str(services.BIN / "caddy"), "validate", "--config", str(path)],
         capture_output=True, text=True, check=False, env={"HOME": str(tmp_path)},

@@ -75,6 +75,22 @@ def test_a_free_base_has_a_whole_free_block():
     ports.check_free(ports.wanted_ports({ports.BASE_VARIABLE: str(base)}))
 
 
+def test_a_platform_from_before_gets_the_ports_that_came_later(short_path: Path):
+    """What was recorded stays; a name that is new has its place in the same block."""
+    layout = Layout(home=short_path / "h")
+    block = ports.wanted_ports({ports.BASE_VARIABLE: "21000"})
+    ports.save(layout, {name: port for name, port in block.items() if "grpc" not in name or "store" in name})
+
+    assert block == ports.load(layout, {})
+
+
+@pytest.mark.parametrize("value", ["1", "17", "x"])
+def test_a_number_of_servers_that_cannot_be_is_refused(value: str):
+    """Fewer than are started, or more than there are places for."""
+    with pytest.raises(PlatformError, match="2 to 16"):
+        ports.wanted_ports({ports.SLOTS_VARIABLE: value})
+
+
 def test_recorded_ports_rule_over_the_environment(short_path: Path):
     """`status` and `stop` find a running platform where it is, not where the shell would put a new one."""
     layout = Layout(home=short_path / "h")

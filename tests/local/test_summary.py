@@ -70,13 +70,15 @@ SPENT = {
 COST = {"spent": SPENT, "joules": 2000.0, "energy": "estimated", "flops_utilisation": 0.25, "tokens_per_second": 900.0}
 
 
-def made_run(store: Store, tasks: list[str], outcome: str = "made") -> RunFacts:
+def made_run(
+    store: Store, tasks: list[str], outcome: str = "made", facts: dict[str, dict[str, Any]] = FACTS
+) -> RunFacts:
     """Commit a manifest a task, with an account, and return the run that made them."""
     digests = {}
     for task in tasks:
         call = StageCall(stage=task, revision=1)
         files = (store.put_bytes(*FILES[task], rows=6),) if task in FILES else ()
-        result = store.once(call, lambda task=task, files=files: Made(files=files, facts=FACTS[task]))
+        result = store.once(call, lambda task=task, files=files: Made(files=files, facts=facts[task]))
         account = {"run_id": "r1", "task_id": task, "outcome": outcome, "examples_per_second": 40.0, **COST}
         store.add_account(call.run_key, f"{task}.0.r1.1", account)
         digests[task] = [result.digest]
@@ -156,3 +158,27 @@ def test_the_printed_summary_says_where_the_seconds_of_training_went(store: Stor
 
     assert "80.0 useful, 1.5 repeated, 2.0 waiting, 15.0 idle; 25.0% of the device's measured peak" in out.getvalue()
     assert "2.0 kJ (estimated)" in out.getvalue()
+
+
+def test_why_a_release_came_back_is_told(store: Store):
+    """A run whose deployment withdrew the candidate says so, with the reason."""
+    run = made_run(store, ["gate", "deploy"])
+    facts = {"action": "withdrawn", "version": "v2", "reason": "it fails on 9 of 300", "at": "now"}
+    step = store.once(StageCall(stage="deploy_step", revision=1), lambda: Made(facts=facts))
+    store.stream("deploy-mail_triage").append(step.digest, None)
+
+    assert summarise(store, run, model_url="")["deployment"] == facts
+
+
+def test_a_causal_language_model_s_run_is_told_to_its_end(store: Store):
+    """Its perplexity beside its base model's, and the page; what other recipes go on with is not there."""
+    told = {"measure": "perplexity", "perplexity": 62.35, "baseline_perplexity": 99.49, "rows": 300}
+    run = made_run(store, ["publish_dataset", "fine_tune", "evaluate"], facts=FACTS | {"evaluate": told})
+    summary = summarise(store, run, model_url="")
+    summary |= {"ui": {"url": "http://ui", "user": "admin"}, "evaluation": {**summary["evaluation"], "page": "/p.html"}}
+    out = io.StringIO()
+    report(Console(file=out, width=200), summary, "secret")
+    words = " ".join(out.getvalue().split())
+
+    assert "perplexity 62.35; base model (same tokens) 99.49 evaluation /p.html" in words
+    assert evaluation_page(store, run) == "the page of the parent"

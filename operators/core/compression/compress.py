@@ -12,7 +12,7 @@ from operators.core.errors import GateFailed
 from operators.core.manifest import Made, StageCall, spec_json
 from operators.core.storage import Result, Store
 
-REVISION = 9
+REVISION = 10
 
 
 def compress(store: Store, candidates: str, measurement: str, spec: BudgetSpec) -> Result:

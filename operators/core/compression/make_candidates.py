@@ -18,7 +18,7 @@ from operators.core.scratch import scratch_folder
 from operators.core.storage import Result, Store
 from operators.core.training.rows import read_rows
 
-REVISION = 10
+REVISION = 11
 MODEL_FILE = "model.onnx"
 
 

@@ -27,7 +27,7 @@ from operators.core.scratch import scratch_folder
 from operators.core.storage import Result, Store
 from operators.core.training.rows import LabelledRows, read_rows
 
-REVISION = 9
+REVISION = 10
 REPORT = "report.json"
 PARENT = "parent"
 EXPORTED = CandidateKind.ONNX_FP32.value

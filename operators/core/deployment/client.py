@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import httpx
-from prometheus_client.parser import text_string_to_metric_families
 
-from operators.core.errors import DeploymentError, HealthCheckFailed
+from operators.core.deployment.scrape import Scrape, read_scrape
+from operators.core.errors import DeploymentError, HealthCheckFailed, Overtaken
 from operators.core.settings import ServingSettings
 
 RETRY_SECONDS = 0.25
@@ -28,29 +28,34 @@ class Serving:
     former: str | None = None
     candidate: str | None = None
     share: float = 0.0
+    is_shadow: bool = False
+    """The candidate answers copies of callers' requests."""
+    order: int = 0
+    """Generation of the deploy stream that this follows from; a server takes nothing earlier."""
+    by_hand: Mapping[str, Any] | None = None
+    """The newest rollback that was made on the servers first; see `roll_back`."""
 
     @property
     def split(self) -> dict[str, Any]:
-        """The traffic, as the server's route takes it."""
-        return {"current": self.current, "former": self.former, "candidate": self.candidate, "share": self.share}
+        """Who answers what."""
+        names = ("current", "former", "candidate", "share", "is_shadow")
+        return {name: getattr(self, name) for name in names}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Answer:
-    """What a server answered to one text; `label` is None where the model broke."""
+    """What a server answered to one text; `label` is None where there is no answer."""
 
     version: str
     label: str | None
+    status: int = 200
+    seconds: float = 0.0
+    """As the caller sees it."""
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Sample:
-    """Counters of one version since its server started."""
-
-    answered: float = 0.0
-    failed: float = 0.0
-    buckets: tuple[tuple[float, float], ...] = ()
-    """(upper bound in seconds, answers at most that slow), bounds rising to infinity."""
+    @property
+    def is_refused(self) -> bool:
+        """Whether the server had no room or no time: that says nothing of the version."""
+        return self.status in (408, 429, 503)
 
 
 class Server:
@@ -77,36 +82,25 @@ class Server:
 
     def switch(self, serving: Serving) -> None:
         """Make `serving` its traffic, from the next request on."""
-        self._expect_ok("POST", f"/v2/repository/models/{self._model}/traffic", serving.split)
+        body = {**serving.split, "order": serving.order, "by_hand": serving.by_hand}
+        self._expect_ok("POST", f"/v2/repository/models/{self._model}/traffic", body)
 
-    def infer(self, text: str, request_id: str, version: str | None = None) -> Answer:
+    def infer(self, text: str, request_id: str, version: str | None = None, *, patient: bool = False) -> Answer:
         """Ask for the label of one text, from a given version or from the one that the split chooses."""
         path = f"/v2/models/{self._model}" + (f"/versions/{version}" if version else "") + "/infer"
         tensor = {"name": "text", "datatype": "BYTES", "shape": [1], "data": [text]}
-        response = self._ask(
-            "POST", path, {"id": request_id, "inputs": [tensor], "outputs": [{"name": "label"}]}, patient=False
-        )
+        body = {"id": request_id, "inputs": [tensor], "outputs": [{"name": "label"}]}
+        begun = time.monotonic()
+        response = self._ask("POST", path, body, patient=patient)
+        seconds = time.monotonic() - begun
         if response.status_code != 200:
-            return Answer(version=version or "", label=None)
+            return Answer(version=version or "", label=None, status=response.status_code, seconds=seconds)
         document = response.json()
-        return Answer(version=document["model_version"], label=document["outputs"][0]["data"][0])
+        return Answer(version=document["model_version"], label=document["outputs"][0]["data"][0], seconds=seconds)
 
-    def samples(self) -> dict[str, Sample]:
+    def scrape(self) -> Scrape:
         """Return the counters of every version, from the Prometheus exposition."""
-        found: dict[str, dict[str, Any]] = {}
-        for family in text_string_to_metric_families(self._expect_ok("GET", "/metrics").text):
-            for sample in family.samples:
-                one = found.setdefault(sample.labels.get("version", ""), {"buckets": []})
-                if sample.name == "nightshift_requests_total":
-                    one["answered"] = sample.value
-                elif sample.name == "nightshift_failures_total":
-                    one["failed"] = sample.value
-                elif sample.name == "nightshift_request_seconds_bucket":
-                    one["buckets"].append((float(sample.labels["le"]), sample.value))
-        return {
-            version: Sample(**{**values, "buckets": tuple(sorted(values["buckets"]))})
-            for version, values in found.items()
-        }
+        return read_scrape(self._expect_ok("GET", "/metrics").text)
 
     def close(self) -> None:
         """Close the connections."""
@@ -117,21 +111,22 @@ class Server:
 
         Raises:
             DeploymentError: The server stays away, or cannot do it now.
+            Overtaken: Another controller, or a person, has gone on meanwhile.
             HealthCheckFailed: The server refuses, and would refuse again.
         """
         response = self._ask(method, path, body, patient=True)
         if response.status_code == 200:
             return response
         reason = f"{self.url} answered {response.status_code} to {method} {path}: {response.text[:500]}"
-        raise (HealthCheckFailed if response.status_code == 422 else DeploymentError)(reason)
+        raise {409: Overtaken, 422: HealthCheckFailed}.get(response.status_code, DeploymentError)(reason)
 
     def _ask(self, method: str, path: str, body: Any, *, patient: bool) -> httpx.Response:
-        """Ask until there is an answer, and when `patient` until it is another than "not now" (503)."""
+        """Ask until there is an answer, and when `patient` until it is another than "not now" (429, 503)."""
         until = time.monotonic() + self._timeout
         while True:
             try:
                 response = self._client.request(method, path, json=body)
-                if response.status_code != 503 or not patient or time.monotonic() > until:
+                if response.status_code not in (429, 503) or not patient or time.monotonic() > until:
                     return response
             except httpx.TransportError as error:
                 if time.monotonic() > until:
@@ -172,8 +167,10 @@ def bring(server: Server, wanted: Serving, *, tidy: bool = False) -> bool:
     for version, digest in missing.items():
         server.load(version, digest)
     is_moved = now.split != wanted.split
-    if is_moved:
-        server.switch(wanted)
+    # Also where nothing moves: from now on an earlier step comes too late there.
+    if is_moved or now.order < wanted.order:
+        is_noted = now.by_hand is not None and now.by_hand["is_noted"]
+        server.switch(replace(wanted, by_hand=now.by_hand) if is_noted and not wanted.by_hand else wanted)
     surplus = sorted(set(now.releases) - set(wanted.releases)) if tidy else []
     for version in surplus:
         server.unload(version)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections import defaultdict
 from dataclasses import dataclass
 from typing import Any
@@ -10,13 +11,18 @@ from typing import Any
 import pyarrow.parquet as parquet
 
 from operators.core.errors import DataError
-from operators.core.labels import names_in
+from operators.core.labels import Task, names_in
 from operators.core.manifest import Manifest
 from operators.core.storage import Store
 from operators.core.training.rows import read_rows
 
 SURE = 0.8
 """Probability from which an answer is no close call: the next best is four times less likely."""
+FLIPS = 0.001
+"""Part of the answers that the evaluation was sure of that may come out otherwise on another machine."""
+WORSE_FLIPS = (0.05, 0.3, 0.9)
+GOLDEN_FALSE_ALARM = 0.001
+"""Most that a release's golden requests may withdraw of candidates that are what was judged."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,6 +31,8 @@ class Golden:
 
     text: str
     label: str
+    task: Task = "text_classification"
+    """What the label is of."""
 
 
 def golden_requests(store: Store, release: Manifest, count: int) -> list[Golden]:
@@ -52,7 +60,7 @@ def golden_requests(store: Store, release: Manifest, count: int) -> list[Golden]
     ordered = sorted(
         (row for ranked in by_names.values() for row in ranked), key=lambda row: (rank[row["id"]], row["id"])
     )
-    return [Golden(text=texts[row["id"]], label=row["predicted"]) for row in ordered[:count]]
+    return [Golden(text=texts[row["id"]], label=row["predicted"], task=rows.task) for row in ordered[:count]]
 
 
 def _digest(manifest: Manifest, role: str) -> str:
@@ -60,3 +68,23 @@ def _digest(manifest: Manifest, role: str) -> str:
     if digest is None:
         raise DataError(f"the {role} of this {manifest.stage} is not in the store")
     return digest
+
+
+def is_another_model(asked: int, otherwise: int, tests: int) -> bool:
+    """Say whether a server does not run the model that was judged, by the rows on which it answers otherwise.
+
+    Exact, for any number of rows and at any time: the likelihood of these flips under higher rates over that under
+    `FLIPS`, the mean of three, is an e-variable as in `evidence.py`.
+
+    Args:
+        asked: Distinct rows asked.
+        otherwise: Of these, rows whose answer is not the evaluation's.
+        tests: How many such tests the release makes in all.
+    """
+    logs = [
+        otherwise * math.log(rate / FLIPS) + (asked - otherwise) * math.log((1 - rate) / (1 - FLIPS))
+        for rate in WORSE_FLIPS
+    ]
+    peak = max(logs)
+    evidence = peak + math.log(sum(math.exp(one - peak) for one in logs) / len(logs))
+    return evidence >= math.log(tests / GOLDEN_FALSE_ALARM)

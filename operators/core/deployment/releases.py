@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from operators.core.deployment.client import Serving
-from operators.core.errors import DataError, DeploymentError, GateFailed
+from operators.core.errors import DataError, GateFailed, Overtaken
 from operators.core.manifest import Made, Manifest, StageCall
 from operators.core.signing import check_signature
 from operators.core.storage import Entry, Store
 from operators.core.storage.erasures import forgotten
 
 RELEASE_REVISION = 1
-STEP_REVISION = 3
+UNDER_WAY = ("staged", "prepared", "committed", "rehearsing", "rehearsed", "shadow", "share", "passed")
+"""Steps after which a candidate is neither live nor withdrawn."""
+STEP_REVISION = 5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -137,14 +139,19 @@ class ReleaseLine:
         """Make a release the live one; nothing happens when it is already.
 
         Raises:
-            DeploymentError: Another controller appended another one meanwhile.
+            Overtaken: Another controller appended another one meanwhile.
         """
         head = self._entries[-1] if self._entries else None
         if head is None or head.manifest != digest:
             winner = self._stream.append(digest, head)
             if winner.manifest != digest:
-                raise DeploymentError("another release went live meanwhile: look at both, then deploy the one you want")
+                raise Overtaken("another release went live meanwhile: look at both, then deploy the one you want")
             self._entries.append(winner)
+
+    def named(self, version: str) -> Release | None:
+        """Return the newest release that was live under this version's name, None where none was."""
+        found = (Release.read(self._store, entry.manifest) for entry in reversed(self._entries))
+        return next((release for release in found if release.version == version), None)
 
     def serving(self) -> Serving:
         """Return what every server shall serve by this line: the live release, and the former one resident."""
@@ -172,7 +179,7 @@ class DeployLog:
         """Append a step: what is done now, to which release.
 
         Raises:
-            DeploymentError: Another controller is at work on this recipe.
+            Overtaken: Another controller is at work on this recipe.
         """
         generation = self._head.generation + 1 if self._head else 0
         call = StageCall(
@@ -187,11 +194,27 @@ class DeployLog:
         digest = self._store.put_manifest(manifest)
         winner = self._stream.append(digest, self._head)
         if winner.manifest != digest:
-            raise DeploymentError("another controller moves this recipe's servers: let it finish, then retry")
+            raise Overtaken("another controller moves this recipe's servers: let it finish, then retry")
         self._head, self.last = winner, manifest.facts
 
-    def share_reached(self, release: Release) -> float:
-        """Return the share at which a deployment of this release was interrupted, 0 where there was none."""
-        if self.last.get("action") == "share" and self.last.get("release") == release.digest:
-            return float(self.last["share"])
-        return 0.0
+    @property
+    def order(self) -> int:
+        """Place of the newest step, from 1: what servers are given, so that an earlier step comes too late there."""
+        return self._head.generation + 1 if self._head else 0
+
+    @property
+    def unfinished(self) -> Release | None:
+        """The candidate whose controller ended before it was live or withdrawn, None where there is none."""
+        return Release.read(self._store, str(self.last["release"])) if self.last.get("action") in UNDER_WAY else None
+
+    def steps_left(self, release: Release, shares: Sequence[float]) -> tuple[float, list[float]]:
+        """Return the share that a release has on the servers, and the steps that it has not passed."""
+        action, share = self.last.get("action"), float(self.last.get("share", 0.0))
+        if action not in ("share", "passed") or self.last.get("release") != release.digest:
+            return 0.0, list(shares)
+        return share, [one for one in shares if one > share or (one == share and action == "share")]
+
+
+def deploy_steps(store: Store, recipe: str) -> list[Mapping[str, Any]]:
+    """Return the facts of every step that controllers noted, oldest first."""
+    return [store.manifest(entry.manifest).facts for entry in store.stream(f"deploy-{recipe}").entries()]

@@ -12,7 +12,7 @@ from operators.core.scratch import scratch_folder
 from operators.core.storage import Result, Store
 from operators.core.training.rows import read_rows
 
-REVISION = 17
+REVISION = 18
 
 
 def evaluate_baseline(

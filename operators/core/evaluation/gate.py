@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from operators.core.errors import DataError, GateFailed
+from operators.core.evaluation.floors import below_floors
 from operators.core.evaluation.forgetting import Forgetting, GoldenSet, find_golden, measure_forgetting
 from operators.core.evaluation.paired import Paired, compare
 from operators.core.evaluation.spec import GateSpec
@@ -18,7 +19,7 @@ from operators.core.manifest import Input, Made, Manifest, StageCall, canonical,
 from operators.core.signing import SIGNED_BY, Signer
 from operators.core.storage import Result, Store
 
-REVISION = 9
+REVISION = 11
 REGRESSIONS_NAME = "regressions.json"
 """Ids of the rows that the live model has right and the candidate has not."""
 
@@ -74,7 +75,7 @@ def gate(store: Store, evaluation: str, *, recipe: str, spec: GateSpec, evaluate
         signer: Signs the verdict, without which nothing is deployed.
 
     Raises:
-        GateFailed: The model is below the floor, too far below what is live, or has forgotten too much.
+        GateFailed: The model is below a floor, too far below what is live, or has forgotten too much.
     """
     judged = store.manifest(evaluation)
     model, dataset = (judged.input(role).manifest for role in ("model", "dataset"))
@@ -94,7 +95,10 @@ def gate(store: Store, evaluation: str, *, recipe: str, spec: GateSpec, evaluate
             SIGNED_BY: signer.public_key,
         },
     )
-    facts = {"recipe": recipe, "day": day, "model": model, **_facts(judged, held, spec)}
+    # What is live is not judged again.
+    is_live = held.comparison is Comparison.SAME_MODEL
+    reasons = [] if is_live else [*_reasons(judged, held, spec), *below_floors(store, judged, spec)]
+    facts = {"recipe": recipe, "day": day, "model": model, **_facts(judged, held, reasons)}
     verdict = store.once(call, lambda: signer.sign(store, call, _made(store, facts, held.paired)))
     if verdict.manifest.facts["verdict"] != "passed":
         raise GateFailed(
@@ -132,8 +136,7 @@ def _hold(store: Store, judged: Manifest, model: str, dataset: str, recipe: str,
     )
 
 
-def _facts(judged: Manifest, held: _Held, spec: GateSpec) -> dict[str, Any]:
-    reasons = _reasons(judged, held, spec)
+def _facts(judged: Manifest, held: _Held, reasons: list[str]) -> dict[str, Any]:
     facts: dict[str, Any] = {
         "verdict": "failed" if reasons else "passed",
         "reasons": reasons,
@@ -181,9 +184,7 @@ def _comparison(live: _Live | None, model: Input, day: str) -> Comparison:
 
 
 def _reasons(judged: Manifest, held: _Held, spec: GateSpec) -> list[str]:
-    """Return in words why a model may not go live, nothing where it may."""
-    if held.comparison is Comparison.SAME_MODEL:
-        return []
+    """Return in words why a model's score does not let it go live, nothing where it does."""
     name, score = judged.facts["measure"].replace("_", " "), float(judged.facts["score"])
     reasons = []
     if score < spec.min_score:

@@ -21,9 +21,13 @@ Report = Mapping[str, Any]
 
 def render(report: Report) -> bytes:
     """Return the page of a report, in UTF-8. Whatever stands in the report is shown as text."""
-    allowed = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
     parts = (_head, _classes, _confusion, _calibration, _slices, _perturbed, _outside, _mistakes)
-    body = "".join(part(report) for part in parts)
+    return document("".join(part(report) for part in parts))
+
+
+def document(body: str) -> bytes:
+    """Return a page with some sections, in UTF-8, that loads nothing and runs nothing."""
+    allowed = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
     policy = f"default-src 'none'; style-src 'sha256-{allowed}'"
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
@@ -43,13 +47,18 @@ def _head(report: Report) -> str:
         ("baseline", _share(report["baseline_score"]), "probe on the frozen encoder"),
         ("calibration error", _share(report["calibration_error"]), "lower is better"),
     ]
-    tiles = "".join(
+    told = f"{report['rows']} test rows, weights as {report['model_format']}. "
+    told += "Ranges hold the true value in 95 of 100 samples of this size."
+    return tiles("Evaluation", told, figures)
+
+
+def tiles(title: str, told: str, figures: Sequence[tuple[str, str, str]]) -> str:
+    """Return the head of a page: what it is, a line on it, and figures with their names and notes."""
+    made = "".join(
         f"<div><b>{_text(value)}</b><span>{_text(name)}</span><i>{_text(note)}</i></div>"
         for name, value, note in figures
     )
-    told = f"{report['rows']} test rows, weights as {report['model_format']}. "
-    told += "Ranges hold the true value in 95 of 100 samples of this size."
-    return f"<h1>Evaluation</h1><p>{_text(told)}</p><section class=tiles>{tiles}</section>"
+    return f"<h1>{_text(title)}</h1><p>{_text(told)}</p><section class=tiles>{made}</section>"
 
 
 def _classes(report: Report) -> str:
@@ -58,20 +67,20 @@ def _classes(report: Report) -> str:
         for one in report["by_class"]
     ]
     what = "spans, exact" if report["measure"] == "span_f1" else "rows"
-    return _section("By label", _table(["label", what, "precision", "recall", "F1"], rows))
+    return section("By label", table(["label", what, "precision", "recall", "F1"], rows))
 
 
 def _confusion(report: Report) -> str:
     axis, matrix = report["axis"], report["confusion"]
     if len(axis) > WIDEST_CONFUSION:
-        return _section("Most often mistaken", _table(["true", "predicted", "times"], _most_confused(axis, matrix)))
+        return section("Most often mistaken", table(["true", "predicted", "times"], _most_confused(axis, matrix)))
     heads = "".join(f"<th scope=col>{_text(name)}</th>" for name in axis)
     lines = "".join(
         f"<tr><th scope=row>{_text(name)}</th>{''.join(_cell(count, sum(row)) for count in row)}</tr>"
         for name, row in zip(axis, matrix, strict=True)
     )
     top = f"<thead><tr><th>true \\ predicted</th>{heads}</tr></thead>"
-    return _section("Confusion", f"<table class=matrix>{top}<tbody>{lines}</tbody></table>")
+    return section("Confusion", f"<table class=matrix>{top}<tbody>{lines}</tbody></table>")
 
 
 def _most_confused(axis: Sequence[str], matrix: Sequence[Sequence[int]]) -> list[list[object]]:
@@ -92,8 +101,8 @@ def _calibration(report: Report) -> str:
     bins = report["calibration"]
     told = "Answers by their score: on the line, right as often as the score says; below it, too sure of themselves."
     rows = [[_share(one["score"]), one["rows"], _share(one["right"])] for one in bins]
-    table = _table(["mean score", "rows", "right"], rows)
-    return _section("Calibration", f"<p>{told}</p><div class=beside>{reliability_svg(bins)}{table}</div>")
+    figures = table(["mean score", "rows", "right"], rows)
+    return section("Calibration", f"<p>{told}</p><div class=beside>{reliability_svg(bins)}{figures}</div>")
 
 
 def _slices(report: Report) -> str:
@@ -104,7 +113,7 @@ def _slices(report: Report) -> str:
         for one in report["slices"]
     )
     heads = "<th class=name>by</th><th class=name>part</th><th>rows</th><th>score</th><th>range</th><th>0 to 1</th>"
-    return _section("Parts of the rows", f"<table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>")
+    return section("Parts of the rows", f"<table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>")
 
 
 def _perturbed(report: Report) -> str:
@@ -115,7 +124,7 @@ def _perturbed(report: Report) -> str:
     ]
     told = "<p>A sample of the rows, changed in one way each: the share of answers that stay, and the score.</p>"
     heads = ["changed to", "rows", "same answer", "range", "score before", "score after"]
-    return _section("Careless writing", told + _table(heads, rows)) if rows else ""
+    return section("Careless writing", told + table(heads, rows)) if rows else ""
 
 
 def _outside(report: Report) -> str:
@@ -125,20 +134,22 @@ def _outside(report: Report) -> str:
     told = f"{found['texts']} texts that belong to no label. How likely a test row has the higher score (AUROC): "
     told += f"{found['auroc']:.3f}. Of these texts {_share(found['passed'])} ({_range(found['low'], found['high'])}) "
     told += f"have the score that 95 of 100 test rows reach, {found['threshold']:.3f}."
-    return _section("Texts from outside", f"<p>{_text(told)}</p>")
+    return section("Texts from outside", f"<p>{_text(told)}</p>")
 
 
 def _mistakes(report: Report) -> str:
     rows = [[one["id"], one["label"], one["predicted"], _share(one["score"])] for one in report["surest_mistakes"]]
     told = "<p>Wrong with the highest scores. Where a true label is wrong, it is often found here.</p>"
-    return _section("Surest mistakes", told + _table(["row", "true", "predicted", "score"], rows)) if rows else ""
+    return section("Surest mistakes", told + table(["row", "true", "predicted", "score"], rows)) if rows else ""
 
 
-def _section(title: str, content: str) -> str:
+def section(title: str, content: str) -> str:
+    """Return a section under a heading."""
     return f"<section><h2>{title}</h2>{content}</section>"
 
 
-def _table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+def table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Return a table; its first row says which columns are numbers."""
     shapes = [_shape(value) for value in rows[0]] if rows else [""] * len(heads)
     top = "".join(f"<th scope=col{shape}>{_text(head)}</th>" for head, shape in zip(heads, shapes, strict=True))
     lines = "".join(f"<tr>{''.join(f'<td{_shape(value)}>{_text(value)}</td>' for value in row)}</tr>" for row in rows)

@@ -59,8 +59,20 @@ class GateSpec:
     max_forgetting: float = 0.05
     """Largest loss against the oldest release on its own test rows, 0 to 1, if chance explains it as little."""
 
+    min_slice_score: float | None = None
+    """Floor of every part of the rows that the evaluation tells, 0 to 1; None: none. Parts of less than 30 rows are
+    left out, and one fails only where the upper end of its range is below: of many parts some are low by chance."""
+    max_calibration_error: float | None = None
+    """Largest expected calibration error, 0 to 1; None: any."""
+    min_stays: float | None = None
+    """Least share of answers that stay when texts are written carelessly, 0 to 1, in whichever way; None: any."""
+
     def __post_init__(self) -> None:
         for name in ("min_score", "max_score_drop", "min_effect", "max_chance", "max_forgetting"):
             value = getattr(self, name)
             if not 0.0 <= value <= 1.0:
                 raise ValueError(f"{name}={value!r}: choose 0 to 1")
+        for name in ("min_slice_score", "max_calibration_error", "min_stays"):
+            value = getattr(self, name)
+            if value is not None and not 0.0 <= value <= 1.0:
+                raise ValueError(f"{name}={value!r}: choose 0 to 1, or None")

@@ -8,7 +8,9 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +26,17 @@ from operators.core.training.events import EVENTS
 from operators.core.training.job import TrainingJob, read_record, write_record
 from operators.core.training.machine import this_machine
 from operators.core.training.rows import shards_of, task_of
-from operators.core.training.spec import MASKED, Machine
+from operators.core.training.spec import LANGUAGE, MASKED, LoopSpec, Machine
+from operators.core.training.tracking import TrackingSettings
 
-REVISION = 24
+REVISION = 25
 LOG_REVISION = 1
 DISK_FACTOR = 8
 """Free local space needed, in sizes of the base model: it, one checkpoint, the product, and a margin."""
 
 log = logging.getLogger(__name__)
+Start = Callable[[], subprocess.Popen[bytes] | None]
+"""Has a job trained, by a launcher that is returned where it is new."""
 
 
 def fine_tune(
@@ -45,6 +50,7 @@ def fine_tune(
     progress: Progress,
     account: dict[str, Any],
     machine: Machine | None = None,
+    tracking: TrackingSettings | None = None,
 ) -> Result:
     """Return the model trained on a data set's `train` split: a classifier, or by a `PretrainingSpec` a base model.
 
@@ -59,6 +65,7 @@ def fine_tune(
         account: Given what the training cost over all its tries (see `ledger.account`), examples, seconds and speed of
             its last gang, and the digest of its log.
         machine: What to train on; this machine when None.
+        tracking: Trackers that are told of each step, if any.
 
     Raises:
         TrainingError: See `launcher.wait`.
@@ -70,30 +77,18 @@ def fine_tune(
     log.info("%d GPUs, %d cores; precision auto is %s", machine.gpus, machine.cores, machine.why)
     account["precision_auto"] = machine.why
     loop = spec.resolve(machine)
-    call = StageCall(
-        stage="continue_pretraining" if loop.task == MASKED else "fine_tune",
-        revision=REVISION,
-        inputs=(store.as_input("dataset", dataset), store.as_input("base_model", base_model)),
-        spec=spec_json(loop),
-        seed=spec.seed,
-    )
+    call = _call(store, loop, dataset, base_model)
     folder = training_folder(scratch, call.run_key)
 
+    def start() -> subprocess.Popen[bytes] | None:
+        return launcher.ensure_running(folder, settings, tracking)
+
     def make() -> Made:
-        job = TrainingJob(
-            run_key=call.run_key,
-            inputs=call.inputs,
-            loop=loop,
-            ranks=spec.ranks_on(machine, loop.ranks),
-            labels=() if loop.task == MASKED else tuple(store.manifest(dataset).facts["labels"]),
-            checkpoint_steps=spec.checkpoint_steps,
-        )
-        if read_record(folder / ledger.BEGUN) is None:
-            folder.mkdir(parents=True, exist_ok=True)
-            write_record(folder / ledger.BEGUN, {"at": begun})
-        made = _train(store, settings, job, folder, progress, account)
-        first = read_record(folder / ledger.BEGUN) or {"at": begun}
-        account.update(ledger.account(folder / ledger.RECORDS, first["at"], time.time(), job.ranks))
+        ranks = spec.ranks_on(machine, loop.ranks)
+        job = _job(store, call, loop, dataset, ranks=ranks, checkpoint_steps=spec.checkpoint_steps)
+        first = _first_begun(folder, begun)
+        made = _train(store, job, folder, start, progress, account)
+        account.update(ledger.account(folder / ledger.RECORDS, first, time.time(), ranks))
         return made
 
     parent = os.getppid()
@@ -104,6 +99,39 @@ def fine_tune(
     if os.getppid() == parent and not launcher.is_running(folder):
         shutil.rmtree(folder, ignore_errors=True)
     return result
+
+
+def _call(store: Store, loop: LoopSpec, dataset: str, base_model: str) -> StageCall:
+    return StageCall(
+        stage="continue_pretraining" if loop.task == MASKED else "fine_tune",
+        revision=REVISION,
+        inputs=(store.as_input("dataset", dataset), store.as_input("base_model", base_model)),
+        spec=spec_json(loop),
+        seed=loop.seed,
+    )
+
+
+def _job(
+    store: Store, call: StageCall, loop: LoopSpec, dataset: str, *, ranks: int, checkpoint_steps: int
+) -> TrainingJob:
+    return TrainingJob(
+        run_key=call.run_key,
+        inputs=call.inputs,
+        loop=loop,
+        ranks=ranks,
+        labels=() if loop.task in LANGUAGE else tuple(store.manifest(dataset).facts["labels"]),
+        checkpoint_steps=checkpoint_steps,
+    )
+
+
+def _first_begun(folder: Path, begun: float) -> float:
+    """Return when the first try of a training began, in seconds since 1970; put it down where that is this one."""
+    record = read_record(folder / ledger.BEGUN)
+    if record is None:
+        folder.mkdir(parents=True, exist_ok=True)
+        record = {"at": begun}
+        write_record(folder / ledger.BEGUN, record)
+    return float(record["at"])
 
 
 def _put_log(store: Store, model: Result, folder: Path) -> str:
@@ -122,13 +150,13 @@ def training_folder(scratch: Path, run_key: str) -> Path:
 
 
 def _train(
-    store: Store, settings: StorageSettings, job: TrainingJob, folder: Path, progress: Progress, account: dict[str, Any]
+    store: Store, job: TrainingJob, folder: Path, start: Start, progress: Progress, account: dict[str, Any]
 ) -> Made:
     started = time.perf_counter()
     if not launcher.is_running(folder) and read_record(folder / names.DONE) is None:
         _prepare(store, job, folder)
     if read_record(folder / names.DONE) is None:
-        launcher.wait(folder, launcher.ensure_running(folder, settings), progress)
+        launcher.wait(folder, start(), progress)
     done = read_record(folder / names.DONE)
     assert done is not None, "wait() returns only once the record is there"
     account.update(done["account"], seconds_in_training=round(time.perf_counter() - started, 3))
@@ -145,7 +173,7 @@ def _train(
 def _prepare(store: Store, job: TrainingJob, folder: Path) -> None:
     """Lay out the job: the base model's files, the job itself last. The ranks read the data set themselves."""
     dataset, base_model = (_manifest(store, job, role) for role in ("dataset", "base_model"))
-    if job.loop.task not in (MASKED, task := task_of(dataset)):
+    if job.loop.task not in (*LANGUAGE, task := task_of(dataset)):
         raise DataError(f"the data set's labels are for {task}, the recipe trains {job.loop.task}: change one")
     rows = sum(entry.rows or 0 for entry in shards_of(dataset, "train"))
     held_out = int(rows * job.loop.held_out)

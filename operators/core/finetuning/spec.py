@@ -8,7 +8,7 @@ from typing import Any, Literal, Self, get_args
 
 from operators.core.labels import TASKS
 from operators.core.training.spec import (
-    MASKED,
+    LANGUAGE,
     AdapterSpec,
     BatchBy,
     Device,
@@ -45,7 +45,7 @@ RANGES: dict[str, tuple[float, float]] = {
 }
 """Lowest and highest value of each number, both inclusive; whole numbers have whole ones."""
 CHOICES: dict[str, tuple[str, ...]] = {
-    "task": (*TASKS, MASKED),
+    "task": (*TASKS, *LANGUAGE),
     "batch_by": get_args(BatchBy),
     "optimiser": get_args(Optimiser),
     "schedule": get_args(Schedule),
@@ -60,7 +60,7 @@ class TrainingSpec:
     """How a base model is fine-tuned."""
 
     task: Objective = "text_classification"
-    """What it learns to tell: the label of a text, or labelled spans of it; see `PretrainingSpec` for its words."""
+    """What it learns to tell: the label of a text, or labelled spans of it; see `language_spec` for its words."""
     epochs: int = 2
     """Passes over the training rows."""
     batch_size: int = 32
@@ -222,30 +222,3 @@ class TrainingSpec:
         if present < self.fsdp_degree:
             raise ValueError(f"fsdp_degree={self.fsdp_degree} but the machine has {present} devices: lower the degree")
         return present - present % self.fsdp_degree
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PretrainingSpec(TrainingSpec):
-    """How a base model learns a data set's words before it is fine-tuned: by telling those that are hidden from it."""
-
-    task: Objective = MASKED
-    masked_share: float = 0.15
-    """Share of a text's tokens that the model is asked for, others in every epoch, 0.01 to 0.5."""
-    epochs: int = 1
-    head_rate: float = 1e-3
-    """Peak learning rate of the head, which is the base model's own where it has one."""
-    held_out: float = 0.05
-
-    def __post_init__(self) -> None:
-        TrainingSpec.__post_init__(self)
-        if self.task != MASKED:
-            raise ValueError(f"pretraining task={self.task!r}: it is {MASKED!r}")
-        if not 0.01 <= self.masked_share <= 0.5:
-            raise ValueError(f"masked_share={self.masked_share!r}: choose 0.01 to 0.5")
-        if not self.held_out:
-            raise ValueError("held_out=0.0: pre-training is judged by held-out rows alone, choose up to 0.5")
-        if self.fsdp_degree > 1:
-            raise ValueError(
-                f"fsdp_degree={self.fsdp_degree} for {MASKED!r}: its head ends with the table that its encoder begins "
-                "with, and parts are sent layer by layer; set it to 1"
-            )

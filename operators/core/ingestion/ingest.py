@@ -22,7 +22,7 @@ from operators.core.models.adopt import adopt_model
 from operators.core.progress import Progress
 from operators.core.scratch import scratch_folder
 from operators.core.settings import LandingSettings
-from operators.core.sources.each import FileWork, do_each
+from operators.core.sources.each import FileWork, Put, do_each
 from operators.core.sources.landing import LandingZone
 from operators.core.sources.listing import (
     LISTING_NAME,
@@ -32,7 +32,7 @@ from operators.core.sources.listing import (
     decode_listing,
     source_key,
 )
-from operators.core.sources.reader import read_columns
+from operators.core.sources.reader import SourceColumns, read_columns
 from operators.core.sources.spec import SourceSpec
 from operators.core.storage import Result, Store
 
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from operators.core.ingestion.rows import RowAnonymiser
     from operators.core.models.names import NameModel
 
-REVISION = 21
+REVISION = 23
 PART_NAME = "part.parquet"
 EMPTY = "empty_after_cut"
 """Why a row is quarantined here and not by validation: nothing of its text is left."""
@@ -85,6 +85,7 @@ def ingest(
         FileWork(
             path=file.path,
             call=stage.call(file, validated, erased[file]),
+            read=functools.partial(stage.read, file),
             make=functools.partial(stage.make, file, _digest(validated), erased[file]),
         )
         for file, validated in zip(files, group.inputs_of("file"), strict=True)
@@ -180,17 +181,14 @@ class _FileStage:
             },
         )
 
-    def make(self, file: SourceFile, validated: str, erased: tuple[int, ...]) -> Made:
-        """Return one file's rows, anonymised and put into the store.
+    def read(self, file: SourceFile) -> SourceColumns:
+        """Return what a landing file holds."""
+        limit = self._source.limits.max_file_bytes
+        return read_columns(self._landing.read(file.path, limit, file.sha256), file.path, self._source)
 
-        Args:
-            file: The file.
-            validated: Digest of its validation.
-            erased: Numbers of its rows that are left out, from 0.
-        """
+    def make(self, file: SourceFile, validated: str, erased: tuple[int, ...], source: SourceColumns) -> Put:
+        """Return what puts a file's rows, anonymised, into the store, but those erased; nothing is left of `source`."""
         selection = Selection.decode(self._store.read(self._store.manifest(validated).file(SELECTION_NAME)))
-        data = self._landing.read(file.path, self._source.limits.max_file_bytes, file.sha256)
-        source = read_columns(data, file.path, self._source)
         if (rows := source.num_rows) != selection.rows:
             raise SourceChanged(f"{file.path}: {rows} rows, {selection.rows} were validated")
         self._rows.take_originals()  # of a file that was refused half-way
@@ -202,14 +200,15 @@ class _FileStage:
         while source.batches:
             batch = source.batches.popleft()
             places = start + np.flatnonzero(~is_held[start : start + batch.num_rows])
-            ready, empty = self._rows.batch(batch.take(pa.array(places - start)), file.day)
+            going_on = batch if len(places) == batch.num_rows else batch.take(pa.array(places - start))
+            ready, empty = self._rows.batch(going_on, file.day)
             quarantined |= dict.fromkeys(places[empty].tolist(), EMPTY)
             kept.append(ready)
             start += batch.num_rows
         table = pa.Table.from_batches(kept, self._rows.schema)
-        return self._written(table, Selection(rows=rows, quarantined=quarantined))
+        return self._encoded(table, Selection(rows=rows, quarantined=quarantined))
 
-    def _written(self, kept: pa.Table, selection: Selection) -> Made:
+    def _encoded(self, kept: pa.Table, selection: Selection) -> Put:
         from operators.core.ingestion.parquet import by_id, encode_table
         from operators.core.profiling.profile import PROFILE_NAME, Profile
 
@@ -219,15 +218,15 @@ class _FileStage:
         with ThreadPoolExecutor(1, thread_name_prefix="profile") as pool:
             profile = pool.submit(Profile.of, kept["text"], kept["label"], self._anonymisation.task)
             part = encode_table(kept)
-        entries = [
-            self._store.put_bytes(PART_NAME, part, rows=kept.num_rows),
-            self._store.put_bytes(PROFILE_NAME, profile.result().encode()),
-            self._store.put_bytes(SELECTION_NAME, selection.encode()),
-        ]
+        files = {PROFILE_NAME: profile.result().encode(), SELECTION_NAME: selection.encode()}
         if self._vault is not None:
-            originals = seal_originals(self._rows.take_originals(), self._vault)
-            entries.append(self._store.put_bytes(ORIGINALS_NAME, originals))
+            files[ORIGINALS_NAME] = seal_originals(self._rows.take_originals(), self._vault)
         facts = {"rows_in": selection.rows, "rows_out": kept.num_rows, "quarantined": selection.counts}
+        return functools.partial(self._put, part, files, facts)
+
+    def _put(self, part: bytes, files: Mapping[str, bytes], facts: Mapping[str, Any]) -> Made:
+        entries = [self._store.put_bytes(PART_NAME, part, rows=facts["rows_out"])]
+        entries += [self._store.put_bytes(name, data) for name, data in files.items()]
         return Made(files=tuple(entries), facts=facts)
 
 

@@ -122,6 +122,8 @@ class RowAnonymiser:
     def _cut_texts(self, rows: pa.RecordBatch) -> pa.Array:
         texts = pc.fill_null(joined_texts(rows, self._source), "")
         most = self._spec.max_text_characters
+        if (pc.max(pc.binary_length(texts)).as_py() or 0) <= most:
+            return texts
         too_long = pc.greater(pc.utf8_length(texts), most).to_numpy(zero_copy_only=False)
         return replaced(texts, np.flatnonzero(too_long), lambda text: cut(text, most))
 
@@ -219,7 +221,8 @@ def _mapped(array: pa.Array, policy: ColumnPolicy, change: Callable[[Any], Any])
 def _check_all_clean(array: pa.Array, name: str) -> None:
     values = array.buffers()[2] if pa.types.is_string(array.type) else None
     held = b"" if values is None else values.to_pybytes()
-    if b"@" in held or b"%40" in held:
+    # One character is looked for many times as fast as three.
+    if b"@" in held or (b"%" in held and b"%40" in held):
         for text in array.drop_null().to_pylist():
             check_clean(text, name)
 

@@ -13,7 +13,7 @@ from operators.core.models.spec import BaseModelSpec
 from operators.core.progress import Progress
 from operators.core.storage import Result, Store
 
-REVISION = 3
+REVISION = 4
 
 
 def adopt_model(store: Store, folder: Path, spec: BaseModelSpec, progress: Progress) -> Result:

@@ -7,8 +7,9 @@ where a [CLS] head needs five to reach 0.933. Shapes: B rows, T tokens, D hidden
 from __future__ import annotations
 
 import json
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, cast
 
 import torch
 from safetensors.torch import load_file
@@ -28,13 +29,37 @@ SCALE = 16.0
 """Factor between the unit-length feature and the head: logits of a unit vector alone are too flat to train."""
 
 
+class Layout(NamedTuple):
+    """Where a transformer of some architecture has its parts, by names of its modules."""
+
+    embeddings: str
+    layers: str
+    maps: Mapping[str, tuple[str, ...]]
+    """The linear maps of a layer, by what an `AdapterSpec` calls them."""
+
+
+BERT = Layout("embeddings", "encoder.layer", {name: (name,) for name in ("query", "key", "value", "dense")})
+
+
 class EncoderModel(nn.Module):
-    """An encoder and a head; its classes say what the head sees."""
+    """An encoder and a head; its classes say what the head sees, and what the encoder is."""
+
+    layout: ClassVar[Layout] = BERT
 
     def __init__(self, encoder: nn.Module, head: nn.Module) -> None:
         super().__init__()
         self.encoder = encoder
         self.head = head
+
+    @property
+    def embeddings(self) -> nn.Module:
+        """What makes tokens into the states that the first layer takes."""
+        return self.encoder.get_submodule(self.layout.embeddings)
+
+    @property
+    def layers(self) -> list[nn.Module]:
+        """The encoder's layers, from the lowest on."""
+        return list(self.encoder.get_submodule(self.layout.layers).children())
 
     def states(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         """Return the state of each token, shape (B, T, D)."""
@@ -86,8 +111,8 @@ def row_losses(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     return each if targets.ndim == 1 else each.sum(1)
 
 
-def read_config(folder: Path) -> dict[str, object]:
-    """Return a model folder's configuration, once its architecture is known to be allowed.
+def read_config(folder: Path, allowed: Collection[str] = ENCODERS) -> dict[str, object]:
+    """Return a model folder's configuration, once its architecture is known to be one of those allowed.
 
     Raises:
         DataError: It names another architecture, or code of its own (`auto_map`).
@@ -99,8 +124,8 @@ def read_config(folder: Path) -> dict[str, object]:
         raise DataError(f"config.json of the model is unreadable: {error}") from error
     if "auto_map" in config:
         raise DataError("config.json has an auto_map: a model may not bring its own code")
-    if not names or set(names) - set(ENCODERS):
-        raise DataError(f"architectures {names} of the model: only {list(ENCODERS)} are allowed")
+    if not names or set(names) - set(allowed):
+        raise DataError(f"architectures {names} of the model: only {list(allowed)} are allowed")
     return cast(dict[str, object], config)
 
 

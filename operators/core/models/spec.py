@@ -8,6 +8,8 @@ from dataclasses import dataclass
 ENCODERS = ("BertModel", "BertForMaskedLM")
 """Encoders that can be fine-tuned, alone or below the head of their pre-training. Their code is the installed
 library's; none is ever taken from a model's folder."""
+DECODERS = ("LlamaForCausalLM",)
+"""Causal language models that can be fine-tuned, and by nothing else that Nightshift does: compressed or served."""
 NAME_MODELS = tuple(f"{kind}ForTokenClassification" for kind in ("Bert", "DistilBert", "Roberta", "XLMRoberta"))
 """Token classifiers that can look for names in texts."""
 ALLOWED_FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "vocab.txt")
@@ -38,5 +40,6 @@ class BaseModelSpec:
         for name, digest in self.digests:
             if not re.fullmatch(r"[0-9a-f]{64}", digest):
                 raise ValueError(f"digest of {name}: {digest!r} is not 64 lower-case hex digits")
-        if not self.architectures or set(self.architectures) - {*ENCODERS, *NAME_MODELS}:
-            raise ValueError(f"architectures {self.architectures}: choose among {(*ENCODERS, *NAME_MODELS)}")
+        known = (*ENCODERS, *DECODERS, *NAME_MODELS)
+        if not self.architectures or set(self.architectures) - set(known):
+            raise ValueError(f"architectures {self.architectures}: choose among {known}")

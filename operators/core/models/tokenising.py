@@ -27,6 +27,14 @@ class Words(NamedTuple):
     """Where each word begins and ends, in characters of the text."""
 
 
+class Continued(NamedTuple):
+    """A text's tokens, and those of them that a causal language model is asked for."""
+
+    ids: list[int]
+    first: int
+    """The place of the first token asked for, 1 at least; as many as there are tokens where none is."""
+
+
 def load_tokenizer(folder: Path) -> Tokenizer:
     """Return the folder's tokenizer without any padding or cutting of its own.
 
@@ -70,6 +78,37 @@ def encode_words(tokenizer: Tokenizer, texts: Sequence[str], max_length: int) ->
     return [_words(encoding) for encoding in _encodings(tokenizer, texts, max_length)]
 
 
+def encode_continued(
+    tokenizer: Tokenizer, texts: Sequence[str], max_length: int, end: int, answers_after: str | None
+) -> list[Continued]:
+    """Return each text's tokens and its end, at most `max_length` of them, and from where on they are asked for.
+
+    Args:
+        tokenizer: Makes the tokens.
+        texts: Plain ones.
+        max_length: Tokens kept of a text, its end included.
+        end: The token that closes a text; one that is cut has none.
+        answers_after: What stands before the tokens asked for, at its first place; None: all but the first are.
+    """
+    rows = []
+    for text, encoding in zip(texts, _encodings(tokenizer, texts, max_length), strict=True):
+        ids = encoding.ids if encoding.ids[-1:] == [end] else [*encoding.ids, end][:max_length]
+        rows.append(Continued(ids, _first_asked(text, encoding, len(ids), answers_after)))
+    return rows
+
+
+def _first_asked(text: str, encoding: Encoding, size: int, answers_after: str | None) -> int:
+    if answers_after is None:
+        return 1
+    _, _, answer = text.partition(answers_after)
+    if not answer:
+        return size
+    begin = len(text) - len(answer)
+    known = (place for place, (start, end) in enumerate(encoding.offsets) if start >= begin and end > start)
+    # Where the text is cut before its answer, so is its end.
+    return max(1, next(known, size))
+
+
 def _words(encoding: Encoding) -> Words:
     firsts: list[int] = []
     places: list[tuple[int, int]] = []
@@ -103,4 +142,5 @@ def _head(text: str, limit: int) -> str:
     if len(text) <= limit:
         return text
     cut = max(text.rfind(space, 0, limit) for space in (" ", "\n"))
-    return text[:cut] if cut > 0 else text
+    # White space in a row may be one token.
+    return text[:cut].rstrip() if cut > 0 else text

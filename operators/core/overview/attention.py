@@ -143,6 +143,10 @@ def of_safety(safety: Safety, now: datetime.datetime) -> Iterator[Need]:
             words = f"Endpoint {one.name} may not be what it is: {'; '.join(one.unfit)}."
             yield Need(severity=Severity.LOOK, what=words, todo="Look at its server; then probe it again.")
     yield from _of_scrub(safety, now)
+    if safety.drill and safety.drill.facts.get("missed"):
+        words = f"The last drill shows: {'; '.join(safety.drill.facts['missed'])}."
+        todo = "You may not get back what you think: see the runbook."
+        yield Need(severity=Severity.ACT, what=words, todo=todo, target=Target(manifest=safety.drill.digest))
 
 
 def worst(needs: Iterable[Need]) -> Severity:

@@ -6,8 +6,9 @@ import datetime
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from operators.core.deployment.client import Sample, Server, Serving
+from operators.core.deployment.client import Server, Serving
 from operators.core.deployment.releases import Release
+from operators.core.deployment.scrape import Sample
 from operators.core.errors import NightshiftError
 from operators.core.overview.dated import read_newest
 from operators.core.storage import Store
@@ -93,7 +94,7 @@ def read_server(url: str, recipe: str, token: str) -> ServerState:
     """Return what a server says it serves of a recipe. It is asked once; one that hangs is waited for."""
     server = Server(url, recipe, token, timeout_seconds=0.0)
     try:
-        return ServerState(name=server_name(url), serving=server.serving(), counted=server.samples())
+        return ServerState(name=server_name(url), serving=server.serving(), counted=server.scrape().everything)
     except NightshiftError as error:
         return ServerState(name=server_name(url), serving=None, counted={}, reason=str(error))
     finally:

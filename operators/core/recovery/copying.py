@@ -5,7 +5,8 @@ Bytes travel as they are stored, encrypted ones with their wrapped keys: none of
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -14,9 +15,12 @@ from operators.core.manifest import FileEntry, Manifest
 from operators.core.progress import Progress
 from operators.core.scratch import scratch_folder
 from operators.core.storage import Store
+from operators.core.storage.endpoint import Endpoint
 from operators.core.storage.graph import objects
 from operators.core.storage.keyring import all_versions, data_keys, wrapped_keys
-from operators.core.storage.objects import NewObject, check_object, fetch_object, put_objects
+from operators.core.storage.listing import keys_below
+from operators.core.storage.objects import NewObject, check_object, fetch_object, object_key, put_objects
+from operators.core.storage.records import Member
 from operators.core.storage.vault import is_sealed
 
 
@@ -53,6 +57,41 @@ def piece_of(entry: FileEntry) -> Piece:
     return Piece("obj", entry.stored_sha256, is_sealed(entry))
 
 
+def store_keys(pieces: Iterable[Piece], versions: Sequence[int]) -> list[str]:
+    """Return the keys under which pieces lie, with their wrapped keys under each version of the master key."""
+    keys = []
+    for piece in pieces:
+        keys.append(object_key(piece.kind, piece.digest))
+        keys += [f"key/{version}/{piece.digest}" for version in versions] if piece.is_sealed else []
+    return keys
+
+
+def listed_pieces(source: Store, target: Store, pieces: Mapping[Piece, int]) -> set[Piece]:
+    """Return the pieces that the target lists at W endpoints, of the right size, with every key that the source lists.
+
+    Nothing is read: a listed copy may have rotted since it was last read.
+    """
+    wanted: dict[str, set[str]] = defaultdict(set)
+    for key in keys_below(source.membership, source.record, "key/"):
+        wanted[key.rsplit("/", 1)[1]].add(key)
+
+    def listed(endpoint: Endpoint, line: Member) -> list[tuple[str, int]]:
+        prefix = f"{line.incarnation}/"
+        found = (one for kind in ("obj/", "man/", "key/") for one in endpoint.list(prefix + kind))
+        return [(one.key.removeprefix(prefix), one.bytes) for one in found]
+
+    views = target.membership.ask_counted(target.record, listed).values()
+    held = Counter(one for view in views for one in view)
+    keys = Counter(key for view in views for key, _ in view if key.startswith("key/"))
+
+    def is_there(piece: Piece) -> bool:
+        copies = [held[object_key(piece.kind, piece.digest), pieces[piece]]]
+        copies += [keys[key] for key in wanted[piece.digest]] if piece.is_sealed else []
+        return min(copies) >= target.record.acknowledge
+
+    return {piece for piece in pieces if is_there(piece)}
+
+
 def copy_all(source: Store, target: Store, pieces: Mapping[Piece, int], progress: Progress) -> Copied:
     """Have every piece at the target, verified there.
 
@@ -67,6 +106,7 @@ def copy_all(source: Store, target: Store, pieces: Mapping[Piece, int], progress
     """
     total, done, new_pieces, new_bytes = sum(pieces.values()), 0, 0, 0
     versions = all_versions(source.membership, source.record)
+    target.keep(store_keys(pieces, versions))
 
     def copy(piece: Piece) -> bool:
         return _copy(source, target, piece, pieces[piece], versions)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import zstandard
@@ -21,6 +22,13 @@ def copy_database(path: Path) -> bytes:
     Raises:
         DataError: There is none, or the copy fails SQLite's own check.
     """
+    with copied_database(path) as copy:
+        return compressed(copy)
+
+
+@contextmanager
+def copied_database(path: Path) -> Iterator[Path]:
+    """Give such a copy, not compressed, for the length of a block; errors are raised as above."""
     if not path.is_file():
         raise DataError(f"{path} is not there: the backup is to hold Airflow's database")
     with scratch_folder() as folder:
@@ -29,7 +37,12 @@ def copy_database(path: Path) -> bytes:
         with closing(reader) as source, closing(sqlite3.connect(copy)) as target:
             source.backup(target)
         _check(copy)
-        return zstandard.ZstdCompressor(level=3).compress(copy.read_bytes())
+        yield copy
+
+
+def compressed(path: Path) -> bytes:
+    """Return a file's bytes as a backup holds them."""
+    return zstandard.ZstdCompressor(level=3).compress(path.read_bytes())
 
 
 def restore_database(data: bytes, path: Path) -> None:

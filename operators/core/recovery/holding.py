@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from operators.core.recovery.inventory import INVENTORY_FILE, Inventory
+from operators.core.manifest import Manifest
+from operators.core.recovery.back_up_platform import STAGE
+from operators.core.recovery.inventory import INVENTORY_FILE, PLATFORM, Inventory
+from operators.core.recovery.retention import RELEASE_BACKUPS
 from operators.core.storage import Store
 from operators.core.storage.endpoint import Endpoint
 from operators.core.storage.listing import stream_names
 from operators.core.storage.objects import object_key
 from operators.core.storage.records import Member
-
-_BACKUPS = "backup-"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -20,11 +21,12 @@ class HoldingBackup:
     """One backup that holds some of the files."""
 
     manifest: str
-    recipe: str
+    recipe: str | None
+    """None for a backup of the whole platform, which retention drops one day; those of a release are kept for ever."""
     day: str | None
     """Of the release in it."""
     written_at: float
-    """Seconds since 1970, by the backup store's clock. It is kept from then on: backups have no retention."""
+    """Seconds since 1970, by the backup store's clock."""
 
 
 def backups_holding(backup: Store, objects: Iterable[str]) -> list[HoldingBackup]:
@@ -36,21 +38,28 @@ def backups_holding(backup: Store, objects: Iterable[str]) -> list[HoldingBackup
     wanted = set(objects)
     found = []
     for name in stream_names(backup):
-        if name.startswith(_BACKUPS):
+        if name.startswith(RELEASE_BACKUPS) or name == PLATFORM:
             for entry in backup.stream(name).entries():
                 manifest = backup.manifest(entry.manifest)
-                inventory = Inventory.decode(backup.read(manifest.file(INVENTORY_FILE)))
-                if wanted & set(inventory.objects):
+                if wanted & _listed(backup, manifest):
                     day = manifest.facts.get("day")
                     found.append(
                         HoldingBackup(
                             manifest=entry.manifest,
-                            recipe=name.removeprefix(_BACKUPS),
+                            recipe=None if name == PLATFORM else name.removeprefix(RELEASE_BACKUPS),
                             day=None if day is None else str(day),
                             written_at=_written_at(backup, entry.manifest),
                         )
                     )
     return found
+
+
+def _listed(backup: Store, manifest: Manifest) -> set[str]:
+    """Return the objects that a backup holds; none where retention dropped it."""
+    inventory = manifest.file(INVENTORY_FILE)
+    if manifest.stage == STAGE and backup.copies(inventory) == 0:
+        return set()
+    return set(Inventory.decode(backup.read(inventory)).objects)
 
 
 def _written_at(backup: Store, digest: str) -> float:

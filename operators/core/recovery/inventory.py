@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 from operators.core.errors import DataError
 from operators.core.manifest import FORMAT, canonical, check_digest
 
 INVENTORY_FILE = "closure.json"
 DATABASE_FILE = "airflow.db.zst"
+ESCROW_FILE = "escrow.json"
+"""The platform's secrets, sealed for the recovery keys; the one file of a backup that the store's keys do not open."""
+CODE_FILE = "code.tar.zst"
+PLATFORM = "platform"
+"""The stream of backups of the whole store, on the backup store."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,7 +34,8 @@ class StreamEntry:
 class Inventory:
     """Everything that a backup holds."""
 
-    release: str
+    release: str | None
+    """The release that it is a backup of; None where it is one of the whole store."""
     manifests: tuple[str, ...]
     """Digests, sorted."""
     objects: Mapping[str, int]
@@ -40,6 +46,8 @@ class Inventory:
     """Entries by stream, oldest first; the streams in the order in which a restore writes them."""
     forgotten: tuple[str, ...] = ()
     """Those of the manifests whose files are left out: an erasure forgot them. Backups of before have none."""
+    documents: Mapping[str, str] = field(default_factory=dict)
+    """Holds and accounts by key, of a backup of the whole store."""
 
     def encode(self) -> bytes:
         """Return the document; equal inventories give equal bytes."""

@@ -6,22 +6,19 @@ backup are on record in the place afterwards: what it brought back is left out b
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from operators.core.errors import AllCopiesDamaged, DataError
-from operators.core.manifest import FORMAT, Manifest, canonical
+from operators.core.errors import DataError
 from operators.core.progress import Progress, no_progress
 from operators.core.recovery.back_up import pieces_of
-from operators.core.recovery.copying import check_opens, copy_all, verify_all
+from operators.core.recovery.copying import check_opens, copy_all
 from operators.core.recovery.database import restore_database
 from operators.core.recovery.inventory import DATABASE_FILE, INVENTORY_FILE, Inventory
+from operators.core.recovery.settling import check_history, check_whole, settle_results, settle_streams
 from operators.core.recovery.spec import BackUpSpec
 from operators.core.storage import Store
-from operators.core.storage.erasures import Erasure, copy_rows, erased_rows, put_on_record, still_kept
-from operators.core.storage.graph import closure, objects
-from operators.core.storage.slots import put_once
+from operators.core.storage.erasures import Erasure, copy_rows, erased_rows, put_on_record
 
 RESTORE = "restore"
 """Who forgot, in the record of a place that was restored: whoever did so in the place before."""
@@ -73,20 +70,19 @@ def restore_release(
     """
     manifest = backup.manifest(digest)
     if manifest.stage != "back_up":
-        raise DataError(f"{digest[:12]} is a {manifest.stage}, not a backup")
+        raise DataError(f"{digest[:12]} is a {manifest.stage}, not a backup of a release")
     inventory = Inventory.decode(backup.read(manifest.file(INVENTORY_FILE)))
-    manifests = _check_whole(backup, inventory, progress)
-    _check_history(target, inventory)
+    if inventory.release is None:
+        raise DataError(f"the inventory of backup {digest[:12]} names no release: use another backup")
+    manifests = check_whole(backup, inventory, progress)
+    check_history(target, inventory)
     pieces = pieces_of(inventory, manifests)
     check_opens(backup, target, pieces)
     saved = backup.read(manifest.file(DATABASE_FILE)) if database is not None else b""
 
     copied = copy_all(backup, target, pieces, progress)
-    for run_key, result in inventory.results.items():
-        _settle(target, f"run/{run_key}", canonical({"format": FORMAT, "manifest": result}))
-    for name, history in inventory.streams.items():
-        for generation, entry in enumerate(history):
-            _settle(target, f"log/{name}/{generation:020d}", entry.encode())
+    settle_results(target, inventory.results)
+    settle_streams(target, inventory.streams)
     copy_rows(backup, target)
     if inventory.forgotten:
         put_on_record(
@@ -103,34 +99,3 @@ def restore_release(
         written=copied.new_pieces,
         erased_rows=len(erased_rows(target)),
     )
-
-
-def _check_whole(backup: Store, inventory: Inventory, progress: Progress) -> Mapping[str, Manifest]:
-    """Return the backup's manifests once each piece was read and hashed, and all that they name is listed."""
-    manifests = closure(backup, inventory.manifests)
-    kept = objects(still_kept(manifests, frozenset(inventory.forgotten)))
-    if set(manifests) != set(inventory.manifests) or set(kept) != set(inventory.objects):
-        raise DataError("the backup's inventory does not list what its manifests name: use another backup")
-    damaged = verify_all(backup, pieces_of(inventory, manifests), progress)
-    if damaged:
-        raise AllCopiesDamaged(
-            f"the backup has no good copy of {len(damaged)} of its pieces, {damaged[0]} first; nothing was written: "
-            "use another backup, or back up again while the store still has them"
-        )
-    return manifests
-
-
-def _check_history(target: Store, inventory: Inventory) -> None:
-    for name, history in inventory.streams.items():
-        there = target.stream(name).entries()
-        for held, entry in zip(there, history, strict=False):
-            if (held.manifest, held.previous) != (entry.manifest, entry.previous):
-                raise DataError(
-                    f"the target's stream {name} has another history from entry {held.generation} on: "
-                    "restore into an empty place"
-                )
-
-
-def _settle(target: Store, slot: str, data: bytes) -> None:
-    if put_once(target.membership, slot, data) != data:
-        raise DataError(f"the target holds another value at {slot}: restore into an empty place")

@@ -10,20 +10,19 @@ import zlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import zstandard
+import pyarrow as pa
 
 from operators.core.errors import DataError, HostileInput
 from operators.core.sources.spec import ReadLimits
 
 MAX_WINDOW_BYTES = 128 * 1024**2
-"""Largest window or dictionary a compressed file may ask its reader to hold; `zstd --ultra -22` asks for this much."""
+"""Largest dictionary an xz file may ask its reader to hold. zstd's windows end there of themselves: `zstd --ultra -22`
+asks for this much."""
 FREE_BYTES = 1024**2
 """What may come out however small the file is: the ratio of a few bytes says nothing."""
-PIECE_BYTES = 512
-"""zstd decoded at once. One 4-byte block can hold 128 KiB, so a piece grows to 16 MiB at most."""
 _IN_BYTES = 16 * 1024
 _OUT_BYTES = 256 * 1024
-_BROKEN = (zstandard.ZstdError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, OSError, NotImplementedError)
+_BROKEN = (zlib.error, lzma.LZMAError, zipfile.BadZipFile, OSError, NotImplementedError)
 
 
 class PlainFile(io.RawIOBase):
@@ -88,16 +87,13 @@ def _plain(data: bytes) -> Iterator[bytes]:
 def _zstd(data: bytes) -> Iterator[bytes]:
     if not data:
         raise EOFError
-    place = 0
-    while place < len(data):
-        # `decompressobj` alone says whether a frame has ended; a reader takes a cut file for a short one.
-        frame = zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW_BYTES).decompressobj()
-        while not frame.eof:
-            if place >= len(data):
-                raise EOFError
-            yield frame.decompress(data[place : place + PIECE_BYTES])
-            place = min(place + PIECE_BYTES, len(data))
-        place -= len(frame.unused_data)
+    # Arrow's reader makes at most 128 KiB more than it is asked for, and takes no cut file for a short one.
+    with pa.input_stream(pa.BufferReader(data), compression="zstd") as stream:
+        try:
+            while piece := stream.read(_OUT_BYTES):
+                yield piece
+        except OSError as error:
+            raise EOFError if "Truncated" in str(error) else error from None
 
 
 def _gzip(data: bytes) -> Iterator[bytes]:

@@ -19,7 +19,10 @@ from operators.core.sources.spec import ColumnType
 
 BLOCK_BYTES = 1024**2
 """Lines are read in blocks of about this size."""
+_NO_OBJECT = re.compile(rb"\n[^{]")
+"""The end of a line behind which no object begins."""
 _MINUS_ZERO = re.compile(rb"-0[\s,}]")
+"""A whole number that pyarrow reads as -0.0, which is 0 by itself."""
 _TYPES = {str: pa.string(), bool: pa.bool_(), int: pa.float64(), float: pa.float64(), type(None): pa.null()}
 """Of values that no column of the recipe has."""
 
@@ -64,12 +67,11 @@ def _at_once(block: bytes, number: int, missing: set[str], job: ParseJob) -> dic
     It might where a value is not of its column's type, a key is none of the first line's, a line is not just an object,
     or no row has a column of which that is still to be told. A line by itself then says what is wrong, and where.
     """
-    lines = block.removesuffix(b"\n")
-    if not (lines.startswith(b"{") and lines.endswith(b"}") and lines.count(b"}\n{") == lines.count(b"\n")):
+    end = len(block) - block.endswith(b"\n")
+    # A line has an object at its beginning; it is all of it where there are as many objects as lines.
+    if not block.startswith(b"{") or _NO_OBJECT.search(block, 0, end) or len(block) > job.limits.max_line_bytes:
         return None
-    if len(block) > job.limits.max_line_bytes or _MINUS_ZERO.search(block):
-        return None
-    schema = _schema(lines.partition(b"\n")[0], number + 1, job)
+    schema = _schema(block.partition(b"\n")[0], number + 1, job)
     try:
         if schema is None or not (block.isascii() or block.decode()):
             return None
@@ -82,10 +84,18 @@ def _at_once(block: bytes, number: int, missing: set[str], job: ParseJob) -> dic
     except (UnicodeDecodeError, pa.ArrowInvalid, pa.ArrowNotImplementedError):
         return None
     columns = {name: table[name].chunk(0) for name in schema.names if table.num_rows}
+    if table.num_rows != block.count(b"\n", 0, end) + 1 or any(
+        columns[name].null_count == table.num_rows for name in missing
+    ):
+        return None
     numbers = [array for array in columns.values() if pa.types.is_floating(array.type)]
-    if table.num_rows != lines.count(b"\n") + 1 or any(columns[name].null_count == table.num_rows for name in missing):
+    if any(_has_minus_zero(array) for array in numbers) and _MINUS_ZERO.search(block):
         return None
     return columns if all(pc.all(pc.is_finite(array), min_count=0).as_py() for array in numbers) else None
+
+
+def _has_minus_zero(numbers: pa.Array) -> bool:
+    return bool(pc.any(pc.equal(numbers.view(pa.int64()), -(2**63)), min_count=0).as_py())
 
 
 def _schema(line: bytes, number: int, job: ParseJob) -> pa.Schema | None:

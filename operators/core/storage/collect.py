@@ -13,7 +13,7 @@ Any error means that nothing more is deleted.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Set
 from typing import TypeVar
 
 from operators.core.errors import CollectionRefused, StorageError
@@ -22,20 +22,13 @@ from operators.core.progress import Progress, no_progress
 from operators.core.storage.collection import NO_LIST, CollectSpec, Plan
 from operators.core.storage.documents import put_small, read_all
 from operators.core.storage.endpoint import Endpoint
-from operators.core.storage.erasures import gone, still_kept
-from operators.core.storage.graph import closure, objects
-from operators.core.storage.holds import held
-from operators.core.storage.listing import run_keys, stream_names
 from operators.core.storage.objects import object_key
 from operators.core.storage.pins import Tomb, read_pins, read_tombs
 from operators.core.storage.records import Member, Record
+from operators.core.storage.roots import Reached, reached
 from operators.core.storage.store import Store
 from operators.core.storage.wrapping import CHECK_NAME
 
-CHECKPOINTS = "checkpoint-"
-"""Streams `checkpoint-<run key>`: the newest that they name are needed until the run key has its result."""
-CHECKPOINTS_KEPT = 3
-"""Of a training that is not done: one to go on from, and two to fall back to."""
 _KINDS = ("man/", "obj/", "key/")
 """In the order of deletion: a manifest never outlives its files."""
 
@@ -55,8 +48,22 @@ class _Seen:
 class Collector:
     """Collects in one store."""
 
-    def __init__(self, store: Store, spec: CollectSpec, progress: Progress = no_progress) -> None:
-        self._store, self._spec, self._progress = store, spec, progress
+    def __init__(
+        self,
+        store: Store,
+        spec: CollectSpec,
+        progress: Progress = no_progress,
+        needs: Callable[[Store, Progress], Reached] = reached,
+    ) -> None:
+        """Take what it works on.
+
+        Args:
+            store: Where it collects.
+            spec: How careful it is.
+            progress: Told of what it reads and deletes.
+            needs: Says what must stay: by default what results, streams and holds reach.
+        """
+        self._store, self._spec, self._progress, self._needs = store, spec, progress, needs
         self._members = store.membership
 
     def plan(self) -> Plan:
@@ -70,7 +77,7 @@ class Collector:
         record = self._members.read_record()
         now = self._check_members(record)
         listed = self._listed(record)
-        reached = self._reached(record, listed)
+        reached = self._reached(listed)
         pins = [pin.started for pin in read_pins(self._members, record) if pin.expires > now]
         horizon = min([now - self._spec.grace_seconds, *pins]) - self._spec.skew_seconds
         keys = tuple(sorted(key for key, seen in listed.items() if key not in reached and seen.modified < horizon))
@@ -120,7 +127,7 @@ class Collector:
             return Plan(keys=(), bytes=0, total_bytes=0, waits_for=waits_for)
         spared = {key.split("/spared/")[1] for key in read_all(self._members, record, tomb.folder) if "/spared/" in key}
         listed = self._listed(record)
-        doomed = tomb.keys - spared - self._reached(record, listed)
+        doomed = tomb.keys - spared - self._reached(listed)
         for done, kind in enumerate(_KINDS, start=1):
             self._delete(record, sorted(key for key in doomed if key.startswith(kind)))
             self._progress(done, len(_KINDS), f"deleted {kind}")
@@ -184,34 +191,21 @@ class Collector:
             raise CollectionRefused("the store lists no file at all: an empty listing is never believed")
         return seen
 
-    def _reached(self, record: Record, listed: Iterable[str]) -> set[str]:
+    def _reached(self, listed: Iterable[str]) -> set[str]:
         """Return every key that a result, a stream or a hold reaches.
 
         Raises:
             CollectionRefused: Something that it must read cannot be read.
         """
         try:
-            roots = self._roots(record)
-            manifests = closure(self._store, roots, self._progress)
-            emptied = gone(self._store)
+            needed = self._needs(self._store, self._progress)
         except StorageError as error:
             raise CollectionRefused(f"what is reached cannot be told: {error}") from error
-        if not roots:
+        if not needed.manifests:
             raise CollectionRefused("the store has no result and no stream: an empty listing is never believed")
-        keys = {object_key("man", digest) for digest in manifests}
-        stored = list(objects(still_kept(manifests, emptied)))
-        keys |= {object_key("obj", digest) for digest in stored}
-        return keys | _wrapped_keys(listed, set(stored))
-
-    def _roots(self, record: Record) -> list[str]:
-        done = {key: found.digest for key in run_keys(self._store) if (found := self._store.find(key)) is not None}
-        roots = list(done.values())
-        for name in stream_names(self._store):
-            if name.removeprefix(CHECKPOINTS) not in done:
-                entries = self._store.stream(name).entries()
-                kept = entries[-CHECKPOINTS_KEPT:] if name.startswith(CHECKPOINTS) else entries
-                roots += [entry.manifest for entry in kept]
-        return roots + [hold.manifest for hold in held(self._members, record)]
+        keys = {object_key("man", digest) for digest in needed.manifests}
+        keys |= {object_key("obj", digest) for digest in needed.objects}
+        return keys | _wrapped_keys(listed, needed.objects)
 
     def _delete(self, record: Record, keys: Iterable[str]) -> None:
         wanted = list(keys)
@@ -238,7 +232,7 @@ class Collector:
         return answers
 
 
-def _wrapped_keys(listed: Iterable[str], stored: set[str]) -> set[str]:
+def _wrapped_keys(listed: Iterable[str], stored: Set[str]) -> set[str]:
     """Return the wrapped data keys of objects that are reached."""
     names = stored | {CHECK_NAME}
     return {key for key in listed if key.startswith("key/") and key.rsplit("/", 1)[1] in names}

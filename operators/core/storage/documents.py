@@ -36,6 +36,13 @@ def holds_any(membership: Membership, record: Record, key: str) -> bool:
     return any(data is not None for data in found.values())
 
 
+def read_document(membership: Membership, record: Record, key: str) -> bytes | None:
+    """Return a document of which one endpoint holds a whole copy, None where none that answers does."""
+    found = membership.ask_counted(record, lambda endpoint, line: endpoint.get(f"{line.incarnation}/{key}"))
+    copies = (without_sum(key, stored) for stored in found.values() if stored is not None)
+    return next((data for data in copies if data is not None), None)
+
+
 def read_all(membership: Membership, record: Record, folder: str) -> dict[str, bytes]:
     """Return what N-W+1 endpoints hold below a folder, by key without incarnation.
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable
+
 from operators.core.storage.endpoint import Endpoint
 from operators.core.storage.members import Membership
 from operators.core.storage.records import Member, Record
+from operators.core.storage.slots import read_slot
 from operators.core.storage.store import Store
 
 
@@ -21,6 +25,13 @@ def manifest_digests(store: Store, start: str = "") -> list[str]:
 def run_keys(store: Store, start: str = "") -> list[str]:
     """Return the run keys that have an entry and begin with `start`, sorted."""
     return sorted({key.split("/")[1] for key in _keys(store, "run/") if key.split("/")[1].startswith(start)})
+
+
+def result_digests(store: Store, keys: Iterable[str]) -> dict[str, str]:
+    """Return the digest of each of these run keys' results, of those that have one; the manifests are not read."""
+    wanted = list(keys)
+    slots = store.membership.round.map(lambda key: read_slot(store.membership, f"run/{key}"), wanted)
+    return {key: str(json.loads(data)["manifest"]) for key, data in zip(wanted, slots, strict=True) if data is not None}
 
 
 def stream_names(store: Store) -> list[str]:

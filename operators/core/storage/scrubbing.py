@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
-
-from prometheus_client import CollectorRegistry, Gauge, write_to_textfile
 
 from operators.core.manifest import Made, Manifest, StageCall, canonical
 from operators.core.progress import Progress, no_progress
@@ -16,7 +12,7 @@ from operators.core.storage.store import Store
 from operators.core.storage.streams import Entry
 
 STREAM = "scrub"
-REVISION = 1
+REVISION = 2
 REPORT = "report.json"
 NIGHTLY_PARTS = 9
 """Of 256: all in a month."""
@@ -82,20 +78,6 @@ def summary(report: Report) -> dict[str, Any]:
         "left": len(report.left),
         "lost": len(report.lost),
     }
-
-
-def write_metrics(report: Report, path: Path) -> None:
-    """Write what Prometheus' text file collector reads, in one step."""
-    registry = CollectorRegistry()
-    scrubbed = Gauge("nightshift_scrub_last_timestamp_seconds", "When the store was last scrubbed.", registry=registry)
-    scrubbed.set_to_current_time()
-    for name, value in summary(report).items():
-        number = len(value) if isinstance(value, list) else value
-        Gauge(f"nightshift_scrub_{name}", f"Of the last scrub: {name.replace('_', ' ')}.", registry=registry).set(
-            number
-        )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_to_textfile(os.fspath(path), registry)
 
 
 def _next_parts(store: Store, head: Entry | None, count: int) -> list[int]:

@@ -138,7 +138,7 @@ class Store:
         digest, data = manifest.digest, manifest.encode()
 
         def put() -> None:
-            self._keep([object_key("man", digest)])
+            self.keep([object_key("man", digest)])
             put_objects(self.membership, self._record, [NewObject(kind="man", digest=digest, data=data)])
 
         self._under_the_record(put)
@@ -234,13 +234,13 @@ class Store:
 
         def put() -> None:
             self.vault.prove(self._record)
-            self._keep(keys)
+            self.keep(keys)
             put_objects(self.membership, self._record, new)
 
         self._under_the_record(put)
         return [one.entry for one in files]
 
-    def _keep(self, keys: Iterable[str]) -> None:
+    def keep(self, keys: Iterable[str]) -> None:
         """Have the collector leave these keys alone until this store is closed."""
         self._lease.take(self._record)
         self._lease.spare(self._record, keys)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from operators.core.errors import StorageError
@@ -67,7 +67,20 @@ class Stream:
         Raises:
             StorageError: An entry does not name the one before it.
         """
+        return self.following(())
+
+    def following(self, known: Iterable[tuple[str, str | None]]) -> list[Entry]:
+        """Return what `entries` does, but do not read those that are known: they never change.
+
+        Args:
+            known: Manifest and previous of the first entries, as they were acknowledged once.
+
+        Raises:
+            StorageError: As `entries`; also where the first entry that is read does not follow from the known ones.
+        """
         entries: list[Entry] = []
+        for manifest, previous in known:
+            entries.append(self._entry(len(entries), _encode(manifest, previous)))
         while (entry := self.at(len(entries))) is not None:
             expected = entries[-1].sha256 if entries else None
             if entry.previous != expected:
@@ -75,16 +88,26 @@ class Stream:
             entries.append(entry)
         return entries
 
+    def written(self) -> float | None:
+        """Return when the newest generation was first written, in seconds since 1970 by an endpoint's clock.
+
+        None where nothing was. A copy that was mended later does not count as newer.
+        """
+        generation = self._newest()
+
+        def times(endpoint: Endpoint, line: Member) -> list[float]:
+            prefix = f"{line.incarnation}/{self._slot(generation)}/"
+            return [found.modified for found in endpoint.list(prefix)]
+
+        answers = self._membership.ask_counted(self._membership.read_record(), times)
+        return min((moment for found in answers.values() for moment in found), default=None)
+
     def append(self, manifest: str, after: Entry | None) -> Entry:
         """Bring a manifest to the generation after `after` and return the entry that won it, yours or another's."""
         generation = after.generation + 1 if after else 0
-        document = {
-            "format": FORMAT,
-            "manifest": check_digest(manifest),
-            "previous": after.sha256 if after else None,
-        }
+        document = _encode(check_digest(manifest), after.sha256 if after else None)
         self._before_append()
-        return self._entry(generation, put_once(self._membership, self._slot(generation), canonical(document)))
+        return self._entry(generation, put_once(self._membership, self._slot(generation), document))
 
     def _slot(self, generation: int) -> str:
         return f"log/{self.name}/{generation:020d}"
@@ -113,6 +136,10 @@ class Stream:
             return _last_generation(endpoint, f"{line.incarnation}/log/{self.name}/")
 
         return max(self._membership.ask_counted(self._membership.read_record(), newest).values(), default=0)
+
+
+def _encode(manifest: str, previous: str | None) -> bytes:
+    return canonical({"format": FORMAT, "manifest": manifest, "previous": previous})
 
 
 def _last_generation(endpoint: Endpoint, prefix: str) -> int:

@@ -97,10 +97,10 @@ def choose_trained(model: EncoderModel, spec: LoopSpec, total_steps: int) -> Ran
     """
     if not spec.frozen_embeddings:
         return None
-    layers = list(model.encoder.get_submodule("encoder.layer").children())
+    layers = model.layers
     if spec.frozen_layers >= len(layers):
         raise DataError(f"frozen_layers={spec.frozen_layers} of an encoder of {len(layers)} layers: lower it")
-    for module in (model.encoder.get_submodule("embeddings"), *layers[: spec.frozen_layers]):
+    for module in (model.embeddings, *layers[: spec.frozen_layers]):
         module.requires_grad_(False)
     if spec.adapter is None:
         return None
@@ -117,7 +117,7 @@ def merge(model: EncoderModel, spec: LoopSpec, weights: Tensors) -> Tensors:
         weights: Of the whole model, by name.
     """
     assert spec.adapter is not None
-    layers = range(spec.frozen_layers, len(list(model.encoder.get_submodule("encoder.layer").children())))
+    layers = range(spec.frozen_layers, len(model.layers))
     tuner = _put_in(model, spec.adapter, layers, 2, spec.seed)
     model.load_state_dict(weights, strict=True)
     tuner.merge_and_unload(safe_merge=True)
@@ -140,9 +140,9 @@ def _put_in(
     fields = {
         "lora_alpha": spec.alpha,
         "lora_dropout": spec.dropout,
-        "target_modules": list(spec.targets),
+        "target_modules": [name for target in spec.targets for name in model.layout.maps[target]],
         "layers_to_transform": list(layers),
-        "layers_pattern": "layer",
+        "layers_pattern": model.layout.layers.rpartition(".")[2],
     }
     # Every rank draws the same, on its host, and what it draws later is what it would have been without an adapter.
     with torch.random.fork_rng(devices=[]):

@@ -18,7 +18,7 @@ from operators.core.training.parts import StoredState, write_part
 from operators.core.training.saving import Snapshot
 from operators.core.training.state import Position
 
-REVISION = 16
+REVISION = 17
 MISSES_ALLOWED = 2
 """Checkpoints in a row that a failing store may cost: one lost save is no reason to lose the run."""
 PARTS_SECONDS = 600.0

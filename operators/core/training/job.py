@@ -14,7 +14,7 @@ from typing import Any
 
 from operators.core.manifest import Input, canonical
 from operators.core.models.card import ClassifierCard
-from operators.core.training.spec import MASKED, LoopSpec
+from operators.core.training.spec import CAUSAL, MASKED, LoopSpec
 
 JOB, DONE, FAILED, PROGRESS, LAUNCHER, LOCK, END = (
     "job.json", "done.json", "failed.json", "progress.json", "launcher.json", "launcher.lock", "end.json",
@@ -41,7 +41,7 @@ class TrainingJob:
     @property
     def card(self) -> ClassifierCard:
         """The card of the classifier that this job makes."""
-        assert self.loop.task != MASKED, "a language model tells no labels"
+        assert self.loop.task != MASKED and self.loop.task != CAUSAL, "a language model tells no labels"
         return ClassifierCard(
             format="safetensors", task=self.loop.task, labels=self.labels, max_length=self.loop.max_length
         )

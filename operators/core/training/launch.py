@@ -87,7 +87,7 @@ def _run(folder: Path, job: TrainingJob) -> None:
     from torch.distributed.launcher.api import elastic_launch
 
     if job.loop.device == "cpu":
-        worker.load_libraries()
+        worker.load_libraries(job.loop.task)
         elastic_launch(agent_config(folder, job.ranks), worker.main)(folder)
     else:
         elastic_launch(agent_config(folder, job.ranks), sys.executable)("-m", worker.__name__, str(folder))

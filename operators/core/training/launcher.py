@@ -24,6 +24,7 @@ from operators.core.settings import STORAGE_VARIABLE, StorageSettings
 from operators.core.training import job as names
 from operators.core.training.job import TrainingJob, read_record
 from operators.core.training.launch import try_lock
+from operators.core.training.tracking import TRACKING_VARIABLE, TrackingSettings
 
 POLL_SECONDS = 0.25
 GRACE_SECONDS = 40.0
@@ -44,7 +45,9 @@ def is_running(folder: Path) -> bool:
         return not try_lock(lock.fileno())
 
 
-def ensure_running(folder: Path, settings: StorageSettings) -> subprocess.Popen[bytes] | None:
+def ensure_running(
+    folder: Path, settings: StorageSettings, tracking: TrackingSettings | None = None
+) -> subprocess.Popen[bytes] | None:
     """Have the folder's job trained by exactly one launcher: the one at work, else a new one, which is returned."""
     if is_running(folder):
         log.info("found this job in training already, by %s: waiting for it", read_record(folder / names.LAUNCHER))
@@ -54,7 +57,7 @@ def ensure_running(folder: Path, settings: StorageSettings) -> subprocess.Popen[
     with (folder / names.LOG).open("ab") as output:
         child = subprocess.Popen(
             [sys.executable, "-m", "operators.core.training.launch", str(folder)],
-            env=_environment(job.loop.threads_per_rank, settings),
+            env=_environment(job.loop.threads_per_rank, settings) | _tracking(tracking),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
@@ -81,6 +84,10 @@ def _environment(threads: int, settings: StorageSettings) -> dict[str, str]:
         "HF_HUB_OFFLINE": "1",
         "TOKENIZERS_PARALLELISM": "false",
     }
+
+
+def _tracking(settings: TrackingSettings | None) -> dict[str, str]:
+    return {TRACKING_VARIABLE: settings.to_json()} if settings else {}
 
 
 def wait(folder: Path, child: subprocess.Popen[bytes] | None, progress: Progress) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,6 @@ from operators.core.training.tokens import TokenTables
 
 if TYPE_CHECKING:
     from operators.core.training.augmentation import Augmenter
-    from operators.core.training.masking import Masker
 
 
 class Batch(NamedTuple):
@@ -59,6 +58,16 @@ class Batch(NamedTuple):
         return tags
 
 
+class Asker(Protocol):
+    """Says of which tokens of its rows a language model is asked."""
+
+    def counts(self, lengths: Ints, labels: Ints) -> Ints:
+        """Return how many rows are asked for, given their lengths and labels; any rank can say so of all rows."""
+
+    def __call__(self, batch: Batch, epoch: int, rows: Ints) -> Batch:
+        """Return a rank's share of a batch with what its tokens are asked for as tags."""
+
+
 class _Window(NamedTuple):
     """A window's rows: where each lies, and which make which batch."""
 
@@ -97,7 +106,7 @@ class Loader:
         rank: Which share of a batch to give: every `ranks`-th row, so that lengths are shared out evenly too.
         ranks: How many share a batch.
         augment: Changes the rows of a batch.
-        mask: Hides tokens of its rows.
+        ask: Says which tokens of its rows a language model has to tell.
     """
 
     def __init__(
@@ -107,10 +116,10 @@ class Loader:
         rank: int = 0,
         ranks: int = 1,
         augment: Augmenter | None = None,
-        mask: Masker | None = None,
+        ask: Asker | None = None,
     ) -> None:
         self._plan, self._tables, self._rank, self._ranks = plan, tables, rank, ranks
-        self._augment, self._mask = augment, mask
+        self._augment, self._ask = augment, ask
         self._part = part = Part(plan.shard_rows, plan.held_out, plan.is_held_out)
         self._windows = Windows(sum(part.shard_rows), plan.batch_size)
         self._starts = np.concatenate([[0], np.cumsum(part.shard_rows)]).astype(np.int64)
@@ -142,8 +151,9 @@ class Loader:
         if len(tables[shards[0]].tags):
             tags = _joined({shard: table.tags.data for shard, table in tables.items()}, spans, np.int16)
         batch = Batch(tokens, ends - begins, window.labels[own], len(whole), tags)
-        if self._mask is not None:
-            return self._mask(batch, window.key[0], window.rows[own], window.ends[whole] - window.begins[whole])
+        if self._ask is not None:
+            asked = self._ask.counts(window.ends[whole] - window.begins[whole], window.labels[whole])
+            return self._ask(batch._replace(asked=int(asked.sum())), window.key[0], window.rows[own])
         return batch if self._augment is None else self._augment(batch, window.key[0], window.rows[own])
 
     def rows(self, step: int) -> Ints:

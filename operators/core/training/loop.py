@@ -11,38 +11,27 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
-from torch import nn
 
-from operators.core.errors import CheckpointDoubted, LossDiverged
-from operators.core.models.encoder import EncoderModel, row_losses
+from operators.core.errors import LossDiverged
+from operators.core.models.encoder import EncoderModel
 from operators.core.training.adapters import choose_trained
+from operators.core.training.checking import check_step
 from operators.core.training.checkpoints import read_position
 from operators.core.training.flops import Work
 from operators.core.training.job import TrainingJob
 from operators.core.training.ledger import Ledger
 from operators.core.training.loader import Batch, Loader
+from operators.core.training.losses import loss_of, mean_loss
 from operators.core.training.mesh import HALF, clip, gradients, prepare, spread
 from operators.core.training.optimisation import make_optimiser, rate_factor, set_rates
 from operators.core.training.parts import StoredState, Tensors, take_part
-from operators.core.training.pieces import Piece, pieces
+from operators.core.training.pieces import pieces
 from operators.core.training.saving import Saver
 from operators.core.training.state import Position, copy_best, generator, room_for, set_generator, state_of, whole
 from operators.core.training.stopping import LossWatch, is_behind, is_stale
 
 Report = Callable[[int, int, float, float], None]
 """(step, total_steps, loss, examples_per_second)."""
-
-SAME_LOSS = 0.01
-"""Share by which a step's loss may differ when it is taken again from a checkpoint: hashes have proved the bits, this
-proves that they came to the right places."""
-
-
-def loss_of(model: nn.Module, piece: Piece, half: torch.dtype | None) -> torch.Tensor:
-    """Return the sum of the losses of a piece's answers, computed in half precision where one is given."""
-    asked = {} if piece.asked is None else {"asked": piece.asked}
-    with torch.autocast(piece.ids.device.type, dtype=half, enabled=half is not None):
-        logits = model(input_ids=piece.ids, attention_mask=piece.mask, **asked)
-    return row_losses(logits.float(), piece.labels).sum()
 
 
 class Loop:
@@ -185,7 +174,7 @@ class Loop:
         if self.device.type == "cpu":
             # A GPU was at work until now: what of it was waiting for other ranks cannot be told.
             self.ledger.charge("others")
-        self._check(mean, self.norm)
+        check_step(self.position, self.watch, self.scaler, mean, self.norm)
         self.scaler.step(self.optimiser)
         self.scaler.update()
         if self.rank_budget is not None and math.isfinite(self.norm):
@@ -211,46 +200,14 @@ class Loop:
 
     def _judge(self, held_out: Loader) -> None:
         """Measure the held-out rows' mean loss after an epoch; keep the weights when it is the lowest so far."""
-        total = torch.zeros((), dtype=torch.float64, device=self.device)
-        answers = 0
         self.model.eval()
-        with torch.no_grad():
-            for step in range(held_out.steps_per_epoch):
-                batch = held_out.batch(step)
-                answers += batch.answers
-                for piece in pieces(batch, dist.get_world_size(), self.spec.micro_batch_size, self.device):
-                    total += loss_of(self.parallel, piece, self._half)
+        loss = mean_loss(self.parallel, held_out, self.spec, self.device)
         self.model.train()
-        dist.all_reduce(total)
-        loss = total.item() / answers
         if not math.isfinite(loss):
             raise LossDiverged(f"step {self.position.step}: held-out loss {loss}; lower the learning rates")
         if loss < min(self.position.held_out_losses, default=math.inf):
             self._best = copy_best(self.model)
         self.position.held_out_losses.append(loss)
-
-    def _check(self, loss: float, norm: float) -> None:
-        """Take in a step's mean loss and gradient norm, before the step is taken; count it where it will be skipped.
-
-        Raises:
-            LossDiverged: One is not finite, where fp16 does not explain it, or the loss has run away.
-            CheckpointDoubted: The loss is not the one that this step had before the training was cut off.
-        """
-        expected, self.position.next_loss = self.position.next_loss, None
-        if expected is not None and not math.isclose(loss, expected, rel_tol=SAME_LOSS, abs_tol=SAME_LOSS / 10):
-            raise CheckpointDoubted(f"step {self.position.step}: loss {loss:.4g}, it was {expected:.4g} before the end")
-        where = f"step {self.position.step}: loss {loss:.4g}, gradient norm {norm:.4g}"
-        is_skipped = self.scaler.is_enabled() and math.isfinite(loss) and not math.isfinite(norm)
-        if not (math.isfinite(loss) and math.isfinite(norm)) and not is_skipped:
-            raise LossDiverged(f"{where}; lower the learning rates")
-        if is_skipped and self.scaler.get_scale() < 1.0:
-            raise LossDiverged(f"{where}, however small the loss is scaled: choose precision bf16 or fp32")
-        self.position.skipped_steps += is_skipped
-        if self.watch.diverged(loss):
-            raise LossDiverged(
-                f"{where}; over the last steps the loss was {self.watch.level:.4g}, having been down to "
-                f"{self.watch.lowest:.4g} (divergence_ratio={self.spec.divergence_ratio:g}): lower the learning rates"
-            )
 
     def _save(self, saver: Saver) -> None:
         self._saved = self.position.step

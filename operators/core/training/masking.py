@@ -43,19 +43,18 @@ class Masker:
             raise DataError(f"the base model's tokenizer has no {MASK}: it cannot be pre-trained by hiding tokens")
         return cls(mask_id, tokenizer.get_vocab_size(), share=share, seed=seed)
 
-    def __call__(self, batch: Batch, epoch: int, rows: Ints, lengths: Ints) -> Batch:
+    def __call__(self, batch: Batch, epoch: int, rows: Ints) -> Batch:
         """Return a batch with tokens hidden, and what they were as tags.
 
         Args:
             batch: Each row begins and ends with a special token, which stay.
             epoch: The epoch, from 0.
             rows: The number of each row, shape (rows,).
-            lengths: Tokens of each row of the whole batch, over all ranks.
         """
         tokens = batch.tokens.copy()
         tags = np.full(len(tokens), UNTOLD, dtype=np.int32)
         begins = np.cumsum(batch.lengths) - batch.lengths
-        counts = self._counts(batch.lengths)
+        counts = self.counts(batch.lengths, batch.labels)
         for begin, length, count, row in zip(begins, batch.lengths, counts, rows.tolist(), strict=True):
             draw = np.random.default_rng((self._seed, epoch, row))
             places = begin + 1 + draw.permutation(max(0, length - 2))[:count]
@@ -64,9 +63,9 @@ class Masker:
             tokens[places] = np.select(
                 [fate < HIDDEN, fate < HIDDEN + REPLACED], [np.full(count, self._mask_id), others], tokens[places]
             )
-        return batch._replace(tokens=tokens, tags=tags, asked=int(self._counts(lengths).sum()))
+        return batch._replace(tokens=tokens, tags=tags)
 
-    def _counts(self, lengths: Ints) -> npt.NDArray[np.int64]:
+    def counts(self, lengths: Ints, labels: Ints) -> npt.NDArray[np.int64]:
         """Return how many tokens rows are asked for, given their lengths."""
         inner = np.maximum(lengths - 2, 0)
         return np.where(inner, np.maximum(1, np.rint(self._share * inner)), 0).astype(np.int64)

@@ -40,8 +40,7 @@ def spread(model: EncoderModel, spec: LoopSpec, device: torch.device) -> nn.Modu
     policy = MixedPrecisionPolicy(
         param_dtype=HALF.get(spec.precision), reduce_dtype=torch.float32, cast_forward_inputs=False
     )
-    layers = model.encoder.get_submodule("encoder.layer")
-    for module in (model.encoder.get_submodule("embeddings"), *layers.children()):
+    for module in (model.embeddings, *model.layers):
         fully_shard(module, mesh=mesh, mp_policy=policy)
     # Always: else the head would lie whole where its parts are looked for, after a pass without gradients.
     fully_shard(model, mesh=mesh, reshard_after_forward=True)

@@ -14,12 +14,13 @@ from operators.core.models.encoder import EncoderModel
 from operators.core.training import job as names
 from operators.core.training.adapters import count, merge
 from operators.core.training.job import write_record
-from operators.core.training.loop import Loop, loss_of
+from operators.core.training.loop import Loop
+from operators.core.training.losses import loss_of
 from operators.core.training.making import blank_model, leave_model
 from operators.core.training.mesh import HALF
 from operators.core.training.parts import Tensors
 from operators.core.training.pieces import pieces
-from operators.core.training.spec import MASKED
+from operators.core.training.spec import LANGUAGE
 from operators.core.training.stopping import best_epoch
 
 
@@ -71,7 +72,7 @@ def _facts(loop: Loop) -> dict[str, Any]:
         facts["world_sizes"] = position.world_sizes
     if position.held_out_losses:
         facts["best_epoch"] = best_epoch(position.held_out_losses) + 1
-        if job.loop.task == MASKED:
+        if job.loop.task in LANGUAGE:
             facts["held_out_loss"] = min(position.held_out_losses)
             facts["held_out_perplexity"] = math.exp(facts["held_out_loss"])
     return facts

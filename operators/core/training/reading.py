@@ -12,17 +12,21 @@ from tokenizers import Tokenizer
 
 from operators.core.labels import decode_spans
 from operators.core.manifest import Manifest, sha256_of_file
+from operators.core.models.causal import end_of_text
 from operators.core.models.tags import tag_tokens
 from operators.core.models.tokenising import TOKENS, encode, encode_words, load_tokenizer, num_closing
 from operators.core.storage import Store
 from operators.core.training import job as names
 from operators.core.training.augmentation import Augmenter, word_beginnings
 from operators.core.training.job import TrainingJob
-from operators.core.training.loader import Loader, Plan
+from operators.core.training.loader import Asker, Loader, Plan
 from operators.core.training.masking import Masker
+from operators.core.training.next_tokens import NextTokens, continued
 from operators.core.training.rows import number_labels, read_shard, shards_of
-from operators.core.training.spec import MASKED, Objective
+from operators.core.training.spec import CAUSAL, MASKED, Objective
 from operators.core.training.tokens import TokenTable, TokenTables
+
+_MakeTable = Callable[[Tokenizer, pa.Array, pa.StringArray, TrainingJob], TokenTable]
 
 
 def open_loader(
@@ -32,12 +36,12 @@ def open_loader(
 
     Tables lie in the job's folder, where the other ranks find them.
     """
-    dataset = _dataset(store, job)
+    dataset = dataset_of(store, job)
     shards = shards_of(dataset, "train")
     tokenizer = load_tokenizer(folder / names.BASE_MODEL)
     closing = _closing_tokens(dataset, tokenizer, folder / names.BASE_MODEL / "tokenizer.json", job)
     column = "text" if closing is None else TOKENS
-    table = _TABLES[job.loop.task] if closing is None else functools.partial(_tokenised, closing)
+    table = _table(job, folder) if closing is None else functools.partial(_tokenised, closing)
 
     def make(number: int) -> TokenTable:
         # A few thousand rows at once: texts are many times larger than their tokens.
@@ -55,11 +59,18 @@ def open_loader(
     loop, augment = job.loop, None
     if (loop.word_drop or loop.word_swap) and not is_held_out:
         augment = Augmenter(word_beginnings(tokenizer), drop=loop.word_drop, swap=loop.word_swap, seed=loop.seed)
-    mask = None
+    ask: Asker | None = NextTokens() if loop.task == CAUSAL else None
     if loop.task == MASKED:
         # Whatever the seed, held-out rows are asked the same.
-        mask = Masker.of(tokenizer, share=loop.masked_share, seed=0 if is_held_out else loop.seed)
-    return Loader(plan, TokenTables(folder / names.TOKENS, make), rank, ranks, augment, mask)
+        ask = Masker.of(tokenizer, share=loop.masked_share, seed=0 if is_held_out else loop.seed)
+    return Loader(plan, TokenTables(folder / names.TOKENS, make), rank, ranks, augment, ask)
+
+
+def _table(job: TrainingJob, folder: Path) -> _MakeTable:
+    """Return what makes texts and labels of the data set a table of the job's rows."""
+    if job.loop.task == CAUSAL:
+        return functools.partial(continued, end_of_text(folder / names.BASE_MODEL))
+    return _TABLES[job.loop.task]
 
 
 def _unlabelled(tokenizer: Tokenizer, texts: pa.StringArray, labels: pa.StringArray, job: TrainingJob) -> TokenTable:
@@ -99,14 +110,15 @@ def _tagged(tokenizer: Tokenizer, texts: pa.StringArray, labels: pa.StringArray,
     return TokenTable.tagged([one.ids for one in words], tags)
 
 
-_TABLES: dict[Objective, Callable[[Tokenizer, pa.Array, pa.StringArray, TrainingJob], TokenTable]] = {
+_TABLES: dict[Objective, _MakeTable] = {
     "text_classification": _labelled,
     "token_classification": _tagged,
     "masked_language_model": _unlabelled,
 }
 
 
-def _dataset(store: Store, job: TrainingJob) -> Manifest:
+def dataset_of(store: Store, job: TrainingJob) -> Manifest:
+    """Return the data set that a job trains on."""
     (digest,) = [item.manifest for item in job.inputs if item.role == "dataset"]
     assert digest is not None, "both inputs lie in the store"
     return store.manifest(digest)

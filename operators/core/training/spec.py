@@ -7,9 +7,12 @@ from typing import Any, Final, Literal, get_args
 
 from operators.core.labels import Task
 
-Objective = Task | Literal["masked_language_model"]
+Objective = Task | Literal["masked_language_model", "causal_language_model"]
 """What a training teaches: to tell a data set's labels, or the words of its texts."""
 MASKED: Final = "masked_language_model"
+CAUSAL: Final = "causal_language_model"
+LANGUAGE: Final = (MASKED, CAUSAL)
+"""What is taught without labels."""
 Precision = Literal["bf16", "fp16", "fp32"]
 Device = Literal["cpu", "cuda"]
 BatchBy = Literal["rows", "tokens"]
@@ -40,6 +43,11 @@ class AdapterSpec:
     """Linear maps of each layer that have one; `dense` are the three that are none of attention's inputs."""
 
     def __post_init__(self) -> None:
+        if any(word in str(self.kind) for word in ("prefix", "prompt")):
+            raise ValueError(
+                f"adapter kind={self.kind!r}: what stands before a text cannot be merged into weights, and models are "
+                "released whole (ADR 0019); take lora"
+            )
         if self.kind not in get_args(AdapterKind):
             raise ValueError(f"adapter kind={self.kind!r}: choose one of {', '.join(get_args(AdapterKind))}")
         for name, (lowest, highest) in ADAPTER_RANGES.items():
@@ -80,6 +88,9 @@ class LoopSpec:
     """What the model tells, and so its head and its loss."""
     masked_share: float = 0.0
     """Share of a text's tokens that a masked language model is asked for."""
+    answers_after: str | None = None
+    """What stands before a text's answer, the only part that a causal language model is asked for; None: it is asked
+    for all of it."""
     epochs: int
     """Passes over the training rows."""
     batch_size: int

@@ -31,7 +31,8 @@ class TokenTable:
     offsets: Ints
     """Where each row starts, and the end of the last, shape (rows + 1,)."""
     labels: Ints
-    """Label number of each row, shape (rows,); 0 where its tokens have tags."""
+    """Label number of each row, shape (rows,); 0 where its tokens have tags. Of a causal language model the place of
+    the first token that it is asked for."""
     tags: npt.NDArray[np.int16] = field(default_factory=lambda: np.empty(0, np.int16))
     """Tag of each token, shape (tokens,); shape (0,) where rows have labels."""
 

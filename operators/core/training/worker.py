@@ -5,16 +5,14 @@ python -m operators.core.training.worker FOLDER, or a fork that calls `main`
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 import signal
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
-
-import psutil
 
 from operators.core.errors import (
     CheckpointDoubted,
@@ -28,29 +26,31 @@ from operators.core.training import job as names
 from operators.core.training.job import TrainingJob, read_record, write_record
 from operators.core.training.ledger import RECORDS, Ledger, reached
 from operators.core.training.processes import die_with_parent
+from operators.core.training.spec import CAUSAL, Objective
 
 if TYPE_CHECKING:
     import torch
 
     from operators.core.storage import Store
     from operators.core.training.checkpoints import Checkpoints
-    from operators.core.training.loop import Loop, Report
+    from operators.core.training.loop import Loop
+    from operators.core.training.reporting import Reporter
 
-REPORT_SECONDS = 0.5
 ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 """Signals to which a fork of the launcher must not answer as the launcher does."""
 
 log = logging.getLogger(__name__)
 
 
-def load_libraries() -> None:
-    """Import what a rank needs, for the ranks that will be forks of this process; no thread is started."""
-    import transformers.models.bert.modeling_bert  # noqa: F401
+def load_libraries(task: Objective) -> None:
+    """Import what a rank of a task needs, for the ranks that will be forks of this process; no thread is started."""
+    importlib.import_module(f"transformers.models.{'llama.modeling_llama' if task == CAUSAL else 'bert.modeling_bert'}")
 
     import operators.core.training.checkpoints
     import operators.core.training.loop
     import operators.core.training.product
-    import operators.core.training.reading  # noqa: F401
+    import operators.core.training.reading
+    import operators.core.training.reporting  # noqa: F401
 
 
 def main(folder: Path) -> None:
@@ -80,6 +80,7 @@ def _train(folder: Path, job: TrainingJob, ledger: Ledger) -> None:
     from operators.core.training.adapters import count
     from operators.core.training.checkpoints import Checkpoints, Parts
     from operators.core.training.product import leave_product
+    from operators.core.training.reporting import silent
     from operators.core.training.saving import Saver
 
     device = _device(job)
@@ -91,9 +92,11 @@ def _train(folder: Path, job: TrainingJob, ledger: Ledger) -> None:
     checkpoints = Checkpoints(store, job, shared) if dist.get_rank() == 0 else None
     saver = Saver(checkpoints.publish if checkpoints else Parts(store, shared, dist.get_rank()).publish)
     keep = _keeper(folder, loop) if checkpoints else lambda: None
+    reporter = None
     try:
         _resume(loop, checkpoints, shared)
-        loop.run(saver, _reporter(folder, loop, keep) if checkpoints else _silent, (folder / names.END).exists)
+        reporter = _report(store, folder, loop, keep) if checkpoints else None
+        loop.run(saver, reporter or silent, (folder / names.END).exists)
         if loop.is_over:
             leave_product(folder, loop)
         elif checkpoints:
@@ -107,6 +110,8 @@ def _train(folder: Path, job: TrainingJob, ledger: Ledger) -> None:
     finally:
         saver.close()
         loop.close()
+        if reporter is not None:
+            reporter.close()
         store.close()
         loop.ledger.charge("finishing")
         keep()
@@ -189,38 +194,15 @@ def _resume(loop: Loop, checkpoints: Checkpoints | None, folder: Path) -> None:
         log.info("resumed at step %d of %d", loop.position.step, loop.total_steps)
 
 
-def _reporter(folder: Path, loop: Loop, keep: Callable[[], None]) -> Report:
-    """Return what notes each step for TensorBoard and, twice a second, how far the training is and what it took."""
-    from operators.core.training.events import EVENTS, Events
+def _report(store: Store, folder: Path, loop: Loop, keep: Callable[[], None]) -> Reporter:
+    """Return what tells of each step."""
+    from operators.core.training.reading import dataset_of
+    from operators.core.training.reporting import Reporter, tracked
+    from operators.core.training.trackers import open_feeds
+    from operators.core.training.tracking import TrackingSettings
 
-    name = f"events.out.tfevents.{int(loop.ledger.born * 1000)}.nightshift"
-    events = Events(folder / EVENTS / name, loop.position.step + 1, loop.ledger.born)
-    last = 0.0
-
-    def report(step: int, total: int, loss: float, speed: float) -> None:
-        nonlocal last
-        rate = loop.optimiser.param_groups[0]["lr"]
-        seen = {"loss": loss, "rate": rate, "gradient_norm": loop.norm, "examples_per_second": speed}
-        events.add(step, time.time(), seen | {"memory_bytes": _memory(loop.device)})
-        if time.monotonic() - last < REPORT_SECONDS and step < total:
-            return
-        last = time.monotonic()
-        events.flush()
-        write_record(folder / names.PROGRESS, {"step": step, "total": total, "loss": loss, "speed": speed})
-        keep()
-
-    return report
-
-
-def _memory(device: torch.device) -> int:
-    """Return the bytes that this rank holds: of its device where that has memory of its own, else of the machine."""
-    import torch
-
-    return torch.cuda.memory_allocated(device) if device.type == "cuda" else psutil.Process().memory_info().rss
-
-
-def _silent(step: int, total: int, loss: float, speed: float) -> None:
-    """Report nothing: the other ranks' losses are the same."""
+    run = tracked(loop.job, dataset_of(store, loop.job))
+    return Reporter(folder, loop, keep, open_feeds(TrackingSettings.from_environment(os.environ), run))
 
 
 def leave() -> NoReturn:

@@ -17,7 +17,7 @@ from operators.core.storage import Result, Store
 from operators.core.storage.graph import find_ancestor
 from operators.core.validation.spec import DriftSpec
 
-REVISION = 10
+REVISION = 11
 REPORT_NAME = "drift.json"
 
 

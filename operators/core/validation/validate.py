@@ -13,7 +13,7 @@ from operators.core.errors import DataError, ExpectationFailed, all_of
 from operators.core.manifest import Input, Made, Manifest, StageCall, canonical, spec_json
 from operators.core.progress import Progress
 from operators.core.settings import LandingSettings
-from operators.core.sources.each import FileWork, do_each
+from operators.core.sources.each import FileWork, Put, do_each
 from operators.core.sources.landing import LandingZone
 from operators.core.sources.listing import (
     LISTING_NAME,
@@ -23,12 +23,12 @@ from operators.core.sources.listing import (
     decode_listing,
     source_key,
 )
-from operators.core.sources.reader import read_columns
+from operators.core.sources.reader import SourceColumns, read_columns
 from operators.core.sources.spec import SourceSpec
 from operators.core.storage import Result, Store
 from operators.core.validation.spec import ValidationSpec
 
-REVISION = 12
+REVISION = 13
 REPORT_NAME = "report.json"
 
 
@@ -70,7 +70,8 @@ def validate(
         FileWork(
             path=file.path,
             call=_file_call(file, source, spec),
-            make=partial(_validate_file, store, file, zone, source, spec),
+            read=partial(_read, file, zone, source),
+            make=partial(_check, store, file, source, spec),
         )
         for file in files
     ]
@@ -89,17 +90,25 @@ def validate(
     return store.once(call, lambda: Made(facts=facts))
 
 
-def _validate_file(store: Store, file: SourceFile, zone: LandingZone, source: SourceSpec, spec: ValidationSpec) -> Made:
-    found = read_columns(zone.read(file.path, source.limits.max_file_bytes, file.sha256), file.path, source)
+def _read(file: SourceFile, zone: LandingZone, source: SourceSpec) -> SourceColumns:
+    return read_columns(zone.read(file.path, source.limits.max_file_bytes, file.sha256), file.path, source)
+
+
+def _check(store: Store, file: SourceFile, source: SourceSpec, spec: ValidationSpec, found: SourceColumns) -> Put:
+    """Return what puts a file's report and selection into the store."""
     report, selection = check_rows(found.table(), source, spec, file.day)
-    entries = (
-        store.put_bytes(REPORT_NAME, canonical({"path": file.path, "day": file.day.isoformat(), **report})),
-        store.put_bytes(SELECTION_NAME, selection.encode()),
-    )
     broken = [f"column_missing({name})" for name in found.missing]
     broken += [f"{e['kind']}({e['column'] or 'table'})" for e in report["expectations"] if e["broken"]]
     facts = {"rows_in": selection.rows, "rows_quarantined": selection.counts, "broken": broken}
-    return Made(files=entries, facts=facts)
+
+    def put() -> Made:
+        entries = (
+            store.put_bytes(REPORT_NAME, canonical({"path": file.path, "day": file.day.isoformat(), **report})),
+            store.put_bytes(SELECTION_NAME, selection.encode()),
+        )
+        return Made(files=entries, facts=facts)
+
+    return put
 
 
 def _file_call(file: SourceFile, source: SourceSpec, spec: ValidationSpec) -> StageCall:

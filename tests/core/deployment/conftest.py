@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -17,32 +18,53 @@ import pytest
 import uvicorn
 
 from operators.core.deployment.client import Server
+from operators.core.deployment.server.access import Access
 from operators.core.deployment.server.app import build_app
+from operators.core.deployment.server.limits import Limits
+from operators.core.deployment.server.release_files import ReleaseFiles
+from operators.core.deployment.server.service import Service
+from operators.core.deployment.server.settings import SERVER_VARIABLE, ServerSettings
 from operators.core.deployment.server.versions import Versions
 from operators.core.settings import STORAGE_VARIABLE, StorageSettings
 from operators.core.storage import Store, open_store
 from tests.core.deployment.tiny import RECIPE
+from tests.core.signers import TRUSTED
 
 TOKEN = "a-token-for-tests-only"
+
+
+def free_port() -> int:
+    """Return a loopback port that is free now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 class ServerProcess:
     """A model server of its own process, with its own folder."""
 
     def __init__(self, name: str, folder: Path, storage: StorageSettings) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port, self.grpc_port = free_port(), free_port()
         self.name, self.folder, self._storage = name, folder, storage
+        self.settings = ServerSettings(trusted=TRUSTED)
+        self.verify: ssl.SSLContext | bool = True
+        self.log: Path | None = None
         self.url = f"http://127.0.0.1:{self.port}"
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Start it and return once it is live."""
         command = [sys.executable, "-m", "operators.core.deployment.server", "--port", str(self.port)]
+        command += ["--grpc-port", str(self.grpc_port)]
         command += ["--name", self.name, "--folder", str(self.folder), "--model", RECIPE]
-        environment = {**os.environ, STORAGE_VARIABLE: self._storage.to_json(), "NIGHTSHIFT_SERVING_TOKEN": TOKEN}
-        self.process = subprocess.Popen(command, env=environment)
+        environment = {
+            **os.environ,
+            STORAGE_VARIABLE: self._storage.to_json(),
+            SERVER_VARIABLE: self.settings.to_json(),
+            "NIGHTSHIFT_SERVING_TOKEN": TOKEN,
+        }
+        with open(self.log or os.devnull, "ab") as log:
+            self.process = subprocess.Popen(command, env=environment, stderr=log if self.log else None)
         self.wait_for("/v2/health/live")
 
     def wait_for(self, path: str, seconds: float = 30.0) -> None:
@@ -50,7 +72,7 @@ class ServerProcess:
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             try:
-                if httpx.get(self.url + path).status_code == 200:
+                if httpx.get(self.url + path, verify=self.verify).status_code == 200:
                     return
             except httpx.TransportError:
                 assert self.process is not None and self.process.poll() is None, "the server ended"
@@ -71,10 +93,19 @@ class ServerProcess:
 class ServerThread:
     """The same server in a thread of the test: a real socket, without the seconds that a process needs to start."""
 
-    def __init__(self, name: str, folder: Path, storage: StorageSettings) -> None:
+    def __init__(
+        self,
+        name: str,
+        folder: Path,
+        storage: StorageSettings,
+        limits: Limits | None = None,
+        api_keys: dict[str, str] | None = None,
+    ) -> None:
         self.folder = folder
-        self.versions = Versions(folder, RECIPE, lambda: open_store(storage), threads=1)
-        app = build_app(name=name, model=RECIPE, versions=self.versions, token=TOKEN, parallel=2)
+        files = ReleaseFiles(RECIPE, lambda: open_store(storage), TRUSTED, TOKEN)
+        self.versions = Versions(folder, files, threads=1)
+        service = Service(name=name, model=RECIPE, versions=self.versions, limits=limits or Limits())
+        app = build_app(service, Access(api_keys or {}, TOKEN))
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
         self._server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False))

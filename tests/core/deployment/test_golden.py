@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import io
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from operators.core.deployment.golden import golden_requests
+from operators.core.deployment.golden import FLIPS, GOLDEN_FALSE_ALARM, golden_requests, is_another_model
 from operators.core.manifest import Made, Manifest, StageCall
 from operators.core.storage import Store
 from tests.core.deployment.tiny import tiny_dataset
@@ -39,3 +40,23 @@ def test_a_close_call_is_not_asked(store: Store, scores: list[float], asked: lis
     found = golden_requests(store, release(store, scores), 4)
 
     assert sorted(golden.label for golden in found) == sorted(asked)
+
+
+@pytest.mark.parametrize(
+    ("asked", "otherwise", "is_another"), [(100, 0, False), (100, 3, False), (100, 5, True), (2, 2, True)]
+)
+def test_a_few_flips_are_chance_and_more_are_another_model(asked: int, otherwise: int, is_another: bool) -> None:
+    """On another machine one of a thousand sure answers may flip; five of a hundred do not, nor do both of two."""
+    assert is_another == is_another_model(asked, otherwise, tests=7)
+
+
+def test_looked_at_after_every_row_it_is_wrong_less_often_than_stated() -> None:
+    """20,000 candidates that are what was judged, a look after each of 100 rows: fewer than 1 in 1000 alarms."""
+    draws = np.random.default_rng(1).random((20_000, 100)) < FLIPS
+    flips = draws.cumsum(axis=1)
+    alarms = {(row + 1, count) for row in range(100) for count in range(6) if is_another_model(row + 1, count, tests=1)}
+    is_alarmed = [
+        any((row + 1, int(count)) in alarms for row, count in enumerate(one)) for one in flips[draws.any(axis=1)]
+    ]
+
+    assert sum(is_alarmed) / 20_000 < GOLDEN_FALSE_ALARM

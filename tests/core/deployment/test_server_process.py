@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import socket
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -21,7 +24,9 @@ from tests.core.signers import TRUSTED
 
 pytestmark = pytest.mark.integration
 
-SPEC = DeploymentSpec(shares=(1.0,), watch_seconds=0.1, golden_requests=2, server_timeout_seconds=5)
+SPEC = DeploymentSpec(
+    shares=(1.0,), watch_seconds=0.1, min_sample=20, tolerated_errors=0.2, server_timeout_seconds=5, max_slowdown=4.0
+)
 SHIFTED = ((0.0, 0.0), (0.2, 0.0), (5.0, 0.0), (0.0, 5.0), (0.0, 1.0))
 
 
@@ -95,6 +100,33 @@ def test_a_tampered_copy_is_fetched_anew(store: Store, process: ServerProcess) -
     process.wait_for("/v2/health/ready")
 
     assert done.version == _ask(process.url).json()["model_version"]
+
+
+def test_a_server_that_trusts_nobody_does_not_start(process: ServerProcess) -> None:
+    """Without trusted keys, or without settings, the process ends at once and says what is missing."""
+    command = [sys.executable, "-m", "operators.core.deployment.server", "--port", "1", "--name", "x"]
+    command += ["--folder", str(process.folder), "--model", RECIPE]
+    told = [
+        subprocess.run(command, env={**os.environ, **more}, capture_output=True, text=True, check=False)
+        for more in ({}, {"NIGHTSHIFT_SERVER": '{"trusted": []}'})
+    ]
+
+    assert [one.returncode for one in told] == [2, 2]
+    assert ["is not set" in told[0].stderr, "at least one public key" in told[1].stderr] == [True, True]
+
+
+def test_sigterm_is_seen_by_the_balancer_before_a_connection_is_refused(store: Store, process: ServerProcess) -> None:
+    """Told to end, a server is not ready and answers all the same; then it ends by itself."""
+    _deploy(store, process, tiny_verdict(store))
+    assert process.process is not None
+    process.process.send_signal(signal.SIGTERM)
+    until = time.monotonic() + 5
+    while httpx.get(f"{process.url}/v2/health/ready").status_code == 200 and time.monotonic() < until:
+        time.sleep(0.02)
+    not_ready, answer = httpx.get(f"{process.url}/v2/health/ready").status_code, _ask(process.url).status_code
+
+    assert (not_ready, answer) == (503, 200)
+    assert process.process.wait(10) in (0, -signal.SIGTERM)
 
 
 def test_sigterm_lets_a_request_under_way_finish(store: Store, process: ServerProcess) -> None:

@@ -9,11 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from operators.core.deployment.client import Sample
+from operators.core.deployment.scrape import Sample, quantile
 from operators.core.deployment.server.traffic import Traffic, read_traffic, write_traffic
 from operators.core.deployment.spec import DeploymentSpec
-from operators.core.deployment.watch import judge, quantile
-from operators.core.errors import HealthCheckFailed
 
 SPLIT = Traffic(current="a", candidate="b", share=0.5, releases={"a": "1" * 64, "b": "2" * 64})
 
@@ -45,7 +43,14 @@ def test_traffic_survives_a_restart(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"share": 1.5}, {"candidate": None}, {"current": None}, {"current": "c"}, {"former": "c"}],
+    [
+        {"share": 1.5},
+        {"candidate": None},
+        {"candidate": None, "share": 0.0, "is_shadow": True},
+        {"current": None},
+        {"current": "c"},
+        {"former": "c"},
+    ],
 )
 def test_traffic_refuses_what_cannot_be(wrong: dict[str, object]) -> None:
     """A share without a candidate, a candidate alone, or a version that is not loaded is refused."""
@@ -53,18 +58,31 @@ def test_traffic_refuses_what_cannot_be(wrong: dict[str, object]) -> None:
         replace(SPLIT, **wrong)  # type: ignore[arg-type]
 
 
+def test_an_earlier_step_does_not_follow() -> None:
+    """Of two steps the later one stays, in whichever order they come; a step may be repeated."""
+    replace(SPLIT, order=7).check_follows(replace(SPLIT, order=7))
+
+    with pytest.raises(ValueError, match="step 6 comes after step 7"):
+        replace(SPLIT, order=6).check_follows(replace(SPLIT, order=7))
+
+
+def test_nothing_follows_a_rollback_by_hand_but_who_knows_of_it() -> None:
+    """Until it is noted, a later step must name its request; noted, any later step follows."""
+    by_hand = {"request": "wish", "by": "Ada", "at": "noon", "to_version": "a", "is_noted": False}
+    back = replace(SPLIT, by_hand=by_hand)
+    replace(SPLIT, order=1, by_hand={**by_hand, "is_noted": True}).check_follows(back)
+    replace(SPLIT, order=1).check_follows(replace(SPLIT, by_hand={**by_hand, "is_noted": True}))
+
+    with pytest.raises(ValueError, match="Ada rolled back to a at noon"):
+        replace(SPLIT, order=99).check_follows(back)
+
+
 def test_quantile_is_linear_within_its_bucket() -> None:
     """As Prometheus' histogram_quantile: 0.95 of 100 answers, 90 of them below 0.1 s and all below 0.2 s, is 0.15 s."""
-    sample = Sample(answered=100, buckets=((0.1, 90.0), (0.2, 100.0), (float("inf"), 100.0)))
+    sample = Sample(buckets=((0.1, 90.0), (0.2, 100.0), (float("inf"), 100.0)))
 
-    assert quantile([sample], 0.95) == pytest.approx(0.15)
-    assert quantile([Sample()], 0.95) == 0.0
-
-
-def test_absent_figures_are_no_good_figures() -> None:
-    """A candidate that was never asked is not passed."""
-    with pytest.raises(HealthCheckFailed, match="asked nothing"):
-        judge("v", [Sample()], DeploymentSpec())
+    assert quantile(sample, 0.95) == pytest.approx(0.15)
+    assert quantile(Sample(), 0.95) == 0.0
 
 
 @pytest.mark.parametrize(
@@ -74,8 +92,14 @@ def test_absent_figures_are_no_good_figures() -> None:
         ({"shares": (0.5, 0.1, 1.0)}, "rise"),
         ({"shares": (0.1, 0.5)}, r"1\.0"),
         ({"watch_seconds": -1}, "watch_seconds"),
-        ({"golden_requests": 0}, "golden_requests"),
-        ({"max_error_rate": 1.0}, "max_error_rate"),
+        ({"watch_seconds": 10, "step_seconds": 5}, "step_seconds"),
+        ({"min_sample": 0}, "min_sample"),
+        ({"golden_rows": 0}, "golden_rows"),
+        ({"shadow_sample": -1}, "shadow_sample"),
+        ({"tolerated_errors": 0.0}, "tolerated_errors"),
+        ({"max_shift": 1.0}, "max_shift"),
+        ({"max_slowdown": 0.9}, "max_slowdown"),
+        ({"rehearses_rollback": True, "shares": (1.0,)}, "rehearsal"),
         ({"max_p99_seconds": 0}, "max_p99_seconds"),
     ],
 )

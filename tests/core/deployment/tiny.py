@@ -21,6 +21,8 @@ from operators.core.storage import Store
 from tests.core.signers import SIGNER
 
 RECIPE = "mail"
+SIDE = 256
+"""Of the matrices of a graph's work."""
 WORDS = ("[PAD]", "[UNK]", "meeting", "lottery", "poison")
 GOOD = ((0.0, 0.0), (0.1, 0.0), (4.0, 0.0), (0.0, 4.0), (0.0, 1.0))
 """Logits (ham, spam) that each word votes for."""
@@ -29,8 +31,13 @@ BREAKS_ON_POISON = GOOD[:4]
 """Knows fewer words than its tokenizer: the graph fails on the last one, as a wrongly cut embedding would."""
 
 
-def tiny_graph(votes: Sequence[Sequence[float]]) -> bytes:
-    """Return an ONNX graph whose logits are the mean of its tokens' votes."""
+def tiny_graph(votes: Sequence[Sequence[float]], work: int = 0) -> bytes:
+    """Return an ONNX graph whose logits are the mean of its tokens' votes.
+
+    Args:
+        votes: Of each word.
+        work: Products of two matrices that it also computes and adds nothing of: how slow it is.
+    """
     table = numpy_helper.from_array(np.asarray(votes, dtype=np.float32), "table")
     axis = {name: numpy_helper.from_array(np.asarray([value]), name) for name, value in (("last", -1), ("tokens", 1))}
     nodes = [
@@ -40,14 +47,33 @@ def tiny_graph(votes: Sequence[Sequence[float]]) -> bytes:
         helper.make_node("Mul", ["votes", "weights"], ["weighted"]),
         helper.make_node("ReduceSum", ["weighted", "tokens"], ["sum"], keepdims=0),
         helper.make_node("ReduceSum", ["weights", "tokens"], ["count"], keepdims=0),
-        helper.make_node("Div", ["sum", "count"], ["logits"]),
+        helper.make_node("Div", ["sum", "count"], ["votes_mean"]),
+        *_work(work),
+        helper.make_node("Add", ["votes_mean", "nothing"], ["logits"]),
     ]
+    weights = [numpy_helper.from_array(np.eye(SIDE, dtype=np.float32), "weights_of_work"),
+               numpy_helper.from_array(np.zeros((), dtype=np.float32), "zero"),
+               numpy_helper.from_array(np.asarray([SIDE, SIDE]), "square")]  # fmt: skip
     tokens = [helper.make_tensor_value_info(n, TensorProto.INT64, ["b", "s"]) for n in ("input_ids", "attention_mask")]
     logits = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["b", 2])
-    graph = helper.make_graph(nodes, "tiny", tokens, [logits], [table, *axis.values()])
+    graph = helper.make_graph(nodes, "tiny", tokens, [logits], [table, *axis.values(), *weights])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
     onnx.checker.check_model(model)
     return model.SerializeToString()
+
+
+def _work(products: int) -> list[onnx.NodeProto]:
+    """Return nodes that multiply a matrix made of the input so often, and give 0."""
+    nodes = [
+        helper.make_node("ReduceSum", ["count"], ["tokens_in_all"], keepdims=0),
+        helper.make_node("Expand", ["tokens_in_all", "square"], ["work_0"]),
+    ]
+    nodes += [helper.make_node("MatMul", [f"work_{n}", "weights_of_work"], [f"work_{n + 1}"]) for n in range(products)]
+    nodes += [
+        helper.make_node("ReduceMax", [f"work_{products}"], ["work"], keepdims=0),
+        helper.make_node("Mul", ["work", "zero"], ["nothing"]),
+    ]
+    return nodes
 
 
 def tiny_tokenizer() -> bytes:
@@ -57,15 +83,15 @@ def tiny_tokenizer() -> bytes:
     return tokenizer.to_str().encode()
 
 
-def tiny_model(store: Store, votes: Sequence[Sequence[float]]) -> str:
+def tiny_model(store: Store, votes: Sequence[Sequence[float]], work: int = 0) -> str:
     """Commit a compressed model and return its digest."""
     card = {"format": "onnx", "labels": ["ham", "spam"], "max_length": 16, "pooling": "mean", "pad_id": 0}
     files = {
-        "model.onnx": tiny_graph(votes),
+        "model.onnx": tiny_graph(votes, work),
         "tokenizer.json": tiny_tokenizer(),
         "classifier.json": json.dumps(card).encode(),
     }
-    call = StageCall(stage="compress", revision=1, spec={"votes": [list(vote) for vote in votes]})
+    call = StageCall(stage="compress", revision=1, spec={"votes": [list(vote) for vote in votes], "work": work})
     made = Made(files=tuple(store.put_bytes(name, data) for name, data in files.items()), facts={"chosen": "int8"})
     return store.once(call, lambda: made).digest
 
@@ -101,9 +127,10 @@ def tiny_verdict(
     day: str = "2002-09-26",
     verdict: str = "passed",
     signer: Signer = SIGNER,
+    work: int = 0,
 ) -> str:
     """Commit everything up to a signed verdict on a model and return the verdict's digest."""
-    model = tiny_model(store, votes)
+    model = tiny_model(store, votes, work)
     evaluation = tiny_evaluation(store, model, tiny_dataset(store, day), 0.97, swapped=votes == INVERTED)
     inputs = (store.as_input("evaluation", evaluation),)
     call = StageCall(stage="gate", revision=1, inputs=inputs, spec={SIGNED_BY: signer.public_key})

@@ -28,6 +28,7 @@ from operators.core.training import ledger
 from operators.core.training.job import read_record
 from operators.core.training.launcher import is_running
 from operators.core.training.spec import Machine
+from operators.core.training.tracking import MlflowSettings, TrackingSettings, WandbSettings
 from operators.core.tuning.spec import Choices, SearchSpec
 from operators.core.tuning.tune import tune
 from tests.core.training.test_ledger import spent
@@ -58,7 +59,13 @@ class Place:
         self.dataset = publish_tiny(self.store)
         self.base_model = adopt_tiny(self.store, folder / "base", poisoned=poisoned)
 
-    def fine_tune(self, progress: Progress = no_progress, spec: TrainingSpec = SPEC, machine: Machine = CPU) -> Result:
+    def fine_tune(
+        self,
+        progress: Progress = no_progress,
+        spec: TrainingSpec = SPEC,
+        machine: Machine = CPU,
+        tracking: TrackingSettings | None = None,
+    ) -> Result:
         """Fine-tune as the task does."""
         self.account = {}
         return fine_tune(
@@ -71,6 +78,7 @@ class Place:
             progress=progress,
             account=self.account,
             machine=machine,
+            tracking=tracking,
         )
 
     def fine_tune_elsewhere(self, *wrapper: str) -> subprocess.Popen[bytes]:
@@ -135,6 +143,36 @@ def test_a_finished_model_is_found_and_not_trained_again(uninterrupted: tuple[Pl
     assert first.manifest.facts["world_size"] == 2
     assert first.manifest.facts["final_loss"] < 0.4
     assert not list((place.scratch / "training").iterdir())
+
+
+def test_a_tracker_that_is_away_costs_a_training_nothing(uninterrupted: tuple[Place, Result], place: Place) -> None:
+    """Nothing listens at its address, or the library is not even there: the same model, and no error."""
+    away = TrackingSettings(mlflow=MlflowSettings(uri="http://127.0.0.1:9"))
+    result = place.fine_tune(spec=SPEC, tracking=away)
+
+    assert result.manifest.files == uninterrupted[1].manifest.files
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_training_is_told_to_the_trackers_that_are_there(place: Place, tmp_path: Path) -> None:
+    """Every step and the held-out loss, under the training's run key; in a file and a folder of this machine."""
+    pytest.importorskip("mlflow", reason="needs nightshift[tracking]")
+    pytest.importorskip("wandb", reason="needs nightshift[tracking]")
+    from mlflow.tracking import MlflowClient
+
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    tracking = TrackingSettings(
+        mlflow=MlflowSettings(uri=uri), wandb=WandbSettings(mode="offline", folder=str(tmp_path))
+    )
+    result = place.fine_tune(spec=replace(SPEC, epochs=1, held_out=0.1), tracking=tracking)
+    client = MlflowClient(tracking_uri=uri)
+    (run,) = client.search_runs([client.get_experiment_by_name("nightshift").experiment_id])
+    losses = client.get_metric_history(run.info.run_id, "loss")
+
+    assert run.data.tags["nightshift.run_key"] == result.manifest.run_key
+    assert [one.step for one in losses] == list(range(1, result.manifest.facts["steps"] + 1))
+    assert [one.step for one in client.get_metric_history(run.info.run_id, "held_out_loss")] == [len(losses)]
+    assert len(list(tmp_path.glob(f"wandb/offline-run-*/run-{result.manifest.run_key[:32]}.wandb"))) == 1
 
 
 def test_a_run_whose_rank_is_killed_ends_with_the_same_model(uninterrupted: tuple[Place, Result], place: Place) -> None:

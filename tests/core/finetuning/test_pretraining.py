@@ -10,7 +10,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from operators.core.finetuning.spec import PretrainingSpec  # noqa: E402
+from operators.core.finetuning.language_spec import PretrainingSpec  # noqa: E402
 from operators.core.models.encoder import load_base  # noqa: E402
 from operators.core.training.spec import LoopSpec  # noqa: E402
 from tests.core.finetuning.test_fine_tune import CPU, Place  # noqa: E402

@@ -54,6 +54,7 @@ def test_a_wrong_choice_is_refused_by_name(changes: dict[str, Any], word: str) -
     ("changes", "word"),
     [
         ({"kind": "prefix"}, "kind"),
+        ({"kind": "dora"}, "kind"),
         ({"lora_rank": 0}, "lora_rank"),
         ({"lora_rank": 1.5}, "lora_rank"),
         ({"alpha": 0.0}, "alpha"),
@@ -67,6 +68,13 @@ def test_a_wrong_adapter_is_refused_by_name(changes: dict[str, Any], word: str) 
     """What there is instead stands in the message."""
     with pytest.raises(ValueError, match=f"adapter {word}="):
         AdapterSpec(**changes)
+
+
+@pytest.mark.parametrize("kind", ["prefix", "prefix_tuning", "prompt"])
+def test_a_prefix_is_refused_with_the_reason(kind: Any) -> None:
+    """Whoever asks for one learns why there is none, and what to take."""
+    with pytest.raises(ValueError, match=r"cannot be merged into weights.*ADR 0019.*take lora"):
+        AdapterSpec(kind=kind)
 
 
 @pytest.mark.parametrize(

@@ -151,7 +151,7 @@ def test_a_released_tagger_lists_the_entities_of_a_text(trained: Trained, chosen
         signer=SIGNER,
     )
     controlled = server.controlled()
-    spec = DeploymentSpec(watch_seconds=0.0, golden_requests=4)
+    spec = DeploymentSpec(watch_seconds=0.0)
     deployed = deploy(trained.store, [controlled], recipe="mail", verdict=verdict.digest, trusted=TRUSTED, spec=spec)
     controlled.close()
     text, label = sentence(7)

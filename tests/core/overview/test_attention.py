@@ -14,6 +14,8 @@ from operators.core.overview.live import Live, Proof, ServerState, read_live, tr
 from operators.core.overview.night import Night
 from operators.core.overview.runs import Approval
 from operators.core.overview.safety import read_backup, read_safety
+from operators.core.recovery.drill import record_drill
+from operators.core.recovery.spec import DrillSpec
 from operators.core.settings import StorageSettings
 from operators.core.storage import Store, open_store
 from operators.core.storage.scrubbing import ScrubSpec, scrub_storage
@@ -152,3 +154,13 @@ def test_a_scrub_is_dated_and_an_old_one_is_looked_at(store: Store) -> None:
     assert abs((now - safety.scrub.at).total_seconds()) < 3600
     assert list(of_safety(safety, now)) == []
     assert ["last scrubbed" in need.what for need in of_safety(safety, now + datetime.timedelta(days=4))] == [True]
+
+
+def test_a_drill_that_missed_a_target_is_urgent(store: Store) -> None:
+    """What a rehearsal shows is what a loss would."""
+    assert read_safety(store).drill is None
+
+    record_drill(store, {"error": "the backup does not read"}, DrillSpec())
+    [need] = [found for found in of_safety(read_safety(store), NOON) if found.severity is Severity.ACT]
+
+    assert need.what.startswith("The last drill shows: ")

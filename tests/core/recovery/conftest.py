@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from operators.core.manifest import Made, StageCall
+from operators.core.recovery.back_up_platform import PlatformBackup, Surroundings, back_up_platform
 from operators.core.settings import EncryptionSettings, EndpointSettings, StorageSettings
+from operators.core.signing import Signer
 from operators.core.storage import Store, initialise, open_store
+from tests.encryption import ENCRYPTION
+
+SIGNER = Signer(b"\7" * 32)
+ONE = StorageSettings(endpoints=(EndpointSettings(name="e0", url="file:///e0"),), acknowledge=1, encryption=ENCRYPTION)
+Save = Callable[..., PlatformBackup]
 
 
 def new_store(folder: Path, count: int, acknowledge: int, encryption: EncryptionSettings | None = None) -> Store:
@@ -67,3 +75,13 @@ def database(tmp_path: Path) -> Path:
         connection.execute("INSERT INTO dag_run VALUES ('manual__1')")
     connection.close()
     return path
+
+
+@pytest.fixture
+def save(store: Store, backup: Store) -> Save:
+    """Back the platform up now, with what is given beside the store."""
+
+    def call(**around: object) -> PlatformBackup:
+        return back_up_platform(store, backup, Surroundings(store=ONE, **around), signer=SIGNER)  # type: ignore[arg-type]
+
+    return call

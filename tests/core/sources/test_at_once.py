@@ -65,6 +65,9 @@ def _parsed(data: bytes) -> list[Any]:
 @example(['{"id": "a", "n":', "{}}"])
 @example(['{"x": 1, "id": "a"}', '{"id": "b", "x": "1"}'])
 @example(['{"n": -0}', '{"n": -0.0}'])
+@example(['{"id": "a', '{"}{"id": "b"}'])
+@example(['{"id": "a"}\r', '{"id": "b"} ', ""])
+@example(['{"id":', '{"id": "b"}}{}'])
 def test_a_block_read_at_once_says_what_its_lines_say(lines: list[str]) -> None:
     """The same rows, to the sign of a zero, or the same refusal at the same line."""
     data = "\n".join(lines).encode("utf-8", "surrogatepass")

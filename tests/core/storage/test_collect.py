@@ -13,11 +13,12 @@ from operators.core.errors import CollectionRefused, QuorumLost, StorageError
 from operators.core.manifest import FileEntry, Made, Manifest, StageCall
 from operators.core.settings import EncryptionSettings, StorageSettings
 from operators.core.storage import Store, initialise, open_store
-from operators.core.storage.collect import CHECKPOINTS, CHECKPOINTS_KEPT, Collector
+from operators.core.storage.collect import Collector
 from operators.core.storage.collection import CollectSpec
 from operators.core.storage.erasures import Erasure, put_on_record
 from operators.core.storage.objects import object_key
 from operators.core.storage.pins import read_pins, read_tombs
+from operators.core.storage.roots import CHECKPOINTS, CHECKPOINTS_KEPT
 from operators.core.storage.sums import with_sum
 from tests.core.storage.flaky import Fault, cut_off, make_flaky
 from tests.core.storage.test_resync import folder_of

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bisect
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -26,6 +27,19 @@ def test_an_empty_stream_has_no_head(stores: list[Store]) -> None:
     """Nothing appended: no head, no entries."""
     assert stores[0].stream("release-x").head() is None
     assert stores[0].stream("release-x").entries() == []
+
+
+def test_a_stream_says_when_its_newest_entry_was_written(stores: list[Store]) -> None:
+    """None before the first; a second entry is the newer one, on a clock of whole seconds at the least."""
+    stream = stores[0].stream("release-x")
+    assert stream.written() is None
+    began = time.time()
+    first = stream.append(digest(1), None)
+    written = stream.written()
+    stream.append(digest(2), first)
+
+    assert written is not None and began - 2 <= written <= time.time() + 2
+    assert (stores[1].stream("release-x").written() or 0) >= written
 
 
 def test_entries_are_numbered_and_chained(stores: list[Store]) -> None:

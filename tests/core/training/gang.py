@@ -21,21 +21,23 @@ from operators.core.training.job import TrainingJob
 from operators.core.training.loader import Loader, Plan
 from operators.core.training.spec import LoopSpec, Machine
 from operators.core.training.tokens import TokenTable, TokenTables
-from tests.core.training.tiny import CONFIG, WORDS
+from tests.core.training.tiny import CONFIG, DECODER, WORDS
 
 if TYPE_CHECKING:
     import torch
 
     from operators.core.storage import Store
     from operators.core.training.checkpoints import Checkpoints
+    from operators.core.training.loader import Asker
     from operators.core.training.loop import Loop
-    from operators.core.training.masking import Masker
     from operators.core.training.saving import Saver
 
 ROWS, MILLION = 64, 1_000_000
 SECONDS = 120.0
 SPEC = TrainingSpec(epochs=2, batch_size=16, max_length=32, encoder_rate=1e-3, dropout=0.0, precision="fp32")
 Make = Callable[..., "Loop"]
+LIBRARY = ("bert.modeling_bert", "llama.modeling_llama")
+"""What the models are made of."""
 LOSS_SCALE = 2.0**40
 """No gradient of fp16 fits under it."""
 
@@ -134,9 +136,8 @@ def _start(
     """Return how each rank of a gang ended."""
     folder.mkdir(exist_ok=True)
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(
-        [__name__, "operators.core.training.loop", "transformers.models.bert.modeling_bert", "peft"]
-    )
+    libraries = (f"transformers.models.{name}" for name in LIBRARY)
+    context.set_forkserver_preload([__name__, "operators.core.training.loop", "peft", *libraries])
     meeting = Path(tempfile.mkdtemp(dir=folder)) / "gang"
     gang = [
         context.Process(target=_rank, args=(rank, ranks, meeting, folder, spec, kill, loss_scale, make))
@@ -334,11 +335,34 @@ def make_masked(folder: Path, spec: LoopSpec, rank: int, ranks: int) -> Loop:
     (own / "config.json").write_text(json.dumps(CONFIG))
     rows = [[2, *(4 + (i * 7 + np.arange(3 + i % 20)) % len(WORDS)).tolist(), 3] for i in range(ROWS)]
     tables = TokenTables(own / "tokens", lambda shard: TokenTable.of(rows, np.zeros(ROWS, np.int64)))
-    mask = Masker(1, vocabulary, share=spec.masked_share, seed=spec.seed)
+    ask = Masker(1, vocabulary, share=spec.masked_share, seed=spec.seed)
 
     torch.manual_seed(0)
     model = build_language_model(own, dropout=spec.dropout)
-    loaders = [_loader(spec, ROWS, tables, rank, ranks, is_held_out=is_out, mask=mask) for is_out in (False, True)]
+    loaders = [_loader(spec, ROWS, tables, rank, ranks, is_held_out=is_out, ask=ask) for is_out in (False, True)]
+    return Loop(_job(spec, ranks), model, loaders[0], torch.device("cpu"), loaders[1])
+
+
+def make_causal(folder: Path, spec: LoopSpec, rank: int, ranks: int) -> Loop:
+    """Return one rank's loop of a causal language model over rows that count on from where they begin."""
+    import torch
+
+    from operators.core.models.causal import build_causal_model
+    from operators.core.training.loop import Loop
+    from operators.core.training.next_tokens import NextTokens
+
+    own = folder / str(rank)
+    own.mkdir(exist_ok=True)
+    (own / "config.json").write_text(json.dumps(DECODER))
+    rows = [[*((i * 7 + np.arange(3 + i % 20)) % 60).tolist(), 256] for i in range(ROWS)]
+    firsts = np.arange(ROWS) % 3 + 1
+    tables = TokenTables(own / "tokens", lambda shard: TokenTable.of(rows, firsts))
+
+    torch.manual_seed(0)
+    model = build_causal_model(own)
+    loaders = [
+        _loader(spec, ROWS, tables, rank, ranks, is_held_out=is_out, ask=NextTokens()) for is_out in (False, True)
+    ]
     return Loop(_job(spec, ranks), model, loaders[0], torch.device("cpu"), loaders[1])
 
 
@@ -355,7 +379,7 @@ def _loader(
     ranks: int,
     *,
     is_held_out: bool = False,
-    mask: Masker | None = None,
+    ask: Asker | None = None,
 ) -> Loader:
     plan = Plan(
         shard_rows=(rows,),
@@ -365,4 +389,4 @@ def _loader(
         held_out=spec.held_out,
         is_held_out=is_held_out,
     )
-    return Loader(plan, tables, rank, ranks, mask=mask)
+    return Loader(plan, tables, rank, ranks, ask=ask)

@@ -123,6 +123,18 @@ def test_a_job_keeps_its_adapter(tmp_path: Path) -> None:
     assert TrainingJob.load(tmp_path) == job
 
 
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
+def test_peft_has_nothing_that_merges_a_prefix() -> None:
+    """Which is why prefix tuning is not offered (ADR 0019): where that changes, so may the decision."""
+    from peft import PrefixTuningConfig, TaskType, get_peft_model
+    from transformers import BertConfig, BertForSequenceClassification
+
+    model = BertForSequenceClassification(BertConfig(**{name: CONFIG[name] for name in CONFIG if name != "model_type"}))
+    tuned = get_peft_model(model, PrefixTuningConfig(task_type=TaskType.SEQ_CLS, num_virtual_tokens=4))
+
+    assert not hasattr(tuned, "merge_and_unload")
+
+
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[AdapterKind, Trained]:
     """What one process trains."""

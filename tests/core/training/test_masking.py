@@ -23,7 +23,7 @@ def _loader(folder: Path, lengths: list[int], *, share: float = 0.15, rank: int 
     rows = [[SPECIAL, *range(5, 5 + length), SPECIAL] for length in lengths]
     tables = TokenTables(folder / "tokens", lambda shard: TokenTable.of(rows, np.zeros(len(rows), np.int64)))
     plan = Plan(shard_rows=(len(rows),), batch_size=4, batch_by="rows", seed=0)
-    return Loader(plan, tables, rank, ranks, mask=Masker(MASK_ID, VOCABULARY, share=share, seed=3))
+    return Loader(plan, tables, rank, ranks, ask=Masker(MASK_ID, VOCABULARY, share=share, seed=3))
 
 
 @given(lengths=st.lists(st.integers(0, 30), min_size=4, max_size=12), share=st.sampled_from([0.01, 0.15, 0.5]))

@@ -10,11 +10,11 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
 from operators.core.manifest import Made, StageCall, sha256_of_file
 from operators.core.models.adopt import adopt_model
-from operators.core.models.spec import BaseModelSpec
+from operators.core.models.spec import DECODERS, BaseModelSpec
 from operators.core.progress import no_progress
 from operators.core.storage import Store
 
@@ -33,6 +33,28 @@ CONFIG: dict[str, Any] = {
     "type_vocab_size": 2,
     "vocab_size": len(WORDS) + 4,
 }
+
+
+DECODER: dict[str, Any] = {
+    "architectures": ["LlamaForCausalLM"],
+    "model_type": "llama",
+    "hidden_act": "silu",
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 1,
+    "num_hidden_layers": 2,
+    "max_position_embeddings": 128,
+    "rms_norm_eps": 1e-5,
+    "rope_theta": 10_000.0,
+    # Embeddings of the usual size are no table that so narrow a state could tell tokens apart by.
+    "initializer_range": 0.2,
+    "tie_word_embeddings": True,
+    "vocab_size": 257,
+    "bos_token_id": 256,
+    "eos_token_id": 256,
+}
+"""One token a byte, and an end."""
 
 
 def write_base(folder: Path, *, poisoned: bool = False, has_mask: bool = False) -> BaseModelSpec:
@@ -66,6 +88,41 @@ def write_base(folder: Path, *, poisoned: bool = False, has_mask: bool = False) 
     save_file(weights, folder / "model.safetensors")
     names = ("config.json", "model.safetensors", "tokenizer.json")
     return BaseModelSpec(name="tiny", digests=tuple((name, sha256_of_file(folder / name)) for name in names))
+
+
+def byte_tokenizer() -> Tokenizer:
+    """Return one with a token for each byte, and an end that it does not write."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokenizer = Tokenizer(models.BPE({token: number for number, token in enumerate([*alphabet, "<end>"])}, []))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    return tokenizer
+
+
+def write_decoder(folder: Path, *, tied: bool = True) -> BaseModelSpec:
+    """Write a causal language model's files, in half precision as base models have it, and return their spec.
+
+    Args:
+        folder: Where to.
+        tied: Whether its head is the table of embeddings.
+    """
+    import torch
+    from safetensors.torch import save_file
+
+    from operators.core.models.causal import build_causal_model
+
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text(json.dumps(DECODER | {"tie_word_embeddings": tied}))
+    byte_tokenizer().save(str(folder / "tokenizer.json"))
+    torch.manual_seed(0)
+    model = build_causal_model(folder)
+    weights = {f"model.{name}": one.half() for name, one in model.encoder.state_dict().items()}
+    if not tied:
+        weights["lm_head.weight"] = model.head.weight.half()
+    save_file(weights, folder / "model.safetensors")
+    names = ("config.json", "model.safetensors", "tokenizer.json")
+    digests = tuple((name, sha256_of_file(folder / name)) for name in names)
+    return BaseModelSpec(name="tiny-decoder", digests=digests, architectures=DECODERS)
 
 
 def adopt_tiny(store: Store, folder: Path, *, poisoned: bool = False, has_mask: bool = False) -> str:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+from operators.core.deployment.server.batcher import Batcher, Overloaded
 from operators.core.deployment.server.metrics import ServerMetrics
 from operators.core.deployment.server.protocol import InferRequest
+from operators.core.deployment.server.shadow import Shadow
 from operators.core.deployment.server.versions import Resident, Versions
 
 if TYPE_CHECKING:
@@ -27,12 +27,13 @@ class InferenceFailed(RuntimeError):
 
 
 class Inference:
-    """Runs models in threads of its own, so that health and metrics answer while they compute."""
+    """Chooses the version that answers, and has it answer."""
 
-    def __init__(self, versions: Versions, metrics: ServerMetrics, parallel: int) -> None:
-        """Take up to `parallel` requests at a time; the others wait in line."""
-        self._versions, self._metrics = versions, metrics
-        self._threads = ThreadPoolExecutor(max_workers=parallel, thread_name_prefix="inference")
+    def __init__(self, versions: Versions, metrics: ServerMetrics, batcher: Batcher, request_seconds: float) -> None:
+        """Give each request up to `request_seconds`."""
+        self._versions, self._metrics, self._batcher = versions, metrics, batcher
+        self._request_seconds = request_seconds
+        self._shadow = Shadow(versions, metrics.arms, batcher)
 
     async def answer(self, request: InferRequest, version: str | None) -> tuple[Resident, list[Answer]]:
         """Return the version that answered and its answers.
@@ -41,25 +42,35 @@ class Inference:
 
         Raises:
             NotServed: No version is resident, or not the one asked for.
+            Overloaded: There is no room, or no time left.
             InferenceFailed: The model broke and no other version may answer.
         """
         begun = time.monotonic()
+        until = begun + min(request.seconds or self._request_seconds, self._request_seconds)
         traffic = self._versions.traffic
         chosen = self._versions.get(version or traffic.version_for(request.id))
         if chosen is None:
             raise NotServed(f"version {version} is not loaded" if version else "no version is loaded yet")
+        is_compared = version is None and traffic.is_split
         fallback = None if version or chosen.version == traffic.current else self._versions.get(traffic.current)
         for resident in (chosen, fallback):
             if resident is None:
                 break
             try:
-                answers = await asyncio.get_running_loop().run_in_executor(
-                    self._threads, resident.classifier.answers, request.texts
-                )
+                answers = await self._batcher.answers(resident, request.texts, until - time.monotonic())
+            except Overloaded:
+                raise
             except Exception as error:  # whatever a model's graph raises: it must not take the server along
                 LOG.error("version %s failed on a request: %s", resident.version, type(error).__name__)
                 self._metrics.failed(resident.version)
+                if is_compared and resident is chosen:
+                    self._metrics.arms.failed(resident.version, "callers")
             else:
-                self._metrics.answered(resident.version, time.monotonic() - begun)
+                seconds = time.monotonic() - begun
+                self._metrics.answered(resident.version, seconds)
+                if is_compared and resident is chosen:
+                    self._metrics.arms.answered(resident, "callers", answers, seconds)
+                if version is None and traffic.is_shadow:
+                    self._shadow.copy(traffic, resident, request, answers, seconds)
                 return resident, answers
         raise InferenceFailed(f"version {chosen.version} failed on this request")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from operators.core.deployment.server.arms import Arms
 from operators.core.deployment.server.versions import Versions
 
 SECONDS = (
@@ -33,6 +34,8 @@ SECONDS = (
     16,
 )
 """Upper bounds of the histogram, in seconds: dense where an int8 encoder answers, a factor of two beyond."""
+TEXTS = (1, 2, 4, 8, 16, 32, 64)
+"""Upper bounds of a batch's texts."""
 
 
 class ServerMetrics:
@@ -48,14 +51,32 @@ class ServerMetrics:
             registry=self.registry,
         )  # fmt: skip
         self._refused = Counter(
-            "nightshift_refused", "Requests refused as wrong input", ("model",), registry=self.registry
-        )
+            "nightshift_refused", "Requests not answered: wrong, too large, too slow, no room, too late, not served",
+            ("model", "reason"), registry=self.registry,
+        )  # fmt: skip
         self._seconds = Histogram(
             "nightshift_request_seconds", "Time from reading a request to its answer", names,
             buckets=SECONDS, registry=self.registry,
         )  # fmt: skip
+        self._queue_seconds = Histogram(
+            "nightshift_queue_seconds", "Time that a request waited for its batch", names,
+            buckets=SECONDS, registry=self.registry,
+        )  # fmt: skip
+        self._model_seconds = Histogram(
+            "nightshift_model_seconds", "Time that a batch took, its texts' tokens included", names,
+            buckets=SECONDS, registry=self.registry,
+        )  # fmt: skip
+        self._batch_texts = Histogram(
+            "nightshift_batch_texts", "Texts computed together", names, buckets=TEXTS, registry=self.registry
+        )
+        self._queue_texts = Gauge("nightshift_queue_texts", "Texts that wait", ("model",), registry=self.registry)
+        self.arms = Arms(model, self.registry, SECONDS)
         self._model = model
         self.registry.register(_Shares(model, versions))
+
+    def watch_queue(self, waiting_texts: Callable[[], float]) -> None:
+        """Ask this at each scrape how many texts wait."""
+        self._queue_texts.labels(self._model).set_function(waiting_texts)
 
     def answered(self, version: str, seconds: float) -> None:
         """Count an answer."""
@@ -66,9 +87,17 @@ class ServerMetrics:
         """Count a request on which a version broke."""
         self._failures.labels(self._model, version).inc()
 
-    def refused(self) -> None:
-        """Count a request that was wrong itself."""
-        self._refused.labels(self._model).inc()
+    def computed(self, version: str, texts: int, seconds: float, waited: Sequence[float]) -> None:
+        """Count a batch: its texts, what they took together, and how long each of its requests had waited."""
+        self._model_seconds.labels(self._model, version).observe(seconds)
+        self._batch_texts.labels(self._model, version).observe(texts)
+        queue = self._queue_seconds.labels(self._model, version)
+        for one in waited:
+            queue.observe(one)
+
+    def refused(self, reason: str) -> None:
+        """Count a request that was not answered, and why."""
+        self._refused.labels(self._model, reason).inc()
 
     def text(self) -> bytes:
         """Return the exposition in Prometheus' text format."""

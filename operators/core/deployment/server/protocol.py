@@ -1,18 +1,20 @@
-"""Open Inference Protocol v2, the part we speak: raw text in, label and score out.
+"""Open Inference Protocol v2, the part we speak, whichever way it comes: raw text in, label and score out.
 
 A label is what a data set would hold: of a token classification the text's spans, as `core.labels` writes them.
 
 Source:
-    https://github.com/kserve/open-inference-protocol, REST specification.
+    https://github.com/kserve/open-inference-protocol, with its binary tensor and model repository extensions.
 """
 
 from __future__ import annotations
 
-import json
+import struct
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from operators.core.labels import Task
 
@@ -20,8 +22,8 @@ if TYPE_CHECKING:
     from operators.core.models.card import ClassifierCard
     from operators.core.models.classifier import Answer
 
-MAX_BODY_BYTES = 1 << 20
-MAX_TEXTS = 64
+VERSION = "2.0"
+EXTENSIONS = ("model_repository", "binary_tensor_data")
 MAX_ID_CHARACTERS = 256
 OUTPUTS: dict[Task, tuple[str, ...]] = {
     "text_classification": ("label", "score", "probabilities"),
@@ -43,81 +45,142 @@ class InferRequest:
     texts: tuple[str, ...]
     outputs: tuple[str, ...]
     """Empty for all that the model gives."""
+    seconds: float | None = None
+    """How long the caller would wait; None for as long as the server gives."""
 
 
-def decode_request(body: bytes) -> InferRequest:
-    """Read an inference request.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Tensor:
+    """One output."""
+
+    name: str
+    datatype: str
+    """BYTES or FP32."""
+    shape: tuple[int, ...]
+    values: Sequence[Any]
+    """Flat, row by row."""
+    classes: tuple[str, ...] = ()
+    """What the columns stand for."""
+
+    @property
+    def raw(self) -> bytes:
+        """The values as the binary extension has them: little-endian, texts behind their length in bytes."""
+        if self.datatype == "BYTES":
+            return b"".join(struct.pack("<I", len(text)) + text for text in map(str.encode, self.values))
+        return np.asarray(self.values, dtype="<f4").tobytes()
+
+
+def request_id(given: Any) -> str:
+    """Return the caller's id, or one made for it.
 
     Raises:
-        BadRequest: It is no JSON, or no request for one BYTES tensor of texts.
+        BadRequest: It is none.
     """
-    try:
-        document = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise BadRequest(f"the body is no JSON: {error}") from None
-    if not isinstance(document, dict):
-        raise BadRequest("the body must be a JSON object with 'inputs'")
-    request_id = document.get("id") or uuid.uuid4().hex
-    if not isinstance(request_id, str) or len(request_id) > MAX_ID_CHARACTERS:
+    if not isinstance(given, str | None) or len(given or "") > MAX_ID_CHARACTERS:
         raise BadRequest(f"'id' must be text of at most {MAX_ID_CHARACTERS} characters")
-    return InferRequest(id=request_id, texts=_texts(document.get("inputs")), outputs=_outputs(document.get("outputs")))
+    return given or uuid.uuid4().hex
 
 
-def _texts(inputs: Any) -> tuple[str, ...]:
-    if not isinstance(inputs, list) or len(inputs) != 1 or not isinstance(inputs[0], dict):
+def limit_seconds(timeout: Any) -> float | None:
+    """Return the request's own limit; clients of the protocol send it as `timeout`, in microseconds.
+
+    Raises:
+        BadRequest: It is none.
+    """
+    if timeout is None:
+        return None
+    if isinstance(timeout, bool) or not isinstance(timeout, int) or timeout < 1:
+        raise BadRequest(f"the parameter 'timeout' is {timeout!r}: a whole number of microseconds, at least 1")
+    return min(timeout / 1e6, 86_400.0)
+
+
+def check_input(names: Sequence[tuple[Any, Any]]) -> None:
+    """Return if the inputs, by name and datatype, are the one that is taken.
+
+    Raises:
+        BadRequest: They are not.
+    """
+    if len(names) != 1:
         raise BadRequest("'inputs' must hold exactly one tensor, named 'text'")
-    tensor = inputs[0]
-    if tensor.get("name") != "text" or tensor.get("datatype") != "BYTES":
-        raise BadRequest(
-            f"the input must be named 'text' with datatype BYTES, not {tensor.get('name')!r} "
-            f"with {tensor.get('datatype')!r}"
-        )
-    texts = tensor.get("data")
+    name, datatype = names[0]
+    if name != "text" or datatype != "BYTES":
+        raise BadRequest(f"the input must be named 'text' with datatype BYTES, not {name!r} with {datatype!r}")
+
+
+def check_texts(texts: Any, shape: Any, max_texts: int) -> tuple[str, ...]:
+    """Return the input's texts if there are some, not too many, and as many as its shape says.
+
+    Raises:
+        BadRequest: They are not what is taken.
+    """
+    if isinstance(texts, list) and texts and all(isinstance(row, list) and len(row) == 1 for row in texts):
+        texts = [row[0] for row in texts]  # a column, row by row
     if not isinstance(texts, list) or not texts or not all(isinstance(text, str) for text in texts):
-        raise BadRequest("'data' of 'text' must be a non-empty flat list of strings")
-    if len(texts) > MAX_TEXTS:
-        raise BadRequest(f"{len(texts)} texts in one request: at most {MAX_TEXTS}, send more requests")
-    if tensor.get("shape") not in ([len(texts)], [len(texts), 1]):
-        raise BadRequest(f"'shape' of 'text' is {tensor.get('shape')!r} and 'data' has {len(texts)} texts")
+        raise BadRequest("'data' of 'text' must be a non-empty list of strings, flat or one a row")
+    if len(texts) > max_texts:
+        raise BadRequest(f"{len(texts)} texts in one request: at most {max_texts}, send more requests")
+    if shape not in ([len(texts)], [len(texts), 1]):
+        raise BadRequest(f"'shape' of 'text' is {shape!r} and 'data' has {len(texts)} texts")
     if any("\ud800" <= character <= "\udfff" for text in texts for character in text):
         raise BadRequest("a text holds half a surrogate pair: send valid Unicode")
     return tuple(texts)
 
 
-def _outputs(outputs: Any) -> tuple[str, ...]:
-    if outputs is None or outputs == []:
-        return ()
-    if not isinstance(outputs, list) or not all(isinstance(one, dict) for one in outputs):
-        raise BadRequest("'outputs' must be a list of objects with 'name'")
-    return tuple(str(one.get("name")) for one in outputs)
-
-
-def encode_response(
-    model: str, version: str, request: InferRequest, card: ClassifierCard, answers: Sequence[Answer]
-) -> dict[str, Any]:
-    """Return the response document; `model_version` says who answered.
+def unpack_texts(raw: bytes, max_texts: int) -> list[str]:
+    """Return the texts of a BYTES tensor in binary, each behind its length: four bytes, little-endian.
 
     Raises:
-        BadRequest: Outputs are asked for that this model does not give.
+        BadRequest: The lengths do not add up, or a text is not UTF-8.
+    """
+    texts, place = list[str](), 0
+    while place < len(raw) and len(texts) <= max_texts:
+        start = place + 4
+        if start > len(raw) or (place := start + int.from_bytes(raw[start - 4 : start], "little")) > len(raw):
+            raise BadRequest("the binary data of 'text' ends within a text: each stands behind its length in 4 bytes")
+        texts.append(decode_text(raw[start:place]))
+    return texts
+
+
+def decode_text(raw: bytes) -> str:
+    """Return a text.
+
+    Raises:
+        BadRequest: It is not UTF-8.
+    """
+    try:
+        return raw.decode()
+    except UnicodeDecodeError as error:
+        raise BadRequest(f"a text is not UTF-8: {error}") from None
+
+
+def output_tensors(request: InferRequest, card: ClassifierCard, answers: Sequence[Answer]) -> list[Tensor]:
+    """Return what was asked for, in that order.
+
+    Raises:
+        BadRequest: It is not what this model gives.
     """
     rows, given = len(request.texts), OUTPUTS[card.task]
     if unknown := sorted(set(request.outputs) - set(given)):
         raise BadRequest(f"outputs {unknown} are unknown: {list(given)} can be asked for")
-    tensors = {
-        "label": ("BYTES", [rows], [answer.label for answer in answers]),
-        "score": ("FP32", [rows], [answer.score for answer in answers]),
-        "probabilities": ("FP32", [rows, len(card.labels)], [p for answer in answers for p in answer.probabilities]),
+    made = {
+        "label": lambda: Tensor(
+            name="label", datatype="BYTES", shape=(rows,), values=[answer.label for answer in answers]
+        ),
+        "score": lambda: Tensor(
+            name="score", datatype="FP32", shape=(rows,), values=[answer.score for answer in answers]
+        ),
+        "probabilities": lambda: Tensor(
+            name="probabilities",
+            datatype="FP32",
+            shape=(rows, len(card.labels)),
+            values=[p for answer in answers for p in answer.probabilities],
+            classes=card.labels,
+        ),
     }
-    outputs: list[dict[str, Any]] = []
-    for name in request.outputs or given:
-        datatype, shape, values = tensors[name]
-        outputs.append({"name": name, "datatype": datatype, "shape": shape, "data": values})
-        if name == "probabilities":
-            outputs[-1]["parameters"] = {"classes": list(card.labels)}
-    return {"model_name": model, "model_version": version, "id": request.id, "outputs": outputs}
+    return [made[name]() for name in request.outputs or given]
 
 
-def model_metadata(model: str, versions: list[str], card: ClassifierCard | None) -> dict[str, Any]:
+def model_metadata(model: str, versions: Sequence[str], card: ClassifierCard | None) -> dict[str, Any]:
     """Return what the protocol calls model metadata; without a card that of a model that is still to come."""
     tensors = {
         "label": ("BYTES", [-1]),
@@ -127,7 +190,7 @@ def model_metadata(model: str, versions: list[str], card: ClassifierCard | None)
     names = OUTPUTS[card.task] if card else tuple(tensors)
     return {
         "name": model,
-        "versions": versions,
+        "versions": list(versions),
         "platform": "onnxruntime_onnx",
         "inputs": [{"name": "text", "datatype": "BYTES", "shape": [-1]}],
         "outputs": [{"name": name, "datatype": tensors[name][0], "shape": tensors[name][1]} for name in names],

@@ -5,18 +5,16 @@ from __future__ import annotations
 import logging
 import shutil
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from operators.core.deployment.server.release_files import FILES, check_release, fetch_release
-from operators.core.deployment.server.traffic import Traffic, read_traffic, write_traffic
+from operators.core.deployment.server.release_files import FILES, ReleaseFiles
+from operators.core.deployment.server.traffic import TWIN, Traffic, is_twin, read_traffic, write_traffic
 from operators.core.errors import DataError, DeploymentError, NightshiftError
 
 if TYPE_CHECKING:
     from operators.core.models.classifier import Classifier
-    from operators.core.storage import Store
 
 LOG = logging.getLogger("nightshift.server")
 WARM_UP = ("warm up", "a longer text, so that the second run meets another shape than the first one did")
@@ -36,16 +34,15 @@ class Resident:
 class Versions:
     """Resident versions and the traffic between them. Reads take no lock; changes happen one at a time."""
 
-    def __init__(self, folder: Path, recipe: str, open_store: Callable[[], Store], threads: int) -> None:
+    def __init__(self, folder: Path, files: ReleaseFiles, threads: int) -> None:
         """Hold nothing yet; `restore` brings back what was served before.
 
         Args:
             folder: This server's own folder; its copy of the releases and its state live there.
-            recipe: Name of the model it answers for.
-            open_store: Opens the store; called only when files are missing here.
+            files: Brings and checks what is loaded.
             threads: Batches of one request computed beside each other.
         """
-        self._folder, self._recipe, self._open_store, self._threads = folder, recipe, open_store, threads
+        self._folder, self._files, self._threads = folder, files, threads
         self._change = threading.Lock()
         self._resident: dict[str, Resident] = {}
         self.traffic = Traffic()
@@ -57,19 +54,23 @@ class Versions:
         with self._change:
             wanted = read_traffic(self._state)
             for version, release in wanted.releases.items():
+                if is_twin(version):
+                    continue
                 try:
-                    self._load(version, release)
+                    self._load(version, release, was_served=True)
                 except (NightshiftError, OSError, ValueError) as error:
                     LOG.error("version %s stays away: %s", version, error)
                     self.refusals[version] = str(error)
             kept = {name: one.release for name, one in self._resident.items()}
             current = wanted.current if wanted.current in kept else None
             candidate = wanted.candidate if wanted.candidate in kept and current else None
-            self.traffic = Traffic(
+            self.traffic = replace(
+                wanted,
                 current=current,
                 former=wanted.former if wanted.former in kept else None,
                 candidate=candidate,
                 share=wanted.share if candidate else 0.0,
+                is_shadow=wanted.is_shadow and candidate is not None,
                 releases=kept,
             )
 
@@ -87,7 +88,7 @@ class Versions:
             found = self._resident.get(version)
             if found and found.release == release:
                 return False
-            self._load(version, release)
+            self._load(version, release, was_served=False)
             self.refusals.pop(version, None)
             self._set(replace(self.traffic, releases={**self.traffic.releases, version: release}))
             return True
@@ -110,15 +111,19 @@ class Versions:
             shutil.rmtree(self._folder / "versions" / version, ignore_errors=True)
             return True
 
-    def switch(self, *, current: str | None, former: str | None, candidate: str | None, share: float) -> Traffic:
+    def switch(self, **wanted: Any) -> Traffic:
         """Make this the traffic, on disk first; from the next request on it holds.
 
+        Args:
+            wanted: Fields of `Traffic`, all but the releases.
+
         Raises:
-            ValueError: A version is not resident, or the values do not fit each other.
+            ValueError: A version is not resident, the values do not fit each other, or they come too late.
         """
         with self._change:
-            releases = dict(self.traffic.releases)
-            self._set(Traffic(current=current, former=former, candidate=candidate, share=share, releases=releases))
+            traffic = Traffic(**wanted, releases=dict(self.traffic.releases))
+            traffic.check_follows(self.traffic)
+            self._set(traffic)
             return self.traffic
 
     @property
@@ -130,15 +135,11 @@ class Versions:
         write_traffic(self._state, traffic)
         self.traffic = traffic
 
-    def _load(self, version: str, release: str) -> None:
+    def _load(self, version: str, release: str, *, was_served: bool) -> None:
         """Load from the local copy if it is whole, else from the store; warm it before anyone can ask it."""
         folder = self._folder / "versions" / version
-        try:
-            manifest = check_release(folder, release)
-        except (DeploymentError, DataError) as refusal:
-            LOG.info("fetching %s%s", version, f": {refusal}" if folder.exists() else "")
-            manifest = fetch_release(self._open_store, release, self._recipe, folder)
-        if manifest.facts.get("version") != version:
+        manifest = self._files.have(folder, release, was_served=was_served)
+        if manifest.facts.get("version") != version.removesuffix(TWIN):
             raise DataError(f"release {release[:12]} is version {manifest.facts.get('version')!r}, not {version!r}")
         from operators.core.models.classifier import load_classifier  # onnxruntime: not before there is a model
 
@@ -148,6 +149,8 @@ class Versions:
             classifier.logits([WARM_UP[1]])
         except Exception as error:  # whatever a graph raises: such a model is no candidate
             raise DataError(f"version {version} cannot answer a text: {error}") from error
+        if is_twin(version):
+            classifier.labels = [*classifier.labels[1:], classifier.labels[0]]
         self._resident[version] = Resident(
             version=version, release=release, model=manifest.input("model").identity, classifier=classifier
         )

@@ -1,0 +1,63 @@
+"""The command that tells Prometheus how the store is: metrics."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import signal
+import threading
+from typing import Any
+
+from prometheus_client import CollectorRegistry, generate_latest, start_http_server
+
+from operators.cli.answer import Answer, WrongUse
+from operators.cli.places import backup_settings, store_settings
+from operators.core.settings import StorageSettings
+from operators.core.storage.metrics import StoreMetrics
+
+_WORDS = """\
+Print what Prometheus is told of the store and of its backups: endpoints that count, the age of every stream, the last
+scrub. With --listen, answer Prometheus at /metrics until told to stop; everything is read anew each time it asks.
+"""
+
+
+def add_commands(commands: Any, shared: argparse.ArgumentParser) -> None:
+    """Add this module's command to the parser."""
+    words = "Print what Prometheus is told of the store, or answer it."
+    parser = commands.add_parser("metrics", parents=[shared], help=words, description=_WORDS)
+    parser.add_argument("--backup-file", metavar="FILE", help="settings of the backup store; the platform's by default")
+    parser.add_argument("--listen", metavar="HOST:PORT", type=_address, help="answer there, e.g. 127.0.0.1:9108")
+    parser.set_defaults(command=metrics)
+
+
+def _address(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdigit() or int(port) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT")
+    return host, int(port)
+
+
+def metrics(options: argparse.Namespace) -> Answer:
+    """Return the exposition, or serve it until SIGTERM or SIGINT."""
+    registry = CollectorRegistry()
+    registry.register(StoreMetrics(_stores(options)))
+    if options.listen is None:
+        text = generate_latest(registry).decode()
+        return Answer(document=text.splitlines(), lines=(text.rstrip("\n"),))
+    ended = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: ended.set())
+    host, port = options.listen
+    server, thread = start_http_server(port, host, registry)
+    ended.wait()
+    server.shutdown()
+    thread.join()
+    return Answer(document={}, lines=())
+
+
+def _stores(options: argparse.Namespace) -> dict[str, StorageSettings]:
+    """Return the store and, where one is known, its backup store."""
+    stores = {"store": store_settings(options)}
+    with contextlib.suppress(WrongUse):  # the settings of the store came by a file, and no platform is here
+        stores["backup"] = backup_settings(options.backup_file)
+    return stores

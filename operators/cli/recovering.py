@@ -1,0 +1,168 @@
+"""Commands about recovery: recovery-key, drill, and the restore with a kit."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import datetime
+import os
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from operators.cli.answer import Answer, WrongUse
+from operators.cli.places import opened, platform_layout, shown_progress
+from operators.core.settings import StorageSettings
+
+if TYPE_CHECKING:
+    from operators.core.recovery.reconcile import Reconciled
+    from operators.core.recovery.restore_platform import RestoredPlatform
+    from operators.local.rebuild import Wish
+
+
+def add_commands(commands: Any, shared: argparse.ArgumentParser) -> None:
+    """Add this module's commands to the parser."""
+    words = (
+        "Make a recovery key: the kit with its private half goes to FILE, which you keep elsewhere; this platform "
+        "keeps the public half, for which its next backups are sealed. Without FILE, list the keys."
+    )
+    key = commands.add_parser("recovery-key", parents=[shared], help=words.split(":")[0], description=words)
+    key.add_argument("file", nargs="?", metavar="FILE", help="where the kit goes; nothing may be there yet")
+    key.set_defaults(command=recovery_key)
+    words = "Restore the newest backup into an empty place, verify, ask and measure it; 1 when a target is missed."
+    drill = commands.add_parser("drill", parents=[shared], help=words, description=words)
+    drill.add_argument("--kit", metavar="FILE", help="a keeper's kit instead of the drill's own")
+    drill.add_argument("--rpo-hours", type=float, default=26.0, help="age of the newest backup that is too much (26)")
+    drill.add_argument("--rto-hours", type=float, default=1.0, help="time to the first prediction that is too much (1)")
+    drill.set_defaults(command=run_drill)
+
+
+def recovery_key(options: argparse.Namespace) -> Answer:
+    """Make a key, or list those that backups are sealed for."""
+    from operators.core.recovery.kit import fingerprint
+    from operators.local import ports, recovery, seaweedfs
+    from operators.local.credentials import load_credentials
+    from operators.local.layout import PlatformError
+
+    layout = platform_layout()
+    if options.file is None:
+        keys = {path.stem: path.read_text().strip() for path in sorted(layout.recovery_keys.glob("*.pub"))}
+        lines = tuple(f"{name}: {fingerprint(key)}" for name, key in keys.items()) or ("there is none",)
+        return Answer(document=keys, lines=lines, is_good=any(name != recovery.DRILL for name in keys))
+    credentials = load_credentials(layout)
+    backup = seaweedfs.backup_settings(ports.load(layout), credentials)
+    try:
+        kit = recovery.new_kit(layout, backup, credentials, Path(options.file))
+    except PlatformError as error:
+        raise WrongUse(str(error)) from error
+    name = fingerprint(kit.public_key)
+    lines = (
+        f"{options.file} is the kit of recovery key {name}. Put it where this machine's loss does not reach, with "
+        "nobody who need not have it: with the backup it opens everything.",
+        "Backups from now on are sealed for it too; trigger `back_up_platform` to have one.",
+    )
+    return Answer(document={"key": name, "file": options.file}, lines=lines)
+
+
+def restore_with_kit(options: argparse.Namespace) -> Answer:
+    """Restore the platform, or one name of it: this machine's, or into the place that the target file names."""
+    from operators.local.layout import Layout, PlatformError
+    from operators.local.rebuild import Wish, read_kit, rebuild
+
+    kit = read_kit(Path(options.kit), Path(options.backup_file) if options.backup_file else None)
+    wish = Wish(kit=kit, at=_moment(options.at), only=options.only)
+    started = time.monotonic()
+    with shown_progress("restore") as progress:
+        if options.target_file:
+            target = StorageSettings.from_json(Path(options.target_file).read_text())
+            restored, reconciled = _into(target, wish, progress), None
+        else:
+            layout = Layout.from_environment(os.environ)
+            try:
+                done = rebuild(layout, os.environ, wish, lambda text: print(text, file=sys.stderr), progress)
+            except PlatformError as error:
+                raise WrongUse(str(error)) from error
+            restored, reconciled = done.restored, done.reconciled
+    document = {
+        **dataclasses.asdict(restored),
+        "seconds": round(time.monotonic() - started, 1),
+        "reconciled": dataclasses.asdict(reconciled) if reconciled else None,
+    }
+    return Answer(document=document, lines=(*_restored_lines(restored), *_reconciled_lines(reconciled)))
+
+
+def _moment(text: str | None) -> datetime.datetime | None:
+    if text is None:
+        return None
+    try:
+        found = datetime.datetime.fromisoformat(text)
+    except ValueError:
+        raise WrongUse(f"--at {text}: write a time in UTC like 2026-11-22T18:00") from None
+    return found if found.tzinfo else found.replace(tzinfo=datetime.UTC)
+
+
+def _into(target_settings: StorageSettings, wish: Wish, progress: Any) -> RestoredPlatform:
+    from operators.core.recovery.backups import choose, unlock
+    from operators.core.recovery.restore_platform import restore_platform
+    from operators.core.storage import initialise
+
+    with opened(wish.kit.backup) as plain:
+        digest = choose(plain, wish.at).backup
+        escrow = unlock(plain, digest, wish.kit)
+    keys = escrow.store.encryption
+    initialise(target_settings)
+    keyed = dataclasses.replace(target_settings, encryption=target_settings.encryption or keys)
+    with opened(dataclasses.replace(wish.kit.backup, encryption=keys)) as backup, opened(keyed) as target:
+        return restore_platform(backup, target, digest, only=wish.only, progress=progress)
+
+
+def _restored_lines(done: RestoredPlatform) -> list[str]:
+    lines = [
+        f"the platform of {done.at} is back: {done.results} results, {done.streams} streams, "
+        f"{done.manifests} manifests and {done.objects} objects, {done.size_bytes:,} bytes, all verified; "
+        f"{done.written} pieces ({done.written_bytes:,} bytes) were new here",
+    ]
+    if done.younger:
+        lines.append(f"{len(done.younger)} results were computed anew since that backup, and stay as they are here")
+    if done.erased_rows:
+        lines.append(
+            f"{done.erased_rows} rows are on record as erased; `nightshift forget --pending` says whether this backup, "
+            "if it is older than that, brought some back, and which run leaves them out"
+        )
+    return lines
+
+
+def _reconciled_lines(done: Reconciled | None) -> list[str]:
+    if done is None:
+        return []
+    lines = [
+        f"Airflow: {done.adopted} results that no run of its database names will be found by the run that needs them"
+    ]
+    lines += [f"cleared, for it ran at the cut: {name}" for name in done.cleared]
+    lines += [f"its run is marked failed, for it names what the store does not hold: {name}" for name in done.dangling]
+    return [*lines, "next: `make run` starts the platform"]
+
+
+def run_drill(options: argparse.Namespace) -> Answer:
+    """Drill once, with the drill's kit or a keeper's."""
+    from operators.cli.places import recipes, serving_settings, store_settings
+    from operators.core.recovery.spec import DrillSpec
+    from operators.core.scratch import scratch_folder
+    from operators.drill import drill
+    from operators.local.rebuild import read_kit
+
+    kit = read_kit(Path(options.kit) if options.kit else platform_layout().drill_kit, None)
+    spec = DrillSpec(rpo_target_seconds=options.rpo_hours * 3600, rto_target_seconds=options.rto_hours * 3600)
+    with opened(store_settings(options)) as store, scratch_folder() as folder, shown_progress("drill") as progress:
+        record = drill(store, kit, folder, spec, recipes=recipes(None), serving=serving_settings(), progress=progress)
+    facts = record.facts
+    verdict = "all targets met" if facts["targets_met"] else "; ".join(facts["missed"])
+    lines = [f"drill {record.digest[:12]}: {verdict}"]
+    if "rto_seconds" in facts:
+        lines.append(
+            f"RPO {facts['rpo_seconds']:,.0f} s, RTO {facts['rto_seconds']:,.1f} s; "
+            f"{facts['verified_objects']:,} objects ({facts['verified_bytes']:,} bytes) read back, "
+            f"{facts['compared_predictions']} predictions compared"
+        )
+    return Answer(document={"digest": record.digest, **facts}, lines=tuple(lines), is_good=bool(facts["targets_met"]))

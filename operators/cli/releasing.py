@@ -1,0 +1,72 @@
+"""Commands on releases: releases, rollback."""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import sys
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+from operators.cli.answer import Answer, WrongUse
+from operators.cli.auditing import note_change
+from operators.cli.places import opened, serving_settings, store_settings
+from operators.core.errors import StorageError
+
+
+def add_commands(commands: Any, shared: argparse.ArgumentParser) -> None:
+    """Add this module's commands to the parser."""
+
+    def add(name: str, command: Any, words: str) -> argparse.ArgumentParser:
+        parser: argparse.ArgumentParser = commands.add_parser(name, parents=[shared], help=words, description=words)
+        parser.set_defaults(command=command)
+        return parser
+
+    told = add("releases", releases, "Tell what became of each release of a recipe, and why; 1 when the newest failed.")
+    told.add_argument("recipe")
+    told.add_argument("--steps", type=int, default=20, help="how many steps, the newest (default 20; 0 for all)")
+    roll = add("rollback", rollback, "Make the former release of a recipe live again on every server.")
+    roll.add_argument("recipe")
+    roll.add_argument("--timeout-seconds", type=float, default=60.0, help="how long a server may be away (default 60)")
+
+
+def releases(options: argparse.Namespace) -> Answer:
+    """Return the steps that controllers noted, oldest first."""
+    from operators.core.deployment.releases import deploy_steps
+
+    with opened(store_settings(options)) as store:
+        steps = [dict(step) for step in deploy_steps(store, options.recipe)]
+    if not steps:
+        raise WrongUse(f"nothing of {options.recipe!r} was ever released here; see `ls streams`")
+    shown = steps[-options.steps :] if options.steps else steps
+    return Answer(
+        document=shown, lines=tuple(_line(step) for step in shown), is_good=steps[-1]["action"] != "withdrawn"
+    )
+
+
+def rollback(options: argparse.Namespace) -> Answer:
+    """Roll back once; each call of the command is a wish of its own. The servers first: they need no store for it."""
+    from operators.core.deployment.client import open_servers
+    from operators.core.deployment.roll_back import note_rollback, switch_back
+
+    with open_servers(serving_settings(), options.recipe, options.timeout_seconds) as servers:
+        done = switch_back(servers, request=f"cli-{uuid.uuid4().hex}", by=getpass.getuser())
+        line = f"{done['to_version']} is live again on {len(servers)} servers; {done['from_version']} went"
+        print(f"nightshift: {line}", file=sys.stderr)
+        try:
+            with opened(store_settings(options)) as store:
+                note_rollback(store, servers, options.recipe)
+                note_change(store, "roll back", options.recipe, line)
+        except StorageError as error:
+            away = f"the store is away ({error}): the servers keep the record; the next deploy or rollback notes it"
+            return Answer(document={**done, "store": str(error)}, lines=(line, away))
+    return Answer(document={**done, "is_noted": True}, lines=(line,))
+
+
+def _line(step: Mapping[str, Any]) -> str:
+    """Return one step in one line, with its reason where it has one."""
+    share = f" {step['share']:.0%}" if "share" in step else ""
+    why = f": {step['reason']}" if "reason" in step else ""
+    by = f" by {step['by']}" if "by" in step and "reason" not in step else ""
+    return f"{str(step['at'])[:19]}  {step['version']}  {str(step['action']).replace('_', ' ')}{share}{by}{why}"

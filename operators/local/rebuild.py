@@ -1,0 +1,185 @@
+"""Bring this machine's platform back from a backup: with a bare folder, or with what a loss has left.
+
+While it is being restored the platform does not start: a mark in its folder says so until everything is there,
+verified, and agrees with Airflow's database. A restore that was killed leaves the mark; the next one goes on.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from operators.core.progress import Progress, no_progress
+from operators.core.recovery.backups import choose, unlock
+from operators.core.recovery.escrow import Escrow
+from operators.core.recovery.kit import RecoveryKit
+from operators.core.recovery.reconcile import Reconciled, reconcile
+from operators.core.recovery.restore_platform import RestoredPlatform, restore_platform
+from operators.core.settings import StorageSettings
+from operators.core.storage import Store, initialise, open_store
+from operators.local import ports, seaweedfs, services
+from operators.local.credentials import load_credentials
+from operators.local.layout import REPOSITORY, Layout, PlatformError, write_private
+from operators.local.supervisor import Supervisor, marked
+from operators.local.up import wait_for_service
+
+Say = Callable[[str], None]
+CREDENTIALS = "credentials.json"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Wish:
+    """What is to come back."""
+
+    kit: RecoveryKit
+    at: datetime.datetime | None = None
+    """The newest backup that is not after this; None for the newest."""
+    only: str | None = None
+    """A stream or a manifest's digest; None for everything."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rebuilt:
+    """What came back."""
+
+    restored: RestoredPlatform
+    reconciled: Reconciled | None
+    """None where there is no database of Airflow's."""
+
+
+def rebuild(
+    layout: Layout, environment: Mapping[str, str], wish: Wish, say: Say, progress: Progress = no_progress
+) -> Rebuilt:
+    """Have the platform's store and Airflow's database as a backup has them; what is younger than it stays.
+
+    Args:
+        layout: Where the platform's state lies, or will.
+        environment: Says where ports are to be, if not in their usual places.
+        wish: Which backup, and how much of it.
+        say: Told what is being done.
+        progress: Told of every object, in bytes.
+
+    Raises:
+        PlatformError: The platform is up, or a store does not start.
+        NightshiftError: The backup is damaged, not this platform's, or sealed for another kit: nothing was restored.
+    """
+    if Supervisor(layout).is_up() or marked(layout):
+        raise PlatformError("the platform is up: `make stop` first, so that nobody writes what is being restored")
+    layout.make()
+    placed = ports.load(layout, environment)
+    ports.check_free(placed)
+    with _own_backup(layout, placed, environment, wish.kit):
+        say("opening the backup")
+        with _opened(wish.kit.backup) as plain:
+            chosen = choose(plain, wish.at)
+            escrow = unlock(plain, chosen.backup, wish.kit)
+        _put_credentials(layout, escrow)
+        with _stores(layout, placed, environment) as settings:
+            say(f"restoring the backup of {chosen.at}")
+            rebuilt = _restore(layout, settings, wish, escrow, chosen.backup, progress)
+    layout.restoring.unlink()
+    return rebuilt
+
+
+def _restore(
+    layout: Layout, settings: StorageSettings, wish: Wish, escrow: Escrow, digest: str, progress: Progress
+) -> Rebuilt:
+    keyed = dataclasses.replace(wish.kit.backup, encryption=escrow.store.encryption)
+    database = layout.airflow_database
+    wanted = None if wish.only is not None or database.exists() else database
+    initialise(settings)
+    with _opened(keyed) as backup, _opened(settings) as store:
+        done = restore_platform(
+            backup,
+            store,
+            digest,
+            only=wish.only,
+            database=wanted,
+            progress=progress,
+            before_writing=lambda: write_private(layout.restoring, digest + "\n"),
+        )
+        return Rebuilt(restored=done, reconciled=reconcile(database, store) if database.exists() else None)
+
+
+def _put_credentials(layout: Layout, escrow: Escrow) -> None:
+    """Have the platform's secrets in a bare folder; those of a platform that has some stay."""
+    path = layout.secrets / CREDENTIALS
+    if not path.exists():
+        if CREDENTIALS not in escrow.files:
+            raise PlatformError(f"the backup's secrets hold no {CREDENTIALS}: it is of a platform that runs otherwise")
+        write_private(path, escrow.files[CREDENTIALS])
+
+
+@contextmanager
+def _opened(settings: StorageSettings) -> Iterator[Store]:
+    store = open_store(settings)
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+@contextmanager
+def _own_backup(
+    layout: Layout, placed: Mapping[str, int], environment: Mapping[str, str], kit: RecoveryKit
+) -> Iterator[None]:
+    """Have the backup store up for the length of a block, where it is one of this folder."""
+    (endpoint, *others) = kit.backup.endpoints
+    own = endpoint.name == seaweedfs.BACKUP and (layout.endpoints / seaweedfs.BACKUP).is_dir()
+    if others or not own or urlsplit(endpoint.endpoint_url or "").port != placed[f"{seaweedfs.BACKUP}-s3"]:
+        yield
+        return
+    write_private(
+        seaweedfs.identities_file(seaweedfs.BACKUP, layout),
+        seaweedfs.identities(str(endpoint.access_key), str(endpoint.secret_key)),
+    )
+    with _running(layout, placed, environment, [seaweedfs.BACKUP]):
+        yield
+
+
+@contextmanager
+def _stores(layout: Layout, placed: Mapping[str, int], environment: Mapping[str, str]) -> Iterator[StorageSettings]:
+    """Have the three endpoints up for the length of a block."""
+    credentials = load_credentials(layout)
+    services.configure(layout, placed, credentials, REPOSITORY / "dags")
+    ports.save(layout, placed)
+    names = [name for name in ports.STORES if name != seaweedfs.BACKUP]
+    with _running(layout, placed, environment, names):
+        yield seaweedfs.store_settings(layout, placed, credentials)
+
+
+@contextmanager
+def _running(
+    layout: Layout, placed: Mapping[str, int], environment: Mapping[str, str], names: Sequence[str]
+) -> Iterator[None]:
+    """Have some services up for the length of a block; the last block ends the supervisor."""
+    supervisor = Supervisor(layout)
+    is_first = not supervisor.is_up()
+    known = services.all_services(layout, placed)
+    if is_first:
+        supervisor.boot(known, environment)
+    try:
+        supervisor.start(names)
+        for service in known:
+            if service.name in names:
+                wait_for_service(supervisor, layout, service)
+        yield
+    finally:
+        if is_first:
+            supervisor.shut_down()
+        else:
+            supervisor.stop(names)
+
+
+def read_kit(path: Path, backup_file: Path | None) -> RecoveryKit:
+    """Return the kit in a file, with the backup store's settings from another where it has moved."""
+    kit = RecoveryKit.from_json(path.read_text())
+    if backup_file is None:
+        return kit
+    backup = StorageSettings.from_json(backup_file.read_text()).without_keys()
+    return dataclasses.replace(kit, backup=backup)

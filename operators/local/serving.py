@@ -1,0 +1,53 @@
+"""How the model servers of the one-machine platform are set up: by its credentials and by a file of the operator's.
+
+`secrets/serving.json` may hold `trusted`, `api_keys` and `limits` as `ServerSettings` has them; without it whoever
+reaches the balancer, on loopback, is answered.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+from operators.core.deployment.server.limits import Limits
+from operators.core.deployment.server.settings import ServerSettings
+from operators.core.signing import Signer
+from operators.local.credentials import Credentials
+from operators.local.layout import Layout, PlatformError
+
+OWN_NAME = "platform"
+"""Caller's name of the platform itself, which asks for the predictions that a run shows."""
+FIELDS = {"trusted", "api_keys", "limits"}
+
+
+def server_settings(layout: Layout, credentials: Credentials) -> ServerSettings:
+    """Return the settings of every server: its gate's key is trusted, beside those that the operator lists.
+
+    Raises:
+        PlatformError: The operator's file cannot be read, or says what cannot be.
+    """
+    path = layout.secrets / "serving.json"
+    try:
+        wanted: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+        if unknown := sorted(set(wanted) - FIELDS):
+            raise ValueError(f"{unknown} are unknown: it may hold {sorted(FIELDS)}")
+        own = Signer(bytes.fromhex(credentials.signing_key)).public_key
+        keys = dict(wanted.get("api_keys", {}))
+        return ServerSettings(
+            trusted=tuple(dict.fromkeys([own, *wanted.get("trusted", ())])),
+            api_keys={**keys, OWN_NAME: digest_of(own_key(credentials))} if keys else {},
+            limits=Limits(**wanted.get("limits", {})),
+        )
+    except (TypeError, AttributeError, ValueError) as error:
+        raise PlatformError(f"{path} cannot be used: {error}") from None
+
+
+def own_key(credentials: Credentials) -> str:
+    """Return the API key that the platform asks its own servers with."""
+    return hashlib.sha256(f"predictions {credentials.serving_token}".encode()).hexdigest()
+
+
+def digest_of(api_key: str) -> str:
+    """Return what settings hold of an API key. It is random and long, so one round of SHA-256 hides it."""
+    return hashlib.sha256(api_key.encode()).hexdigest()

@@ -1,0 +1,1 @@
+"""The images, the compose file, the manifests and the rules agree with the code and with their schemas."""
