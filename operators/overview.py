@@ -11,7 +11,16 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from operators import connections
-from operators.core.overview.attention import Need, Severity, of_live, of_night, of_pipeline, of_safety, worst
+from operators.core.overview.attention import (
+    Need,
+    Severity,
+    of_backup,
+    of_live,
+    of_night,
+    of_pipeline,
+    of_safety,
+    worst,
+)
 from operators.core.overview.live import ServerState, read_live, read_server, server_name
 from operators.core.overview.night import read_night
 from operators.core.overview.parts import Part, Parts
@@ -82,8 +91,10 @@ class Page:
 class Overview:
     """Reads the parts of the page, several at once, and keeps what was read for the next who asks."""
 
-    def __init__(self, sources: Sources, *, wait_seconds: float = WAIT_SECONDS) -> None:
-        self._sources, self._wait = sources, wait_seconds
+    def __init__(
+        self, sources: Sources, *, wait_seconds: float = WAIT_SECONDS, read_seconds: float = READ_SECONDS
+    ) -> None:
+        self._sources, self._wait, self._read_wait = sources, wait_seconds, read_seconds
         self._parts = Parts()
         # A lock each: a backup store that hangs while it is opened keeps nobody from the other.
         self._locks = {"store": threading.Lock(), "backup": threading.Lock()}
@@ -115,7 +126,7 @@ class Overview:
             fresh_seconds: How long it is kept; what follows from a manifest never changes, and is kept for good.
         """
         self._parts.begin(key, lambda: read(self.store()), fresh_seconds)
-        return self._parts.collect(key, self._parts.now() + READ_SECONDS)
+        return self._parts.collect(key, self._parts.now() + self._read_wait)
 
     def store(self) -> Store:
         """Return the store, opened once."""
@@ -215,6 +226,9 @@ def _needs(
         if card.live.value is not None:
             served = card.servers if card.is_served or len(cards) == 1 else ()
             needs += of_live(title, card.live.value, served)
+            # After a release the backup is on its way: only a run that ended has left something undone.
+            if card.backup.is_known and (card.pipeline.newest is None or card.pipeline.newest.has_ended):
+                needs += of_backup(title, card.live.value, card.backup.value)
         if card.night.value is not None:
             needs += of_night(title, card.night.value)
     return tuple(sorted(needs, key=lambda need: -need.severity))

@@ -23,7 +23,10 @@ from operators.core.manifest import check_digest
 from operators.core.overview.runs import Pipeline
 from operators.overview import Overview
 
-STYLE = Path(__file__).with_name("static") / "style.css"
+STATIC = Path(__file__).with_name("static")
+A_WHILE = {"Cache-Control": "private, max-age=3600"}
+"""Of what changes with a release only, and must not be asked for with every page."""
+
 MOST_DIGESTS = 8
 """That a task returns at most."""
 
@@ -45,6 +48,9 @@ HEADERS = {
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
     "Cache-Control": "no-store",
 }
+_NOT_THERE = ("DataError", "AllCopiesDamaged")
+"""Errors that no waiting mends: it is something else, or nowhere."""
+
 User = Annotated[BaseUser, Depends(get_user)]
 GUARDS = [
     Depends(get_user),
@@ -102,8 +108,11 @@ def _add_overview(app: FastAPI, overview: Overview, pipelines: Callable[[BaseUse
 
     @app.get("/style.css")
     def style() -> Response:
-        # It changes with a release only, and must not be asked for with every page.
-        return Response(STYLE.read_bytes(), media_type="text/css", headers={"Cache-Control": "private, max-age=3600"})
+        return Response((STATIC / "style.css").read_bytes(), media_type="text/css", headers=A_WHILE)
+
+    @app.get("/entry.js")
+    def entry() -> Response:
+        return Response((STATIC / "entry.js").read_bytes(), media_type="text/javascript", headers=A_WHILE)
 
 
 def _add_manifests(app: FastAPI, overview: Overview) -> None:
@@ -179,7 +188,7 @@ def _shown(part: Any) -> Any:
         return part.value
     if part.is_late:
         raise HTTPException(503, "The store has not answered yet. Reload the page in a moment.")
-    raise HTTPException(404 if "DataError" in part.error else 503, part.error)
+    raise HTTPException(404 if part.error.startswith(_NOT_THERE) else 503, part.error)
 
 
 def _foreign(data: bytes) -> Response:

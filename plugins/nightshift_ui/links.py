@@ -21,6 +21,7 @@ from operators.ingest import IngestOperator
 from operators.make_candidates import MakeCandidatesOperator
 from operators.pipelines import digests_in
 from operators.publish_dataset import PublishDatasetOperator
+from operators.recovery_drill import RecoveryDrillOperator
 from operators.restore import RestoreOperator
 from operators.roll_back import RollBackOperator
 from operators.scrub import ScrubOperator
@@ -35,7 +36,7 @@ STAGES: list[Any] = [
     DeployOperator, DiscoverOperator, EvaluateOperator, FineTuneOperator, GateOperator, IngestOperator,
     MakeCandidatesOperator, PublishDatasetOperator, TuneOperator, ValidateOperator,
 ]  # fmt: skip
-CONTROLLERS: list[Any] = [RestoreOperator, RollBackOperator, ScrubOperator]
+CONTROLLERS: list[Any] = [RecoveryDrillOperator, RestoreOperator, RollBackOperator, ScrubOperator]
 REPORTS = {"EvaluateOperator": "report.html", "CheckDriftOperator": "drift.json", "ScrubOperator": "report.json"}
 """By operator: the file of its manifest that people read."""
 

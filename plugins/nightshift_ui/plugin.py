@@ -19,9 +19,15 @@ class NightshiftPlugin(AirflowPlugin):
     fastapi_apps: ClassVar[list[Any]] = [
         {"app": build_app(Overview(from_connections())), "url_prefix": PREFIX, "name": "nightshift"}
     ]
-    # Without a route of Airflow's own the page opens in a tab of its own: in Airflow's frame, which allows no
-    # navigation of the window around it, each link to a run would open Airflow inside Airflow.
-    external_views: ClassVar[list[Any]] = [
-        {"name": "Nightshift", "href": f"{mounted_at()}/", "destination": "nav", "nav_top_level": True}
+    # An app that leaves for the page, since Airflow 3.3 offers no link there: an external one at the top level is a
+    # button that does nothing, and its frame lets no link of ours open a run but inside itself.
+    react_apps: ClassVar[list[Any]] = [
+        {
+            "name": "Nightshift",
+            "bundle_url": f"{mounted_at()}/entry.js",
+            "destination": "nav",
+            "url_route": "nightshift",
+            "nav_top_level": True,
+        }
     ]
     operator_extra_links: ClassVar[list[Any]] = list(LINKS)

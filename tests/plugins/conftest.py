@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,20 +14,31 @@ from nightshift_ui.app import build_app
 
 from operators.core.overview.prices import PriceList
 from operators.core.overview.runs import Pipeline, Run
-from operators.core.settings import ServingSettings, StorageSettings
-from operators.core.storage import open_store
+from operators.core.settings import EndpointSettings, ServingSettings, StorageSettings
+from operators.core.storage import initialise, open_store
 from operators.overview import Overview, Sources
-from tests.core.erasure.nights import settings_of
-from tests.core.overview.nights import first_run, pipeline_of
+from tests.core.erasure.nights import copy_of
+from tests.core.overview.nights import back_up, first_run, pipeline_of
 
-Ask = Callable[..., TestClient]
+
+def backup_beside(settings: StorageSettings) -> StorageSettings:
+    """Return the settings of a backup store beside a store, made with a backup in it where it is not there yet."""
+    folder = Path(settings.endpoints[0].url.removeprefix("file://")).parent / "backup"
+    found = StorageSettings(endpoints=(EndpointSettings(name="backup", url=f"file://{folder}"),), acknowledge=1)
+    if not folder.exists():
+        folder.mkdir()
+        initialise(found, rounds=0)
+        backup = open_store(found)
+        # The store knows of its backups, as `back_up` has it.
+        open_store(settings).put_manifest(backup.manifest(back_up(backup)))
+    return found
 
 
 def sources_of(settings: StorageSettings) -> Sources:
-    """Return sources of one store, without servers or a backup."""
+    """Return sources of one store and a backup beside it, without servers."""
     return Sources(
         store=lambda: open_store(settings),
-        backup=lambda: open_store(settings),
+        backup=lambda: open_store(backup_beside(settings)),
         serving=lambda: ServingSettings(servers=(), balancer_url="http://127.0.0.1:1", token="none"),
         prices=lambda: PriceList(currency="EUR", machine_hour=1.2, kilowatt_hour=0.3),
     )
@@ -37,7 +47,7 @@ def sources_of(settings: StorageSettings) -> Sources:
 def app_of(settings: StorageSettings, *pipelines: Pipeline, docs: Path | None = None) -> FastAPI:
     """Return the pages as Airflow mounts them."""
     # A busy machine must not make a test of what is shown one of how fast.
-    overview = Overview(sources_of(settings), wait_seconds=30.0)
+    overview = Overview(sources_of(settings), wait_seconds=30.0, read_seconds=30.0)
     around = FastAPI()
     around.mount("/nightshift", build_app(overview, lambda _: list(pipelines), lambda: docs or Path("/nowhere")))
     return around
@@ -59,12 +69,18 @@ def _auth_manager() -> None:
 
 
 @pytest.fixture(scope="module")
-def run(first_night: Path) -> Run:
-    """The night that made what is live."""
-    return first_run(open_store(settings_of(first_night)))
+def night(first_night: Path, tmp_path_factory: pytest.TempPathFactory) -> StorageSettings:
+    """A store of a good night, of these tests alone."""
+    return copy_of(first_night, tmp_path_factory.mktemp("night"))
 
 
 @pytest.fixture(scope="module")
-def app(first_night: Path, run: Run) -> FastAPI:
+def run(night: StorageSettings) -> Run:
+    """The night that made what is live."""
+    return first_run(open_store(night))
+
+
+@pytest.fixture(scope="module")
+def app(night: StorageSettings, run: Run) -> FastAPI:
     """The pages after that night."""
-    return app_of(settings_of(first_night), pipeline_of(run))
+    return app_of(night, pipeline_of(run))

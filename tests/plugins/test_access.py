@@ -127,13 +127,13 @@ def test_the_data_docs_of_great_expectations_cannot_run_anything(storage_setting
     assert client.get(f"/nightshift/site/{'e' * 64}").status_code == 404
 
 
-def test_the_plugin_stands_in_the_navigation(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Airflow finds one app, guarded, and one entry that leads to it."""
+def test_the_plugin_stands_in_the_navigation() -> None:
+    """Airflow finds one app, guarded, and one entry whose script is a route of that app."""
     from nightshift_ui.plugin import NightshiftPlugin
 
-    [mounted], [entry] = NightshiftPlugin.fastapi_apps, NightshiftPlugin.external_views
+    [mounted], [entry] = NightshiftPlugin.fastapi_apps, NightshiftPlugin.react_apps
 
-    assert entry["href"] == f"{mounted['url_prefix']}/"
+    assert entry["bundle_url"].removeprefix(mounted["url_prefix"]) in {route.path for route in mounted["app"].routes}
     assert entry["nav_top_level"]
     assert mounted["app"].openapi_url is None
 

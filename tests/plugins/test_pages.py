@@ -18,7 +18,7 @@ from operators.core.overview.runs import Run
 from operators.core.settings import ServingSettings, StorageSettings
 from operators.core.storage import Store, open_store
 from operators.overview import Overview
-from tests.core.erasure.nights import copy_of, settings_of
+from tests.core.erasure.nights import copy_of
 from tests.core.overview.nights import DAG_ID, NOON, SPENT, note, pipeline_of, run_of, stage, task
 from tests.plugins.conftest import app_of, as_role, sources_of
 
@@ -83,10 +83,10 @@ def test_every_link_to_a_page_of_ours_works(app: FastAPI) -> None:
     assert len(seen) > 10
 
 
-def test_a_failed_night_is_said_first_with_the_task(first_night: Path, run: Run) -> None:
+def test_a_failed_night_is_said_first_with_the_task(night: StorageSettings, run: Run) -> None:
     """What failed is the first need, one click from its log."""
     failed = dataclasses.replace(run, state="failed", tasks=(*run.tasks[:-1], task("deploy", state="failed", tries=6)))
-    page = text_of(app_of(settings_of(first_night), pipeline_of(failed)))
+    page = text_of(app_of(night, pipeline_of(failed)))
 
     assert "The night failed: 1 thing for you" in page
     assert f'href="/dags/{DAG_ID}/runs/{run.run_id}/tasks/deploy"' in page

@@ -7,6 +7,7 @@ import enum
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from operators.core.overview.dated import Dated
 from operators.core.overview.live import Live, ServerState
 from operators.core.overview.night import Night
 from operators.core.overview.runs import Pipeline, Run, TaskRun
@@ -14,6 +15,9 @@ from operators.core.overview.safety import Safety
 
 SCRUB_DAYS, RUN_DAYS = 3, 2
 """Days after which a nightly thing that did not happen is worth a person's look."""
+
+CLOCKS_DIFFER = datetime.timedelta(hours=1)
+"""At most, between the endpoints of a store and of its backup."""
 
 
 class Severity(enum.IntEnum):
@@ -113,6 +117,18 @@ def of_live(title: str, live: Live, servers: Sequence[ServerState]) -> Iterator[
         yield Need(severity=Severity.LOOK, what=words, todo="Start it; the next deployment brings it up to date.")
 
 
+def of_backup(title: str, live: Live, backup: Dated | None) -> Iterator[Need]:
+    """Yield what the newest backup of a recipe needs, given what is live of it."""
+    if backup is None:
+        words = f"{title}: {live.version} is live and was never backed up."
+        yield Need(severity=Severity.LOOK, what=words, todo="Clear the task back_up.")
+    elif live.since and backup.at and live.since - backup.at > CLOCKS_DIFFER:
+        words = f"{title}: the newest backup is older than what is live."
+        yield Need(
+            severity=Severity.LOOK, what=words, todo="Clear the task back_up.", target=Target(manifest=backup.digest)
+        )
+
+
 def of_safety(safety: Safety, now: datetime.datetime) -> Iterator[Need]:
     """Yield what the store needs."""
     for one in safety.away:
@@ -127,6 +143,10 @@ def of_safety(safety: Safety, now: datetime.datetime) -> Iterator[Need]:
             words = f"Endpoint {one.name} may not be what it is: {'; '.join(one.unfit)}."
             yield Need(severity=Severity.LOOK, what=words, todo="Look at its server; then probe it again.")
     yield from _of_scrub(safety, now)
+    if safety.drill and safety.drill.facts.get("missed"):
+        words = f"The last drill shows: {'; '.join(safety.drill.facts['missed'])}."
+        todo = "You may not get back what you think: see the runbook."
+        yield Need(severity=Severity.ACT, what=words, todo=todo, target=Target(manifest=safety.drill.digest))
 
 
 def worst(needs: Iterable[Need]) -> Severity:
@@ -154,6 +174,7 @@ def _after(task: TaskRun) -> str:
 def _of_scrub(safety: Safety, now: datetime.datetime) -> Iterator[Need]:
     scrub = safety.scrub
     if scrub is None:
+        yield Need(severity=Severity.NOTE, what="The store was never scrubbed.", todo="scrub_storage does so daily.")
         return
     target = Target(manifest=scrub.digest)
     if scrub.facts["lost"]:

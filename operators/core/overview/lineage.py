@@ -9,7 +9,7 @@ from operators.core.manifest import Manifest
 from operators.core.storage import Store
 from operators.core.storage.graph import shown_inputs
 
-NODE_WIDTH, NODE_HEIGHT = 190, 52
+NODE_WIDTH, NODE_HEIGHT = 204, 52
 GAP, ROW_GAP, MARGIN = 26, 48, 12
 """All in pixels of the drawing."""
 MOST_NODES = 400
@@ -20,8 +20,9 @@ class Node:
     """A box of the drawing."""
 
     key: str
-    """Digest of the manifest; of files outside the store and of inputs left out, a name that sorts last."""
-    digest: str | None
+    """Digest of the manifest; of inputs left out, a name that sorts last."""
+    digest: str
+    """Of the manifest that its page is of."""
     title: str
     note: str
     x: float
@@ -51,7 +52,7 @@ class Drawing:
 
 @dataclass(frozen=True, slots=True)
 class _Box:
-    digest: str | None
+    digest: str
     title: str
     note: str
 
@@ -98,26 +99,13 @@ def _walk(store: Store, root: str) -> tuple[dict[str, _Box], list[tuple[str, str
         inside = [(item.manifest, item.role) for item in shown if item.manifest]
         lines += [(digest, source, role) for source, role in inside]
         wanted += [source for source, _ in inside]
-        for key, box in _beside(digest, manifest, hidden).items():
-            boxes[key] = box
-            lines.append((digest, key, box.title))
+        for role, count in hidden.items():
+            if any(of == role for _, of in inside):
+                key = f"~{digest} {role}"
+                boxes[key] = _Box(digest, f"{count} more", f"of role {role}")
+                lines.append((digest, key, role))
     drawn = [line for line in lines if line[1] in boxes]
     return boxes, drawn, len(drawn) < len(lines)
-
-
-def _beside(digest: str, manifest: Manifest, hidden: Mapping[str, int]) -> dict[str, _Box]:
-    """Return the boxes, by key, of what a manifest was made of and that has none of its own."""
-    outside = sum(item.manifest is None for item in manifest.inputs)
-    stores = {item.role for item in manifest.inputs if item.manifest}
-    boxes = {
-        f"~{digest} {role}": _Box(digest, f"{count} more", f"of role {role}")
-        for role, count in hidden.items()
-        if role in stores
-    }
-    if outside:
-        files = f"{outside} file{'' if outside == 1 else 's'}"
-        boxes[f"~{digest} outside"] = _Box(None, files, "outside the store")
-    return boxes
 
 
 def _rows(root: str, lines: list[tuple[str, str, str]]) -> list[list[str]]:
@@ -142,7 +130,13 @@ def _rows(root: str, lines: list[tuple[str, str, str]]) -> list[list[str]]:
 
 
 def _note(manifest: Manifest) -> str:
-    """Return what tells a manifest from others of its stage, in a word or two."""
+    """Return what tells a manifest from others of its stage, and how many files outside the store it was made of."""
+    outside = sum(item.manifest is None for item in manifest.inputs)
+    files = f", of {outside} file{'' if outside == 1 else 's'} outside" if outside else ""
+    return _distinction(manifest) + files
+
+
+def _distinction(manifest: Manifest) -> str:
     facts: Mapping[str, object] = manifest.facts
     for name in ("version", "verdict", "day", "chosen", "score", "outcome"):
         if isinstance(value := facts.get(name, manifest.spec.get(name)), str | int | float):

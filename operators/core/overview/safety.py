@@ -1,4 +1,4 @@
-"""Whether the data is safe: the endpoints, what the last scrub found, the last backup of each recipe."""
+"""Whether the data is safe: the endpoints, what the last scrub and drill found, the last backup of each recipe."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import datetime
 from dataclasses import dataclass
 
 from operators.core.overview.dated import Dated, instant, read_newest
+from operators.core.recovery.drill import STREAM as DRILLS
 from operators.core.recovery.spec import BackUpSpec
 from operators.core.storage import Store
 from operators.core.storage.checks import Weight
@@ -38,6 +39,8 @@ class Safety:
     """Copies that count before a write is acknowledged."""
     scrub: Dated | None
     """The newest report; None where nobody scrubbed yet."""
+    drill: Dated | None = None
+    """The newest rehearsal of a recovery; None where there was none."""
 
     @property
     def away(self) -> tuple[EndpointState, ...]:
@@ -58,7 +61,12 @@ def read_safety(store: Store) -> Safety:
 
     reports = store.membership.ask_counted(record, probed)
     states = (_state(line.name, line.name == record.primary, reports) for line in record.members)
-    return Safety(endpoints=tuple(states), acknowledge=record.acknowledge, scrub=read_newest(store, SCRUBS))
+    return Safety(
+        endpoints=tuple(states),
+        acknowledge=record.acknowledge,
+        scrub=read_newest(store, SCRUBS),
+        drill=read_newest(store, DRILLS),
+    )
 
 
 def read_backup(backup: Store, recipe: str) -> Dated | None:

@@ -9,16 +9,18 @@ from pathlib import Path
 import pytest
 
 from operators.core.deployment.client import Serving
-from operators.core.overview.attention import Severity, of_live, of_night, of_pipeline, of_safety
+from operators.core.overview.attention import Severity, of_backup, of_live, of_night, of_pipeline, of_safety
 from operators.core.overview.live import Live, Proof, ServerState, read_live, traffic
 from operators.core.overview.night import Night
 from operators.core.overview.runs import Approval
 from operators.core.overview.safety import read_backup, read_safety
+from operators.core.recovery.drill import record_drill
+from operators.core.recovery.spec import DrillSpec
 from operators.core.settings import StorageSettings
 from operators.core.storage import Store, open_store
 from operators.core.storage.scrubbing import ScrubSpec, scrub_storage
 from tests.core.erasure.nights import settings_of
-from tests.core.overview.nights import NOON, RECIPE, pipeline_of, run_of, task
+from tests.core.overview.nights import NOON, RECIPE, back_up, pipeline_of, run_of, task
 
 # Great Expectations, which makes the night's data set, imports a module that Python has given up.
 pytestmark = pytest.mark.filterwarnings("ignore:module 'sre_:DeprecationWarning")
@@ -113,7 +115,18 @@ def test_before_the_first_night_nothing_is_live_and_nothing_backed_up(store: Sto
     """An empty store is no error."""
     assert read_live(store, RECIPE) is None
     assert read_backup(store, RECIPE) is None
-    assert list(of_safety(read_safety(store), NOON)) == []
+    assert [need.severity for need in of_safety(read_safety(store), NOON)] == [Severity.NOTE]
+
+
+def test_a_release_without_a_backup_of_its_own_is_looked_at(store: Store) -> None:
+    """None at all, or one from before it went live."""
+    back_up(store)
+    backup = read_backup(store, RECIPE)
+    before, after = (dataclasses.replace(LIVE, since=NOON.replace(year=year)) for year in (2020, 2100))
+
+    assert ["never backed up" in need.what for need in of_backup("Mail", before, None)] == [True]
+    assert list(of_backup("Mail", before, backup)) == []
+    assert ["older than what is live" in need.what for need in of_backup("Mail", after, backup)] == [True]
 
 
 def test_an_endpoint_away_is_named_and_the_primary_is_urgent(store: Store, storage_settings: StorageSettings) -> None:
@@ -122,7 +135,7 @@ def test_an_endpoint_away_is_named_and_the_primary_is_urgent(store: Store, stora
     for one in storage_settings.endpoints:
         Path(one.url.removeprefix("file://")).rename(f"{one.url.removeprefix('file://')}.away")
         safety = read_safety(store)
-        [need] = of_safety(safety, NOON)
+        [need] = [found for found in of_safety(safety, NOON) if found.severity is not Severity.NOTE]
 
         assert [state.name for state in safety.away] == [one.name]
         assert one.name in need.what
@@ -141,3 +154,13 @@ def test_a_scrub_is_dated_and_an_old_one_is_looked_at(store: Store) -> None:
     assert abs((now - safety.scrub.at).total_seconds()) < 3600
     assert list(of_safety(safety, now)) == []
     assert ["last scrubbed" in need.what for need in of_safety(safety, now + datetime.timedelta(days=4))] == [True]
+
+
+def test_a_drill_that_missed_a_target_is_urgent(store: Store) -> None:
+    """What a rehearsal shows is what a loss would."""
+    assert read_safety(store).drill is None
+
+    record_drill(store, {"error": "the backup does not read"}, DrillSpec())
+    [need] = [found for found in of_safety(read_safety(store), NOON) if found.severity is Severity.ACT]
+
+    assert need.what.startswith("The last drill shows: ")
