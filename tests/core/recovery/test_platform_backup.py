@@ -214,6 +214,17 @@ def test_nothing_is_pruned_while_a_backup_cannot_be_read(store: Store, backup: S
         Collector(fresh, CollectSpec(), needs=lambda held, progress: needed(held, RetentionSpec(), progress)).plan()
 
 
+def test_a_backup_store_is_not_collected_like_another(store: Store, backup: Store, save: Save) -> None:
+    """What backups list is reached by no manifest there: the usual collection refuses instead of taking it."""
+    make_release(store, "2002-09-01", b"one")
+    save()
+    backup.end_lease()
+    age(backup)
+
+    with pytest.raises(CollectionRefused, match="this is a backup store"):
+        Collector(backup, CollectSpec(grace_seconds=0.01, skew_seconds=0.0, max_share=1.0)).plan()
+
+
 def test_retention_is_counted_in_whole_periods() -> None:
     """A negative number is refused by name."""
     with pytest.raises(ValueError, match="retention of"):
