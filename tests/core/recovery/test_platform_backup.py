@@ -95,7 +95,7 @@ def test_database_code_and_secrets_go_with_it(backup: Store, save: Save, databas
         database=database,
         code=(tmp_path / "dags", tmp_path / "lock"),
         files={"credentials.json": tmp_path / "credentials.json", "absent": tmp_path / "absent"},
-        recipients=(kit.public_key,),
+        recipients={"keeper": kit.public_key},
     )
     escrow = Escrow.decode(kit.open(backup.read(done.manifest.file(ESCROW_FILE))))
 
@@ -110,7 +110,7 @@ def test_the_escrow_is_readable_where_nothing_else_is(tmp_path: Path) -> None:
     store, backup = new_store(tmp_path / "s", 3, 2, ENCRYPTION), new_store(tmp_path / "b", 1, 1, ENCRYPTION)
     make_release(store, "2002-09-01", b"Ada Lovelace wrote this")
     kit = RecoveryKit.new(ONE, [])
-    around = Surroundings(store=ONE, recipients=(kit.public_key,))
+    around = Surroundings(store=ONE, recipients={"keeper": kit.public_key})
     done = back_up_platform(store, backup, around, signer=SIGNER)
     bare = Store(backup.membership)
     check_signature(bare, done.digest, [SIGNER.public_key])
