@@ -48,7 +48,7 @@ class BackUpPlatformOperator(BaseOperator):
             fernet_keys=connections.fernet_keys(),
             files=recovery.files,
             code=tuple(Path(path) for path in self.code),
-            recipients=tuple(recovery.public_keys.values()),
+            recipients=recovery.public_keys,
         )
         store, backup = open_store(settings), open_store(connections.backup_settings())
         try:

@@ -50,7 +50,7 @@ def drill(
 
     try:
         with rehearse(kit, folder / "place", store.membership.clock(), progress) as rehearsal:
-            compared = _compare(rehearsal, folder, recipes, serving)
+            compared = _compare(rehearsal, folder, recipes, serving, kit.trusted)
             facts: dict[str, Any] = {**rehearsal.facts, **compared}
     except NightshiftError as error:
         facts = {"error": f"{type(error).__name__}: {error}"[:500]}
@@ -58,7 +58,11 @@ def drill(
 
 
 def _compare(
-    rehearsal: Rehearsal, folder: Path, recipes: Sequence[Recipe], serving: ServingSettings
+    rehearsal: Rehearsal,
+    folder: Path,
+    recipes: Sequence[Recipe],
+    serving: ServingSettings,
+    trusted: Sequence[str],
 ) -> Mapping[str, Any]:
     """Return the time to the first answer of the restored place, and how many answers are not production's."""
     from operators.core.deployment.rehearsal import answers_from
@@ -69,7 +73,8 @@ def _compare(
     try:
         for recipe in recipes:
             texts = recipe.examples
-            found = answers_from(place, rehearsal.settings, folder / f"server-{recipe.name}", recipe.name, texts)
+            own = folder / f"server-{recipe.name}"
+            found = answers_from(place, rehearsal.settings, own, recipe.name, texts, trusted)
             if found and rto is None:
                 rto = time.monotonic() - rehearsal.started
             live = _production(serving, recipe.name, texts, found[0].version if found else None)

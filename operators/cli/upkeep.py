@@ -13,6 +13,9 @@ from operators.cli.auditing import note_change
 from operators.cli.names import NAME_HELP, resolve
 from operators.cli.places import opened, shown_progress, store_settings
 from operators.core.errors import StorageError
+from operators.core.progress import Progress
+from operators.core.recovery.retention import needed
+from operators.core.recovery.spec import RetentionSpec
 from operators.core.storage import Store
 from operators.core.storage.checks import Weight
 from operators.core.storage.collect import Collector
@@ -22,6 +25,7 @@ from operators.core.storage.members import Membership, open_members
 from operators.core.storage.primary import move_primary, settle_slots
 from operators.core.storage.probe import may_be_member, probe
 from operators.core.storage.resync import resync
+from operators.core.storage.roots import Reached
 from operators.core.storage.scrub import PARTS, Report
 from operators.core.storage.scrubbing import NIGHTLY_PARTS, ScrubSpec, scrub_storage, summary
 
@@ -88,7 +92,7 @@ def gc(options: argparse.Namespace) -> Answer:
     """Plan a collection, or take its next step."""
     spec = CollectSpec(grace_seconds=options.grace_days * 86400, max_share=options.max_share)
     with opened(store_settings(options)) as store:
-        collector = Collector(store, spec)
+        collector = Collector(store, spec, needs=_needed_by_backups) if options.backup_store else Collector(store, spec)
         if not options.apply:
             plan, words = collector.plan(), "would be listed for deletion (this was a dry run; --apply lists them)"
         elif (plan := collector.sweep()).is_listless:
@@ -98,6 +102,10 @@ def gc(options: argparse.Namespace) -> Answer:
         if options.apply and not plan.waits_for:
             note_change(store, "collect garbage", f"{len(plan.keys)} keys", f"{plan.bytes} bytes {words}")
     return Answer(document={**plan.document(), "applied": options.apply}, lines=_gc_lines(plan, words))
+
+
+def _needed_by_backups(backup: Store, progress: Progress) -> Reached:
+    return needed(backup, RetentionSpec(), progress)
 
 
 def _gc_lines(plan: Plan, words: str) -> tuple[Any, ...]:

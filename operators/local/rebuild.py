@@ -29,7 +29,7 @@ from operators.local.supervisor import Supervisor, marked
 from operators.local.up import wait_for_service
 
 Say = Callable[[str], None]
-CREDENTIALS = "credentials.json"
+CREDENTIALS, DRILL_KIT = "credentials.json", "drill-kit.json"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,7 +78,7 @@ def rebuild(
         with _opened(wish.kit.backup) as plain:
             chosen = choose(plain, wish.at)
             escrow = unlock(plain, chosen.backup, wish.kit)
-        _put_credentials(layout, escrow)
+        _put_secrets(layout, escrow)
         with _stores(layout, placed, environment) as settings:
             say(f"restoring the backup of {chosen.at}")
             rebuilt = _restore(layout, settings, wish, escrow, chosen.backup, progress)
@@ -106,13 +106,18 @@ def _restore(
         return Rebuilt(restored=done, reconciled=reconcile(database, store, backup) if database.exists() else None)
 
 
-def _put_credentials(layout: Layout, escrow: Escrow) -> None:
+def _put_secrets(layout: Layout, escrow: Escrow) -> None:
     """Have the platform's secrets in a bare folder; those of a platform that has some stay."""
-    path = layout.secrets / CREDENTIALS
-    if not path.exists():
-        if CREDENTIALS not in escrow.files:
-            raise PlatformError(f"the backup's secrets hold no {CREDENTIALS}: it is of a platform that runs otherwise")
-        write_private(path, escrow.files[CREDENTIALS])
+    if CREDENTIALS not in escrow.files:
+        raise PlatformError(f"the backup's secrets hold no {CREDENTIALS}: it is of a platform that runs otherwise")
+    wanted = {layout.secrets / CREDENTIALS: escrow.files[CREDENTIALS]}
+    if DRILL_KIT in escrow.files:
+        wanted[layout.drill_kit] = escrow.files[DRILL_KIT]
+    # Without these the next backup would be sealed for the drill alone.
+    wanted |= {layout.recovery_keys / f"{name}.pub": key + "\n" for name, key in escrow.recipients.items()}
+    for path, text in wanted.items():
+        if not path.exists():
+            write_private(path, text)
 
 
 @contextmanager

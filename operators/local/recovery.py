@@ -16,7 +16,11 @@ DRILL = "drill"
 
 def secret_files(layout: Layout) -> dict[str, str]:
     """Return the files without which the platform cannot be what it was, by their names in a backup."""
-    named = {"credentials.json": layout.secrets / "credentials.json", "airflow.env": layout.airflow_environment}
+    named = {
+        "credentials.json": layout.secrets / "credentials.json",
+        "drill-kit.json": layout.drill_kit,
+        "airflow.env": layout.airflow_environment,
+    }
     return {name: str(path) for name, path in named.items()}
 
 

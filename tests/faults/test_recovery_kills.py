@@ -7,7 +7,7 @@ import random
 import shutil
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -82,10 +82,10 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def save(folder: Path, recipients: tuple[str, ...] = ()) -> None:
+def save(folder: Path, recipients: Mapping[str, str] | None = None) -> None:
     """Back up the store of the folder."""
     store, backup = open_store(where(folder / "store", 1, 1)), open_store(where(folder / "backup", 1, 1))
-    back_up_platform(store, backup, Surroundings(store=ONE, recipients=recipients), signer=SIGNER)
+    back_up_platform(store, backup, Surroundings(store=ONE, recipients=recipients or {}), signer=SIGNER)
     backup.close()
     store.close()
 
@@ -170,7 +170,7 @@ def test_a_killed_restore_leaves_nothing_live_that_is_not_whole(folder: Path) ->
 def test_a_killed_drill_leaves_no_record_and_touches_nothing(folder: Path) -> None:
     """The store and the backup are as before but for whole records; the next drill meets its targets."""
     kit = RecoveryKit.new(where(folder / "backup", 1, 1), [SIGNER.public_key])
-    save(folder, (kit.public_key,))
+    save(folder, {"keeper": kit.public_key})
     expected = state(folder, "store")
 
     def drill() -> None:

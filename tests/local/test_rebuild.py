@@ -49,7 +49,7 @@ def lost(short_path: Path) -> tuple[Store, RecoveryKit]:
         store=StorageSettings(endpoints=where.endpoints, acknowledge=1, encryption=encryption),
         database=database,
         files={"credentials.json": former.secrets / "credentials.json"},
-        recipients=(kit.public_key,),
+        recipients={"keeper": kit.public_key},
     )
     back_up_platform(store, backup, around, signer=SIGNER)
     backup.close()
@@ -75,6 +75,8 @@ def test_a_bare_machine_has_everything_back(lost: tuple[Store, RecoveryKit], sho
         check(layout, environment)
     done = rebuild(layout, environment, Wish(kit=kit), print)
 
+    held = {path.stem: path.read_text().strip() for path in layout.recovery_keys.glob("*.pub")}
+    assert held["keeper"] == kit.public_key and sorted(held) == ["drill", "keeper"]
     assert marked(layout) == [] and not layout.restoring.exists()
     assert done.restored.database and done.reconciled is not None and done.reconciled.cleared == ("d/r/t",)
     assert seaweedfs.store_settings(layout, ports.load(layout), load_credentials(layout)).encryption == (

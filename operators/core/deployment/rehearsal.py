@@ -7,11 +7,12 @@ import secrets
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from operators.core.deployment.client import Answer, Server, bring
 from operators.core.deployment.releases import ReleaseLine
+from operators.core.deployment.server.settings import SERVER_VARIABLE, ServerSettings
 from operators.core.errors import DeploymentError
 from operators.core.settings import STORAGE_VARIABLE, StorageSettings
 from operators.core.storage import Store
@@ -20,7 +21,7 @@ _START_SECONDS = 120.0
 
 
 def answers_from(
-    store: Store, settings: StorageSettings, folder: Path, recipe: str, texts: Sequence[str]
+    store: Store, settings: StorageSettings, folder: Path, recipe: str, texts: Sequence[str], trusted: Collection[str]
 ) -> list[Answer]:
     """Return what a new server answers, which has nothing but a store; none where nothing is live there.
 
@@ -30,6 +31,7 @@ def answers_from(
         folder: Empty; the server's own.
         recipe: What it answers for.
         texts: What it is asked.
+        trusted: Public keys that the gate may have signed with.
 
     Raises:
         DeploymentError: It does not come up, or refuses the release.
@@ -42,7 +44,11 @@ def answers_from(
         sys.executable, "-m", "operators.core.deployment.server", "--host", "127.0.0.1", "--port", str(port),
         "--name", "rehearsal", "--folder", str(folder), "--model", recipe,
     ]  # fmt: skip
-    variables = {STORAGE_VARIABLE: settings.for_readers().to_json(), "NIGHTSHIFT_SERVING_TOKEN": token}
+    variables = {
+        STORAGE_VARIABLE: settings.for_readers().to_json(),
+        SERVER_VARIABLE: ServerSettings(trusted=tuple(sorted(trusted))).to_json(),
+        "NIGHTSHIFT_SERVING_TOKEN": token,
+    }
     log = folder.with_name(f"{folder.name}.log")
     with log.open("wb") as output:
         process = subprocess.Popen(

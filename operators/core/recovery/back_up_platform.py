@@ -29,7 +29,7 @@ from operators.core.storage import Entry, Store
 from operators.core.storage.erasures import copy_rows
 from operators.core.storage.keyring import all_versions
 
-REVISION = 3
+REVISION = 4
 STAGE = "back_up_platform"
 RECORD = "backup"
 """The stream of what was backed up and when, in the store itself; its entries name no file."""
@@ -51,8 +51,8 @@ class Surroundings:
     """Secret files of the platform, by the name that they have in the escrow."""
     code: tuple[Path, ...] = ()
     """The folder of DAGs, then files that belong to it: the lock."""
-    recipients: tuple[str, ...] = ()
-    """Public halves of the recovery keys. Without one the backup holds no secrets, and says so."""
+    recipients: Mapping[str, str] = field(default_factory=dict)
+    """Public halves of the recovery keys, by name. Without one the backup holds no secrets, and says so."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -94,7 +94,7 @@ def back_up_platform(
         spec={"after": head.sha256 if head else None, SIGNED_BY: signer.public_key},
     )
     with unsealed(backup) as plain:
-        sealed = _put_escrow(plain, escrow, around.recipients)
+        sealed = _put_escrow(plain, escrow, tuple(around.recipients.values()))
         made = Made(files=(*files, *sealed), facts={"at": at, **_facts(cut.inventory, copied, around)})
         manifest = Manifest.of(call, signer.sign(plain, call, made))
     digest = backup.put_manifest(manifest)
@@ -115,12 +115,21 @@ def _read_airflow(around: Surroundings) -> Iterator[tuple[Path | None, Escrow]]:
     """Give a copy of the database and what goes into the escrow, for the length of a block."""
     secrets = {name: path.read_text() for name, path in around.files.items() if path.is_file()}
     if around.database is None:
-        yield None, Escrow(store=around.store, files=secrets)
+        yield None, Escrow(store=around.store, files=secrets, recipients=around.recipients)
         return
     with copied_database(around.database) as copy:
         connections = export_rows(copy, "connection", CONNECTION, around.fernet_keys)
         variables = export_rows(copy, "variable", VARIABLE, around.fernet_keys)
-        yield copy, Escrow(store=around.store, files=secrets, connections=connections, variables=variables)
+        yield (
+            copy,
+            Escrow(
+                store=around.store,
+                files=secrets,
+                recipients=around.recipients,
+                connections=connections,
+                variables=variables,
+            ),
+        )
 
 
 def _copy(store: Store, backup: Store, cut: Cut, generation: int, progress: Progress) -> Copied:
@@ -185,7 +194,7 @@ def _facts(inventory: Inventory, copied: Copied, around: Surroundings) -> dict[s
         "read_back": copied.pieces,
         "read_back_bytes": copied.size_bytes,
         "database": around.database is not None,
-        "sealed_for": sorted(fingerprint(key) for key in around.recipients),
+        "sealed_for": sorted(fingerprint(key) for key in around.recipients.values()),
     }
 
 

@@ -30,13 +30,15 @@ class Escrow:
     """The store's, with the keys of its files: they open the backup too."""
     files: Mapping[str, str] = field(repr=False, default_factory=dict)
     """Texts of the platform's secret files by name: Fernet and JWT keys, logins, Airflow's settings."""
+    recipients: Mapping[str, str] = field(default_factory=dict)
+    """Public halves of the recovery keys by name: whoever restores goes on sealing for them."""
     connections: Sequence[Mapping[str, Any]] = field(repr=False, default=())
     """Of Airflow's database, in plain."""
     variables: Sequence[Mapping[str, Any]] = field(repr=False, default=())
 
     def encode(self) -> bytes:
         """Return the document, to be sealed."""
-        document = {name: getattr(self, name) for name in ("files", "connections", "variables")}
+        document = {name: getattr(self, name) for name in ("files", "recipients", "connections", "variables")}
         return canonical({"format": FORMAT, "store": asdict(self.store), **document})
 
     @classmethod

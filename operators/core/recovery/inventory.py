@@ -8,13 +8,14 @@ from dataclasses import asdict, dataclass, field
 
 from operators.core.errors import DataError
 from operators.core.manifest import FORMAT, canonical, check_digest
+from operators.core.storage.roots import BACKUPS
 
 INVENTORY_FILE = "closure.json"
 DATABASE_FILE = "airflow.db.zst"
 ESCROW_FILE = "escrow.json"
 """The platform's secrets, sealed for the recovery keys; the one file of a backup that the store's keys do not open."""
 CODE_FILE = "code.tar.zst"
-PLATFORM = "platform"
+PLATFORM = BACKUPS
 """The stream of backups of the whole store, on the backup store."""
 
 

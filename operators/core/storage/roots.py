@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from operators.core.errors import CollectionRefused
 from operators.core.progress import Progress
 from operators.core.storage.erasures import gone, still_kept
 from operators.core.storage.graph import closure, objects
@@ -16,6 +17,9 @@ CHECKPOINTS = "checkpoint-"
 """Streams `checkpoint-<run key>`: the newest that they name are needed until the run key has its result."""
 CHECKPOINTS_KEPT = 3
 """Of a training that is not done: one to go on from, and two to fall back to."""
+
+BACKUPS = "platform"
+"""A store with this stream holds backups of a platform: what they list is reached by no manifest of theirs."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,7 +48,15 @@ def needed_entries(name: str, entries: list[Entry]) -> list[Entry]:
 
 
 def reached(store: Store, progress: Progress) -> Reached:
-    """Return what the store must keep: nothing where it has neither a result nor a stream."""
+    """Return what the store must keep: nothing where it has neither a result nor a stream.
+
+    Raises:
+        CollectionRefused: It is a backup store: what that must keep is told by its inventories.
+    """
+    if BACKUPS in stream_names(store):
+        raise CollectionRefused(
+            "this is a backup store: `back_up_platform` prunes it, or `nightshift gc --backup-store` on the platform"
+        )
     manifests = closure(store, roots(store), progress)
     kept = still_kept(manifests, gone(store))
     return Reached(manifests=frozenset(manifests), objects=frozenset(objects(kept)))

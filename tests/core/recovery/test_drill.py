@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from operators.core.deployment.client import Serving, bring
+from operators.core.deployment.releases import Wanted
+from operators.core.deployment.releases import make_release as make_live
 from operators.core.errors import AllCopiesDamaged, KeyMissing
 from operators.core.recovery.drill import STREAM, record_drill, rehearse
 from operators.core.recovery.inventory import INVENTORY_FILE
@@ -18,10 +21,11 @@ from operators.core.settings import EndpointSettings, ServingSettings, StorageSe
 from operators.core.storage import Store, open_store
 from operators.drill import drill
 from tests.core.deployment.conftest import TOKEN, ServerThread
-from tests.core.deployment.tiny import GOOD, INVERTED, RECIPE, tiny_model, tiny_release
-from tests.core.recovery.conftest import SIGNER, Save, make_release
+from tests.core.deployment.tiny import GOOD, INVERTED, RECIPE, tiny_verdict
+from tests.core.recovery.conftest import SIGNER, Save, append, make_release
 from tests.core.recovery.test_platform_restore import state_of
 from tests.core.recovery.test_recovery import files_of
+from tests.core.signers import TRUSTED
 
 FACTS = {"rpo_seconds": 10.0, "rto_seconds": 20.0, "compared_predictions": 3, "different_predictions": 0, "dangling": 0}
 
@@ -31,14 +35,14 @@ def kit(backup: Store) -> RecoveryKit:
     """A kit for the backup store in its folder."""
     (endpoint,) = backup.membership.endpoints.values()
     where = EndpointSettings(name=endpoint.name, url=endpoint.folder.as_uri())  # type: ignore[attr-defined]
-    return RecoveryKit.new(StorageSettings(endpoints=(where,), acknowledge=1), [SIGNER.public_key])
+    return RecoveryKit.new(StorageSettings(endpoints=(where,), acknowledge=1), [SIGNER.public_key, *TRUSTED])
 
 
 def test_a_rehearsal_gives_the_store_of_the_cut(store: Store, save: Save, kit: RecoveryKit, tmp_path: Path) -> None:
     """In folders of its own, by the kit alone; the facts say how old it is and how much was read back."""
     make_release(store, "2002-09-01", b"one")
     expected = state_of(store)
-    save(recipients=(kit.public_key,))
+    save(recipients={"keeper": kit.public_key})
     with rehearse(kit, tmp_path / "place", store.membership.clock() + 100) as rehearsal:
         place = open_store(rehearsal.settings)
 
@@ -52,7 +56,7 @@ def test_a_backup_that_cannot_come_back_is_no_drill_passed(
 ) -> None:
     """A damaged piece, or a kit of somebody else: the error says which."""
     make_release(store, "2002-09-01", b"one")
-    done = save(recipients=(kit.public_key,))
+    done = save(recipients={"keeper": kit.public_key})
     with pytest.raises(KeyMissing), rehearse(RecoveryKit.new(kit.backup, kit.trusted), tmp_path / "a", 0.0):
         pass
     name = done.manifest.file(INVENTORY_FILE).stored_sha256
@@ -90,15 +94,23 @@ def test_targets_are_positive() -> None:
         DrillSpec(rto_target_seconds=0)
 
 
+def go_live(store: Store, votes: Sequence[Sequence[float]], day: str) -> str:
+    """Make a judged model the live release, with no server, and return the release's digest."""
+    wanted = Wanted.read(store, RECIPE, tiny_verdict(store, votes, day), TRUSTED)
+    digest = make_live(store, wanted).digest
+    append(store, f"release-{RECIPE}", digest)
+    return digest
+
+
 @pytest.mark.integration
 @pytest.mark.parametrize("production", ["the same", "a later release"])
 def test_a_drill_asks_the_restored_model_and_production(
     storage_settings: StorageSettings, store: Store, save: Save, kit: RecoveryKit, tmp_path: Path, production: str
 ) -> None:
     """The same release there and in production answers the same; one that production has left is not compared."""
-    release = tiny_release(store, tiny_model(store, GOOD), "2002-09-26")
-    save(recipients=(kit.public_key,))
-    live = release if production == "the same" else tiny_release(store, tiny_model(store, INVERTED), "2002-09-27")
+    release = go_live(store, GOOD, "2002-09-26")
+    save(recipients={"keeper": kit.public_key})
+    live = release if production == "the same" else go_live(store, INVERTED, "2002-09-27")
     version = str(store.manifest(live).facts["version"])
     thread = ServerThread("server-1", tmp_path / "production", storage_settings)
     try:
@@ -125,8 +137,8 @@ def test_an_answer_that_production_does_not_give_is_told(
     store: Store, save: Save, kit: RecoveryKit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The restored model says ham to one text where production says spam: no target met."""
-    tiny_release(store, tiny_model(store, GOOD), "2002-09-26")
-    save(recipients=(kit.public_key,))
+    go_live(store, GOOD, "2002-09-26")
+    save(recipients={"keeper": kit.public_key})
     monkeypatch.setattr("operators.drill._production", lambda *_: ["spam", "spam"])
     recipe = SimpleNamespace(name=RECIPE, examples=("meeting", "lottery"))
     serving = ServingSettings(servers=("http://127.0.0.1:1",), balancer_url="http://127.0.0.1:1", token=TOKEN)

@@ -95,7 +95,7 @@ def test_database_code_and_secrets_go_with_it(backup: Store, save: Save, databas
         database=database,
         code=(tmp_path / "dags", tmp_path / "lock"),
         files={"credentials.json": tmp_path / "credentials.json", "absent": tmp_path / "absent"},
-        recipients=(kit.public_key,),
+        recipients={"keeper": kit.public_key},
     )
     escrow = Escrow.decode(kit.open(backup.read(done.manifest.file(ESCROW_FILE))))
 
@@ -110,7 +110,7 @@ def test_the_escrow_is_readable_where_nothing_else_is(tmp_path: Path) -> None:
     store, backup = new_store(tmp_path / "s", 3, 2, ENCRYPTION), new_store(tmp_path / "b", 1, 1, ENCRYPTION)
     make_release(store, "2002-09-01", b"Ada Lovelace wrote this")
     kit = RecoveryKit.new(ONE, [])
-    around = Surroundings(store=ONE, recipients=(kit.public_key,))
+    around = Surroundings(store=ONE, recipients={"keeper": kit.public_key})
     done = back_up_platform(store, backup, around, signer=SIGNER)
     bare = Store(backup.membership)
     check_signature(bare, done.digest, [SIGNER.public_key])
@@ -212,6 +212,17 @@ def test_nothing_is_pruned_while_a_backup_cannot_be_read(store: Store, backup: S
 
     with pytest.raises(CollectionRefused, match="cannot be told"):
         Collector(fresh, CollectSpec(), needs=lambda held, progress: needed(held, RetentionSpec(), progress)).plan()
+
+
+def test_a_backup_store_is_not_collected_like_another(store: Store, backup: Store, save: Save) -> None:
+    """What backups list is reached by no manifest there: the usual collection refuses instead of taking it."""
+    make_release(store, "2002-09-01", b"one")
+    save()
+    backup.end_lease()
+    age(backup)
+
+    with pytest.raises(CollectionRefused, match="this is a backup store"):
+        Collector(backup, CollectSpec(grace_seconds=0.01, skew_seconds=0.0, max_share=1.0)).plan()
 
 
 def test_retention_is_counted_in_whole_periods() -> None:

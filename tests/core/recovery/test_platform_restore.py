@@ -155,7 +155,7 @@ def sealed(store: Store, backup: Store, save: Save) -> tuple[RecoveryKit, Platfo
     """A kit, and a backup with secrets sealed for it."""
     make_release(store, "2002-09-01", b"one")
     kit = RecoveryKit.new(ONE, [SIGNER.public_key])
-    return kit, save(recipients=(kit.public_key,))
+    return kit, save(recipients={"keeper": kit.public_key})
 
 
 def test_a_kit_opens_its_platform_s_backup(backup: Store, sealed: tuple[RecoveryKit, PlatformBackup]) -> None:
@@ -172,7 +172,7 @@ def test_a_wrong_key_another_s_backup_and_none_are_refused_by_name(
     """Before anything is opened."""
     kit, done = sealed
     stranger = back_up_platform(
-        store, backup, Surroundings(store=ONE, recipients=(kit.public_key,)), signer=Signer(b"\1" * 32)
+        store, backup, Surroundings(store=ONE, recipients={"keeper": kit.public_key}), signer=Signer(b"\1" * 32)
     )
     bare = back_up_platform(store, backup, Surroundings(store=ONE), signer=SIGNER)
 
