@@ -19,6 +19,7 @@ from operators.fine_tune import FineTuneOperator
 from operators.gate import GateOperator
 from operators.ingest import IngestOperator
 from operators.make_candidates import MakeCandidatesOperator
+from operators.make_students import MakeStudentsOperator
 from operators.pipelines import digests_in
 from operators.publish_dataset import PublishDatasetOperator
 from operators.recovery_drill import RecoveryDrillOperator
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 STAGES: list[Any] = [
     AdoptModelOperator, BackUpOperator, CheckDriftOperator, CompressOperator, ContinuePretrainingOperator,
     DeployOperator, DiscoverOperator, EvaluateOperator, FineTuneOperator, GateOperator, IngestOperator,
-    MakeCandidatesOperator, PublishDatasetOperator, TuneOperator, ValidateOperator,
+    MakeCandidatesOperator, MakeStudentsOperator, PublishDatasetOperator, TuneOperator, ValidateOperator,
 ]  # fmt: skip
 CONTROLLERS: list[Any] = [RecoveryDrillOperator, RestoreOperator, RollBackOperator, ScrubOperator]
 REPORTS = {"EvaluateOperator": "report.html", "CheckDriftOperator": "drift.json", "ScrubOperator": "report.json"}

@@ -90,14 +90,17 @@ def test_the_files_are_made_once_and_closed_to_others(mounted: Path) -> None:
     assert {path.stat().st_mode & 0o777 for path in mounted.iterdir()} == {0o444}
 
 
-def test_lost_passwords_are_not_made_anew(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_lost_passwords_are_not_made_anew(
+    tmp_path_factory: pytest.TempPathFactory, capsys: pytest.CaptureFixture[str]
+) -> None:
     """A damaged file is named and stays: the database knows its password."""
-    assert containers.main([str(tmp_path)]) == 0
-    path = tmp_path / "secrets" / "passwords.json"
+    home = tmp_path_factory.mktemp("p")
+    assert containers.main([str(home)]) == 0
+    path = home / "secrets" / "passwords.json"
     path.chmod(0o600)
     path.write_text("{}")
 
-    assert containers.main([str(tmp_path)]) == 2
+    assert containers.main([str(home)]) == 2
     assert "passwords.json" in capsys.readouterr().err
     assert path.read_text() == "{}"
 

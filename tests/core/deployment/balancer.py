@@ -19,7 +19,7 @@ from pathlib import Path
 import httpx
 
 from operators.core.deployment.server.limits import Limits
-from operators.local.caddy import configuration
+from operators.local.caddy import local_configuration
 from tests.core.deployment.conftest import ServerProcess
 from tests.core.deployment.tiny import RECIPE
 
@@ -50,7 +50,7 @@ def balanced(folder: Path, servers: Sequence[ServerProcess]) -> Iterator[str]:
     """Run the balancer over the servers while a block runs; gives its address."""
     ports = {"balancer": _free_port(), "balancer-admin": _free_port(), "server-1": servers[0].port,
              "server-2": servers[1].port}  # fmt: skip
-    (folder / "caddy.json").write_text(json.dumps(configuration(ports, Limits())))
+    (folder / "caddy.json").write_text(json.dumps(local_configuration(ports, Limits())))
     program = Path(sys.executable).parent / "caddy"
     caddy = subprocess.Popen([program, "run", "--config", folder / "caddy.json"], stderr=subprocess.DEVNULL)
     url = f"http://127.0.0.1:{ports['balancer']}"
