@@ -36,7 +36,7 @@ WAIT_SECONDS = 0.6
 """How long a page waits for its parts, all together; what is not there then is told with its age, or as missing."""
 
 READ_SECONDS = 3.0
-"""How long a page that shows one thing waits for it."""
+"""How long a page that shows one thing waits for it, and how long the first page of a process waits for all."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -95,6 +95,8 @@ class Overview:
         self, sources: Sources, *, wait_seconds: float = WAIT_SECONDS, read_seconds: float = READ_SECONDS
     ) -> None:
         self._sources, self._wait, self._read_wait = sources, wait_seconds, read_seconds
+        # The first page waits for imports and for the stores to be opened.
+        self._next_wait = max(wait_seconds, read_seconds)
         self._parts = Parts()
         # A lock each: a backup store that hangs while it is opened keeps nobody from the other.
         self._locks = {"store": threading.Lock(), "backup": threading.Lock()}
@@ -138,7 +140,7 @@ class Overview:
         self._parts.begin(("safety",), self._safety, 10)
         for pipeline in pipelines:
             self._begin_recipe(pipeline.recipe or "", pipeline.newest)
-        until = self._parts.now() + self._wait
+        until, self._next_wait = self._parts.now() + self._next_wait, self._wait
         return lambda *key: self._parts.collect(key, until)
 
     def _begin_recipe(self, recipe: str, run: Run | None) -> None:

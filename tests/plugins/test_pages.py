@@ -145,7 +145,9 @@ def test_a_page_waits_no_longer_than_agreed_for_what_hangs(storage_settings: Sto
 
     sources = dataclasses.replace(sources_of(storage_settings), store=hang, backup=hang, serving=serving)
     pages = FastAPI()
-    pages.mount("/nightshift", build_app(Overview(sources, wait_seconds=0.3), lambda _: [pipeline_of(run)]))
+    pages.mount(
+        "/nightshift", build_app(Overview(sources, wait_seconds=0.3, read_seconds=0.3), lambda _: [pipeline_of(run)])
+    )
     begun = time.monotonic()
     page = words_of(text_of(pages))
     took = time.monotonic() - begun
@@ -154,6 +156,21 @@ def test_a_page_waits_no_longer_than_agreed_for_what_hangs(storage_settings: Sto
     assert took < 3.0, took
     assert "No answer yet, reload in a moment: the store; Retrain tiny: what is live" in page
     assert "Nothing, of what could be read." in page
+
+
+def test_the_first_page_of_a_process_waits_for_what_is_opened(storage_settings: StorageSettings, run: Run) -> None:
+    """It is longer in coming than those after it, and whole."""
+    true = sources_of(storage_settings)
+
+    def slowly() -> Store:
+        time.sleep(0.5)
+        return true.store()
+
+    overview = Overview(dataclasses.replace(true, store=slowly), wait_seconds=0.01, read_seconds=30.0)
+    pages = FastAPI()
+    pages.mount("/nightshift", build_app(overview, lambda _: [pipeline_of(run)]))
+
+    assert "No answer yet" not in words_of(text_of(pages))
 
 
 def test_names_are_shown_as_text(store: Store, storage_settings: StorageSettings) -> None:
