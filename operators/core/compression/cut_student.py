@@ -16,7 +16,7 @@ from operators.core.storage import Result, Store
 if TYPE_CHECKING:
     from operators.core.models.encoder import EncoderModel
 
-REVISION = 1
+REVISION = 2
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 
 

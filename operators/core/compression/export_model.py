@@ -24,7 +24,7 @@ from operators.core.training.rows import Split, read_rows
 if TYPE_CHECKING:
     import torch
 
-REVISION = 1
+REVISION = 2
 MODEL_FILE, TOKENIZER_FILE = "model.onnx", "tokenizer.json"
 TOLERANCE = 1e-4
 """Relative error of a layer up to which a graph in single precision computes what PyTorch does; MiniLM has 2e-6."""

@@ -24,7 +24,7 @@ from operators.core.progress import Progress, no_progress
 from operators.core.scratch import scratch_folder
 from operators.core.storage import Result, Store
 
-REVISION = 12
+REVISION = 13
 TOLERANCES = {
     CandidateKind.FUSED: 1e-4,
     CandidateKind.FP16: 0.01,

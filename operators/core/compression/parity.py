@@ -176,27 +176,35 @@ def _ends(operators: Sequence[Operator]) -> dict[str, int]:
 
 
 def _errors(names: Sequence[str], parent: Trace, graph: Trace, rows: Sequence[Sequence[int]]) -> dict[str, float]:
-    worst: dict[str, float] = {}
+    """Return the largest relative error of each value that both give, over the texts."""
+    measured: dict[str, list[tuple[float, float]]] = {}
     for row in rows:
         ids = np.asarray([row], dtype=np.int64)
         right, found = parent(names, ids), graph(names, ids)
         for name in names:
             if name in right and name in found:
-                worst[name] = max(worst.get(name, 0.0), _error(right[name], found[name]))
-    return worst
+                measured.setdefault(name, []).append(_difference_and_size(right[name], found[name]))
+    return {name: _worst(of_texts) for name, of_texts in measured.items()}
 
 
-def _error(right: npt.NDArray[Any], found: npt.NDArray[Any]) -> float:
-    """Return the size of the difference in parts of the size of what is right; infinite for another shape."""
+def _worst(of_texts: Sequence[tuple[float, float]]) -> float:
+    """Return the largest difference in parts of the text's size, or of the mean size where the text's is below it.
+
+    The logits of a close call are next to nothing, and any difference is many times as large.
+    """
+    usual = sum(size for _, size in of_texts) / len(of_texts)
+    return max(difference / max(size, usual) if size or usual else difference for difference, size in of_texts)
+
+
+def _difference_and_size(right: npt.NDArray[Any], found: npt.NDArray[Any]) -> tuple[float, float]:
+    """Return the root mean squares of the difference and of what is right; infinite for another shape."""
     if right.shape != found.shape:
-        return float("inf")
+        return float("inf"), 0.0
     one, other = right.astype(np.float64), found.astype(np.float64)
     bounded = np.abs(one) < UNBOUNDED
-    difference = float(np.linalg.norm((other - one)[bounded]))
-    if not np.isfinite(difference):
-        return float("inf")
-    size = float(np.linalg.norm(one[bounded]))
-    return difference / size if size else difference
+    scale = max(1, int(bounded.sum())) ** -0.5
+    difference = float(np.linalg.norm((other - one)[bounded])) * scale
+    return difference if np.isfinite(difference) else float("inf"), float(np.linalg.norm(one[bounded])) * scale
 
 
 def _session(model: onnx.ModelProto, names: Sequence[str]) -> ort.InferenceSession:

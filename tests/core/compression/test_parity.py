@@ -13,6 +13,7 @@ import torch
 from operators.core.compression.export import export_onnx
 from operators.core.compression.export_model import check
 from operators.core.compression.make_candidates import parity_facts
+from operators.core.compression.parity import Operator, Parity, compare
 from operators.core.compression.quantise import quantise
 from operators.core.errors import GateFailed
 from operators.core.models.encoder import load_trained
@@ -115,3 +116,20 @@ def test_a_quantised_graph_is_held_against_its_parent(
     assert 0 < whole["layers"]["layer.0"] < 0.2
     damaged = parity_facts(path, tmp_path / "damaged.onnx", ROWS, 0.4)["first_bad_operator"]
     assert damaged == "MatMul encoder.encoder.layer.1.intermediate.dense/val_177"
+
+
+def test_a_close_call_is_no_error() -> None:
+    """Logits next to nothing are held against the size that logits usually have; what is wrong there is still found."""
+    right = {3: np.array([[4.0, -4.0]]), 5: np.array([[0.01, -0.01]])}
+
+    def held_against(difference: float) -> Parity:
+        return compare(
+            [Operator("logits", "Gemm head/logits", "head")],
+            lambda names, ids: {"logits": right[ids.shape[1]]},
+            lambda names, ids: {"logits": right[ids.shape[1]] + (difference if ids.shape[1] == 5 else 0.0)},
+            [[1] * 3, [1] * 5],
+            tolerance=0.4,
+        )
+
+    assert held_against(0.05).first_bad is None
+    assert held_against(3.0).first_bad == "Gemm head/logits"
