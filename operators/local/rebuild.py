@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -21,7 +21,7 @@ from operators.core.recovery.kit import RecoveryKit
 from operators.core.recovery.reconcile import Reconciled, reconcile
 from operators.core.recovery.restore_platform import RestoredPlatform, restore_platform
 from operators.core.settings import StorageSettings
-from operators.core.storage import Store, initialise, open_store
+from operators.core.storage import initialise, open_store
 from operators.local import ports, seaweedfs, services
 from operators.local.credentials import load_credentials
 from operators.local.layout import REPOSITORY, Layout, PlatformError, write_private
@@ -75,7 +75,7 @@ def rebuild(
     ports.check_free(placed)
     with _own_backup(layout, placed, environment, wish.kit):
         say("opening the backup")
-        with _opened(wish.kit.backup) as plain:
+        with closing(open_store(wish.kit.backup)) as plain:
             chosen = choose(plain, wish.at)
             escrow = unlock(plain, chosen.backup, wish.kit)
         _put_secrets(layout, escrow)
@@ -93,7 +93,7 @@ def _restore(
     database = layout.airflow_database
     wanted = None if wish.only is not None or database.exists() else database
     initialise(settings)
-    with _opened(keyed) as backup, _opened(settings) as store:
+    with closing(open_store(keyed)) as backup, closing(open_store(settings)) as store:
         done = restore_platform(
             backup,
             store,
@@ -118,15 +118,6 @@ def _put_secrets(layout: Layout, escrow: Escrow) -> None:
     for path, text in wanted.items():
         if not path.exists():
             write_private(path, text)
-
-
-@contextmanager
-def _opened(settings: StorageSettings) -> Iterator[Store]:
-    store = open_store(settings)
-    try:
-        yield store
-    finally:
-        store.close()
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import re
@@ -57,9 +58,9 @@ class Bed:
         """Return its supervisor."""
         return supervisor.Supervisor(self.layout)
 
-    @property
+    @functools.cached_property
     def rest(self) -> AirflowRest:
-        """Return a client of its Airflow."""
+        """Return a client of its Airflow, logged in once: a login takes as long as a short task."""
         return AirflowRest.of(ports.load(self.layout), load_credentials(self.layout))
 
     def environment(self) -> dict[str, str]:
@@ -172,7 +173,6 @@ class Bed:
         Raises:
             FaultDidNotFire: The run ended, or time ran out, before they were there.
         """
-        # One client for all questions: a login takes as long as a short task.
         rest, ids, asked = self.rest, set(), 0.0
         deadline = time.monotonic() + RUN_SECONDS
         while time.monotonic() < deadline and process.poll() is None:

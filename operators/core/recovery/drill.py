@@ -6,7 +6,7 @@ import dataclasses
 import datetime
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from operators.core.storage.graph import closure
 from operators.core.storage.roots import roots
 
 STREAM = "drill"
-REVISION = 3
+REVISION = 4
 COPIES, ACKNOWLEDGE = 3, 2
 """Of the place that is restored into: as many as a platform has."""
 
@@ -59,13 +59,14 @@ def rehearse(kit: RecoveryKit, folder: Path, now: float, progress: Progress = no
         NightshiftError: The backup cannot be opened or restored: it is no backup.
     """
     started = time.monotonic()
-    with _opened(kit.backup) as plain:
+    with closing(open_store(kit.backup)) as plain:
         chosen = choose(plain)
         escrow = unlock(plain, chosen.backup, kit)
     keys = escrow.store.encryption
     settings = _place(folder, keys)
     initialise(settings, rounds=0)
-    with _opened(dataclasses.replace(kit.backup, encryption=keys)) as backup, _opened(settings) as place:
+    own = dataclasses.replace(kit.backup, encryption=keys)
+    with closing(open_store(own)) as backup, closing(open_store(settings)) as place:
         database = _database(backup, chosen.backup, folder)
         done = restore_platform(backup, place, chosen.backup, database=database, progress=progress)
         facts = {
@@ -136,12 +137,3 @@ def _reconcile(database: Path | None, place: Store, backup: Store) -> dict[str, 
         return {"database": False}
     done = reconcile(database, place, backup)
     return {"database": True, "cleared": len(done.cleared), "dangling": len(done.dangling)}
-
-
-@contextmanager
-def _opened(settings: StorageSettings) -> Iterator[Store]:
-    store = open_store(settings)
-    try:
-        yield store
-    finally:
-        store.close()

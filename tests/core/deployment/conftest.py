@@ -17,7 +17,8 @@ import httpx
 import pytest
 import uvicorn
 
-from operators.core.deployment.client import Server
+from operators.core.deployment.client import Server, Serving, bring
+from operators.core.deployment.releases import Release, Wanted, make_release
 from operators.core.deployment.server.access import Access
 from operators.core.deployment.server.app import build_app
 from operators.core.deployment.server.limits import Limits
@@ -27,7 +28,7 @@ from operators.core.deployment.server.settings import SERVER_VARIABLE, ServerSet
 from operators.core.deployment.server.versions import Versions
 from operators.core.settings import STORAGE_VARIABLE, StorageSettings
 from operators.core.storage import Store, open_store
-from tests.core.deployment.tiny import RECIPE
+from tests.core.deployment.tiny import RECIPE, tiny_verdict
 from tests.core.signers import TRUSTED
 
 TOKEN = "a-token-for-tests-only"
@@ -149,3 +150,13 @@ def process(tmp_path: Path, storage_settings: StorageSettings) -> Iterator[Serve
     yield one
     if one.process is not None and one.process.poll() is None:
         one.stop(signal.SIGKILL)
+
+
+@pytest.fixture
+def live(store: Store, process: ServerProcess) -> Release:
+    """A release that the server serves."""
+    release = make_release(store, Wanted.read(store, RECIPE, tiny_verdict(store), TRUSTED))
+    controlled = process.controlled()
+    bring(controlled, Serving(releases={release.version: release.digest}, current=release.version))
+    controlled.close()
+    return release

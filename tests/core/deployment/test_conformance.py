@@ -17,7 +17,6 @@ from typing import Any
 import httpx
 import pytest
 
-from operators.core.deployment.client import Serving, bring
 from operators.core.deployment.releases import Release, Wanted, make_release
 from operators.core.storage import Store
 from tests.core.deployment.conftest import TOKEN, ServerProcess, free_port
@@ -42,16 +41,6 @@ def _ask(*arguments: str) -> dict[str, dict[str, Any]]:
     assert done.returncode == 0, done.stderr
     answer: dict[str, dict[str, Any]] = json.loads(done.stdout.splitlines()[-1])
     return answer
-
-
-@pytest.fixture
-def live(store: Store, process: ServerProcess) -> Release:
-    """A release that our server serves."""
-    release = make_release(store, Wanted.read(store, RECIPE, tiny_verdict(store), TRUSTED))
-    controlled = process.controlled()
-    bring(controlled, Serving(releases={release.version: release.digest}, current=release.version))
-    controlled.close()
-    return release
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ from typing import Any
 import grpc
 import pytest
 
-from operators.core.deployment.client import Serving, bring
 from operators.core.deployment.releases import Release, Wanted, make_release
 from operators.core.deployment.server.open_inference import MESSAGES, SERVICE
 from operators.core.storage import Store
@@ -22,16 +21,6 @@ pytestmark = pytest.mark.integration
 
 CONTROLLER = (("authorization", f"Bearer {TOKEN}"),)
 Call = Callable[..., Any]
-
-
-@pytest.fixture
-def live(store: Store, process: ServerProcess) -> Release:
-    """A release that the server serves."""
-    release = make_release(store, Wanted.read(store, RECIPE, tiny_verdict(store), TRUSTED))
-    controlled = process.controlled()
-    bring(controlled, Serving(releases={release.version: release.digest}, current=release.version))
-    controlled.close()
-    return release
 
 
 @pytest.fixture
