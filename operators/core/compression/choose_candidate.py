@@ -11,16 +11,17 @@ from operators.core.errors import GateFailed
 from operators.core.manifest import Made, StageCall, spec_json
 from operators.core.storage import Result, Store
 
-REVISION = 1
+REVISION = 2
 PAGE = "choice.html"
 Figures = Mapping[str, Any]
 
 OBJECTIVES = {
-    "p50_ms": "the fastest",
-    "bytes": "the smallest",
-    "memory_bytes": "the one with least memory",
-    "joules_per_1000": "the one with least energy",
+    "p50_ms": ("the fastest", "time"),
+    "bytes": ("the smallest", "size"),
+    "memory_bytes": ("the one with least memory", "memory"),
+    "joules_per_1000": ("the one with least energy", "energy"),
 }
+"""What is said of the best by each figure, and what that figure is called."""
 
 
 def choose_candidate(store: Store, measurement: str, spec: BudgetSpec) -> Result:
@@ -94,10 +95,11 @@ def _dominating(one: Figures, candidates: Sequence[Figures]) -> str | None:
 def _within(one: Figures, best: Figures, parent: Figures, spec: BudgetSpec) -> str:
     speed, size = parent["p50_ms"] / one["p50_ms"], parent["bytes"] / one["bytes"]
     told = f"{speed:.1f}x as fast and {size:.1f}x smaller than its parent, within the budget: "
+    praise, figure = OBJECTIVES[spec.objective]
     if one is best:
-        return told + OBJECTIVES[spec.objective]
+        return told + praise
     ratio = one[spec.objective] / best[spec.objective] if best[spec.objective] else 1.0
-    return f"{told}{ratio:.2f} of the {spec.objective} of {best['name']}"
+    return f"{told}{ratio:.2f}x the {figure} of {best['name']}"
 
 
 def _excess(one: Figures, parent: Figures, spec: BudgetSpec) -> str:

@@ -78,7 +78,7 @@ def test_the_recipe_says_what_the_chosen_one_has_least_of() -> None:
     judged = choose([PARENT, _measured("int8", 8.0, bytes=30), small], BudgetSpec(objective="bytes"))
 
     assert [(one["name"], one["chosen"]) for one in judged] == [("int8", False), ("int4", True)]
-    assert judged[0]["why"].endswith("within the budget: 2.00 of the bytes of int4")
+    assert judged[0]["why"].endswith("within the budget: 2.00x the size of int4")
     assert judged[1]["why"].endswith("within the budget: the smallest")
 
 
