@@ -194,12 +194,13 @@ def wait_for_service(supervisor: Supervisor, layout: Layout, service: services.S
     """Return once a service that was started answers.
 
     Raises:
-        PlatformError: It does not, or ends again and again; the end of its log is in the message.
+        PlatformError: It does not, or ends again and again, with the end of its log; or the platform was stopped.
     """
     ends = 0
 
     def is_up() -> bool:
         nonlocal ends
+        _check_supervised(supervisor)
         state = supervisor.states().get(service.name)
         ends += state == "BACKOFF"
         if ends > MAX_BACKOFFS:  # it ends again and again: waiting longer will not help
@@ -207,6 +208,12 @@ def wait_for_service(supervisor: Supervisor, layout: Layout, service: services.S
         return status.state_of(service, state) == "up"
 
     wait_until(is_up, START_SECONDS, lambda: _stuck(layout, service.name))
+
+
+def _check_supervised(supervisor: Supervisor) -> None:
+    """Return where there is something to wait for."""
+    if not supervisor.is_up():
+        raise PlatformError("the platform was stopped while it started: run it again")
 
 
 def _stuck(layout: Layout, name: str) -> str:
@@ -225,6 +232,7 @@ def _wait_for_airflow(platform: Platform) -> None:
     }
 
     def missing() -> list[str]:
+        _check_supervised(platform.supervisor)
         health = rest.health()
         return [service for part, service in parts.items() if (health.get(part) or {}).get("status") != "healthy"]
 
