@@ -34,6 +34,7 @@ from airflow.sdk import Connection
 from airflow.sdk.exceptions import AirflowNotFoundException
 
 from operators.core.overview.prices import PriceList
+from operators.core.recovery.spec import DRILL_KEY
 from operators.core.settings import LandingSettings, ServingSettings, StorageSettings
 
 if TYPE_CHECKING:
@@ -46,8 +47,6 @@ LANDING = "nightshift_landing"
 SIGNING = "nightshift_signing"
 PRICES = "nightshift_prices"
 RECOVERY = "nightshift_recovery"
-DRILL_KEY = "drill"
-"""Name of the recovery key that the drill holds, and that is lost with the platform."""
 ALERTS = "nightshift_alerts"
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from operators.cli.answer import Answer, WrongUse
 from operators.cli.places import opened, platform_layout, shown_progress
+from operators.core.recovery.spec import DRILL_KEY
 from operators.core.settings import StorageSettings
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def recovery_key(options: argparse.Namespace) -> Answer:
     if options.file is None:
         keys = {path.stem: path.read_text().strip() for path in sorted(layout.recovery_keys.glob("*.pub"))}
         lines = tuple(f"{name}: {fingerprint(key)}" for name, key in keys.items()) or ("there is none",)
-        return Answer(document=keys, lines=lines, is_good=any(name != recovery.DRILL for name in keys))
+        return Answer(document=keys, lines=lines, is_good=any(name != DRILL_KEY for name in keys))
     credentials = load_credentials(layout)
     backup = seaweedfs.backup_settings(ports.load(layout), credentials)
     try:

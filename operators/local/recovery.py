@@ -6,12 +6,11 @@ import os
 from pathlib import Path
 
 from operators.core.recovery.kit import RecoveryKit, fingerprint
+from operators.core.recovery.spec import DRILL_KEY
 from operators.core.settings import StorageSettings
 from operators.core.signing import Signer
 from operators.local.credentials import Credentials
 from operators.local.layout import Layout, PlatformError, write_private
-
-DRILL = "drill"
 
 
 def secret_files(layout: Layout) -> dict[str, str]:
@@ -32,7 +31,7 @@ def configure(layout: Layout, backup: StorageSettings, credentials: Credentials)
         held = RecoveryKit.from_json(layout.drill_kit.read_text())
         kit = RecoveryKit(private_key=held.private_key, trusted=kit.trusted, backup=kit.backup)
     write_private(layout.drill_kit, kit.to_json())
-    write_private(layout.recovery_keys / f"{DRILL}.pub", kit.public_key + "\n")
+    write_private(layout.recovery_keys / f"{DRILL_KEY}.pub", kit.public_key + "\n")
 
 
 def new_kit(layout: Layout, backup: StorageSettings, credentials: Credentials, path: Path) -> RecoveryKit:

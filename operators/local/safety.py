@@ -7,9 +7,9 @@ from typing import Any
 
 from operators.core.recovery.back_up_platform import RECORD
 from operators.core.recovery.drill import STREAM
+from operators.core.recovery.spec import DRILL_KEY
 from operators.core.storage import Store
 from operators.local.layout import Layout
-from operators.local.recovery import DRILL
 
 OLDEST_BACKUP = datetime.timedelta(hours=26)
 OLDEST_DRILL = datetime.timedelta(days=8)
@@ -25,7 +25,7 @@ def safety(store: Store, layout: Layout) -> dict[str, Any]:
         *_age("drill", "`nightshift drill` runs one", drill.get("at"), now, OLDEST_DRILL),
         *(f"the last drill: {missed}" for missed in drill.get("missed", ())),
     ]
-    if not any(path.stem != DRILL for path in layout.recovery_keys.glob("*.pub")):
+    if not any(path.stem != DRILL_KEY for path in layout.recovery_keys.glob("*.pub")):
         problems.append("nobody outside this platform has a recovery key: `nightshift recovery-key FILE` makes one")
     figures = {name: drill.get(name) for name in ("targets_met", "rpo_seconds", "rto_seconds")}
     return {"backup_at": backup.get("at"), "drill_at": drill.get("at"), **figures, "problems": problems}

@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+DRILL_KEY = "drill"
+"""Name of the recovery key that the drill holds, and that is lost with the platform."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BackUpSpec:
