@@ -61,7 +61,8 @@ class Bed:
     @functools.cached_property
     def rest(self) -> AirflowRest:
         """Return a client of its Airflow, logged in once: a login takes as long as a short task."""
-        return AirflowRest.of(ports.load(self.layout), load_credentials(self.layout))
+        placed = ports.load(self.layout, self.environment())  # asked for before the platform has written them down
+        return AirflowRest.of(placed, load_credentials(self.layout))
 
     def environment(self) -> dict[str, str]:
         """Return what a shell would have exported to use it."""
