@@ -10,7 +10,7 @@
 | `nightshift_signing` | password: what the gate signs with, hexadecimal; extra `trusted`: public keys beside it |
 | `nightshift_mlflow` | extra `uri`, `experiment`; password, with login or as a token: a tracker of trainings, if any |
 | `nightshift_wandb` | extra `project`, `mode`, `folder`, `url`; password: the API key; another tracker |
-| `nightshift_serving` | extra `servers`, `balancer`; password: the servers' bearer token |
+| `nightshift_serving` | extra `servers`, `balancer`, `ca_file` (of servers with TLS); password: their bearer token |
 | `nightshift_prices` | extra `currency`, `machine_hour`, `kilowatt_hour`: what a night costs; optional |
 | `nightshift_recovery` | extra `public_keys`: a folder of `NAME.pub`, a recovery key each; `files`: secrets by name |
 | `nightshift_drill` | extra `kit`: path of the drill's recovery kit, on its worker only |
@@ -197,7 +197,9 @@ def serving_settings() -> ServingSettings:
     token = Connection.get("nightshift_serving").password
     if not token:
         raise ValueError("connection nightshift_serving has no password: it must hold the servers' bearer token")
-    return ServingSettings(servers=servers, balancer_url=_extra("nightshift_serving", "balancer"), token=token)
+    ca_file = Connection.get("nightshift_serving").extra_dejson.get("ca_file")
+    balancer = _extra("nightshift_serving", "balancer")
+    return ServingSettings(servers=servers, balancer_url=balancer, token=token, ca_file=ca_file)
 
 
 def price_list() -> PriceList | None:

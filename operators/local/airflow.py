@@ -12,6 +12,7 @@ from operators.local import recovery, seaweedfs
 from operators.local.credentials import Credentials
 from operators.local.layout import HOME_VARIABLE, REPOSITORY, Layout, write_private
 from operators.local.ports import SERVERS, Ports
+from operators.local.serving import tls_settings
 
 PARALLELISM = 4
 """Tasks at once; each holds about 300 MB before it does anything, and training takes every core anyway."""
@@ -98,18 +99,22 @@ class Places:
     """Folder of the base models."""
     servers: tuple[str, ...]
     balancer: str
+    servers_ca: str | None = None
+    """File that the servers' TLS is verified with; None where they speak without."""
     folders: Mapping[str, str]
     """The extra of `nightshift_local`."""
 
 
 def _connections(layout: Layout, ports: Ports, credentials: Credentials) -> dict[str, str]:
+    tls = tls_settings(layout)
     places = Places(
         store=seaweedfs.store_settings(layout, ports, credentials),
         backup=seaweedfs.backup_settings(ports, credentials),
         landing=layout.landing.as_uri(),
         models=str(layout.models),
-        servers=tuple(f"http://127.0.0.1:{ports[server]}" for server in SERVERS),
-        balancer=balancer_url(ports),
+        servers=tuple(tls.server_url(ports[server]) for server in SERVERS),
+        balancer=tls.balancer_url(ports["balancer"]),
+        servers_ca=tls.ca,
         folders={
             "scratch": str(layout.scratch),
             "data_docs": str(layout.data_docs),
@@ -126,7 +131,8 @@ def _connections(layout: Layout, ports: Ports, credentials: Credentials) -> dict
 
 def connections(places: Places, credentials: Credentials) -> dict[str, str]:
     """Return the variables that hold the connections of operators/connections.py that every platform has."""
-    serving = {"servers": places.servers, "balancer": places.balancer}
+    trusting = {"ca_file": places.servers_ca} if places.servers_ca else {}
+    serving = {"servers": places.servers, "balancer": places.balancer, **trusting}
     parts: dict[str, dict[str, object]] = {
         "store": {"extra": {"storage": json.loads(places.store.to_json())}},
         "backup": {"extra": {"storage": json.loads(places.backup.to_json())}},
@@ -147,11 +153,6 @@ def _connection(**parts: object) -> str:
 def ui_url(ports: Ports) -> str:
     """Return the address of Airflow's UI and REST API."""
     return f"http://127.0.0.1:{ports['airflow']}"
-
-
-def balancer_url(ports: Ports) -> str:
-    """Return the address that predictions are asked from."""
-    return f"http://127.0.0.1:{ports['balancer']}"
 
 
 def configure(layout: Layout, ports: Ports, credentials: Credentials, dags: Path = REPOSITORY / "dags") -> None:
