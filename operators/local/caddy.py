@@ -24,7 +24,8 @@ _TERMINATES_TLS: dict[str, Any] = {
     "protocols": ["h1", "h2"],
 }
 CHECK_SECONDS = 0.5
-"""Between two health checks: a server that is told to end is not ready for two of them before its port closes."""
+"""Between two health checks, and what one may take: a server that hangs is out within twice that. One that is told to
+end is not ready for two of them before its port closes."""
 
 
 def local_configuration(ports: Ports, limits: Limits, tls: Tls | None = None) -> dict[str, Any]:
@@ -114,7 +115,7 @@ def _proxy(servers: Sequence[str], limits: Limits, ca: str | None) -> dict[str, 
             "active": {
                 "uri": "/v2/health/ready",
                 "interval": f"{CHECK_SECONDS * 1000:g}ms",
-                "timeout": "2s",
+                "timeout": f"{CHECK_SECONDS * 1000:g}ms",
                 "expect_status": 200,
             },
             "passive": {"fail_duration": "2s", "max_fails": 1},
