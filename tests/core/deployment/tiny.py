@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import onnx
@@ -60,7 +60,7 @@ def tiny_graph(votes: Sequence[Sequence[float]], work: int = 0) -> bytes:
     graph = helper.make_graph(nodes, "tiny", tokens, [logits], [table, *axis.values(), *weights])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
     onnx.checker.check_model(model)
-    return cast(bytes, model.SerializeToString())
+    return bytes(model.SerializeToString())
 
 
 def _work(products: int) -> list[onnx.NodeProto]:
@@ -110,12 +110,7 @@ def tiny_dataset(store: Store, day: str) -> str:
 def tiny_evaluation(store: Store, model: str, dataset: str, accuracy: float, swapped: bool = False) -> str:
     """Commit an evaluation of a model on a data set and return its digest."""
     labels = ["spam", "ham"] if swapped else ["ham", "spam"]
-    rows: dict[str, list[Any]] = {
-        "id": ["a", "b"],
-        "label": ["ham", "spam"],
-        "predicted": labels,
-        "score": [0.98, 0.97],
-    }
+    rows = {"id": ["a", "b"], "label": ["ham", "spam"], "predicted": labels, "score": [0.98, 0.97]}
     call = StageCall(
         stage="evaluate",
         revision=1,
@@ -156,7 +151,7 @@ def tiny_release(store: Store, model: str, day: str) -> str:
     return digest
 
 
-def _parquet(columns: Mapping[str, Sequence[object]]) -> bytes:
+def _parquet(columns: Mapping[str, Any]) -> bytes:
     buffer = io.BytesIO()
     parquet.write_table(pa.table(columns), buffer)
     return buffer.getvalue()
