@@ -68,6 +68,15 @@ def _options(layout: Layout, ports: Ports, credentials: Credentials, dags: Path)
             "base_log_folder": layout.log / "tasks",
             "dag_processor_child_process_log_directory": layout.log / "tasks" / "dag_processor",
         },
+        **_patience(),
+        "dag_processor": {"refresh_interval": 15, "parsing_processes": 1},
+    }
+    return {f"AIRFLOW__{s.upper()}__{k.upper()}": str(v) for s, options in sections.items() for k, v in options.items()}
+
+
+def _patience() -> dict[str, dict[str, object]]:
+    """Return the options that say how soon something killed is noticed, and how long its absence is sat out."""
+    return {
         "scheduler": {
             "task_instance_heartbeat_sec": HEARTBEAT_SECONDS,
             "task_instance_heartbeat_timeout": HEARTBEAT_TIMEOUT_SECONDS,
@@ -82,9 +91,7 @@ def _options(layout: Layout, ports: Ports, credentials: Credentials, dags: Path)
             "max_failed_heartbeats": 12,
             "execution_api_retries": 8,
         },
-        "dag_processor": {"refresh_interval": 15, "parsing_processes": 1},
     }
-    return {f"AIRFLOW__{s.upper()}__{k.upper()}": str(v) for s, options in sections.items() for k, v in options.items()}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

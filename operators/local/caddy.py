@@ -68,18 +68,7 @@ def configuration(
         certificate: Files of the chain that callers are shown and of its key, as Caddy finds them; None for plain HTTP.
         servers_ca: File of the authorities that the servers' certificates are verified with; None where they have none.
     """
-    routes = [
-        {"match": [{"path": PATHS}], "handle": [_limit(limits), _proxy(servers, limits, servers_ca)], "terminal": True},
-        {"handle": [{"handler": "static_response", "status_code": 404, "body": "not served here\n"}]},
-    ]
-    inference: dict[str, Any] = {
-        "listen": [listen],
-        "automatic_https": {"disable": True},
-        "read_header_timeout": "10s",
-        "read_timeout": f"{limits.body_seconds + 10:g}s",
-        "idle_timeout": "2m",
-        "routes": routes,
-    }
+    inference = _inference(listen, limits, _proxy(servers, limits, servers_ca))
     apps: dict[str, Any] = {}
     if certificate is not None:
         inference |= _TERMINATES_TLS
@@ -91,6 +80,21 @@ def configuration(
         http["servers"]["metrics"] = {"listen": [metrics], "automatic_https": {"disable": True}, "routes": [scrape]}
         http["metrics"] = {}
     return {"admin": admin, "logging": {"logs": {"default": {"level": "WARN"}}}, "apps": {"http": http, **apps}}
+
+
+def _inference(listen: str, limits: Limits, proxy: dict[str, Any]) -> dict[str, Any]:
+    routes = [
+        {"match": [{"path": PATHS}], "handle": [_limit(limits), proxy], "terminal": True},
+        {"handle": [{"handler": "static_response", "status_code": 404, "body": "not served here\n"}]},
+    ]
+    return {
+        "listen": [listen],
+        "automatic_https": {"disable": True},
+        "read_header_timeout": "10s",
+        "read_timeout": f"{limits.body_seconds + 10:g}s",
+        "idle_timeout": "2m",
+        "routes": routes,
+    }
 
 
 def _limit(limits: Limits) -> dict[str, Any]:

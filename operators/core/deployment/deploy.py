@@ -53,9 +53,8 @@ def deploy(
     wanted = Wanted.read(store, recipe, verdict, trusted)
     note_rollback(store, servers, recipe)
     line, log = ReleaseLine(store, recipe), DeployLog(store, recipe, above=highest_order(servers))
-    reason = _why_nothing_to_do(line, log, wanted, by_name)
-    if line.live is not None and line.live.model == wanted.model and not _would_load(store, line.live, trusted):
-        reason = None
+    is_loadable = line.live is not None and _would_load(store, line.live, trusted)
+    reason = _why_nothing_to_do(line, log, wanted, by_name, is_loadable)
     release = None if reason else make_release(store, wanted)
     _end_unfinished(line, log, release, wanted)
     if release is None:
@@ -101,12 +100,14 @@ def _would_load(store: Store, release: Release, trusted: Collection[str]) -> boo
     return True
 
 
-def _why_nothing_to_do(line: ReleaseLine, log: DeployLog, wanted: Wanted, by_name: bool) -> str | None:
+def _why_nothing_to_do(
+    line: ReleaseLine, log: DeployLog, wanted: Wanted, by_name: bool, is_loadable: bool
+) -> str | None:
     live = line.live
     if live is None:
         return None
     if live.model == wanted.model:
-        return f"{live.version} is live already"
+        return f"{live.version} is live already" if is_loadable else None
     if by_name:
         return None
     if live.day > wanted.day:
