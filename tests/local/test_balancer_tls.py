@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import signal
 import time
 from collections.abc import Iterator
@@ -16,9 +18,14 @@ from operators.core.deployment.releases import Wanted, make_release
 from operators.core.errors import DeploymentError
 from operators.core.settings import ServingSettings, StorageSettings
 from operators.core.storage import Store
+from operators.local import ports, services
+from operators.local.credentials import load_credentials
+from operators.local.layout import Layout
 from operators.local.services import Service
 from operators.local.status import answers
+from operators.local.supervisor import Supervisor
 from operators.local.tls import Tls
+from operators.local.up import wait_for_service
 from tests.core.deployment.balancer import balanced, steady_calls
 from tests.core.deployment.conftest import TOKEN, ServerProcess
 from tests.core.deployment.tiny import RECIPE, tiny_verdict
@@ -117,3 +124,35 @@ def test_settings_of_the_controller_are_whole() -> None:
         open_servers(missing, RECIPE, 1),
     ):
         pass
+
+
+def test_the_platform_s_services_come_up_with_tls(short_path: Path, tls: Tls) -> None:
+    """By its own supervisor, from the operator's file: balancer and servers answer, and who asks believes them."""
+    assert tls.balancer is not None and tls.servers is not None
+    layout = Layout(home=short_path / "h")
+    layout.make()
+    placed = ports.wanted_ports({ports.BASE_VARIABLE: str(ports.free_base(os.getpid() + 37))})
+    ports.save(layout, placed)
+    wanted = {
+        "balancer": {"tls_certificate": tls.balancer.chain, "tls_key": tls.balancer.key},
+        "tls_certificate": tls.servers.chain,
+        "tls_key": tls.servers.key,
+        "tls_ca": tls.ca,
+    }
+    (layout.secrets / "serving.json").write_text(json.dumps(wanted))
+    services.configure(layout, placed, load_credentials(layout), Path("/dags"))
+    known = [one for one in services.all_services(layout, placed) if one.certificate]
+    supervisor = Supervisor(layout)
+    supervisor.boot(known, os.environ)
+    try:
+        supervisor.start(one.name for one in known)
+        for one in known:
+            wait_for_service(supervisor, layout, one)
+        url = f"https://127.0.0.1:{placed['balancer']}/v2/health/live"
+        statuses = [httpx.get(url, verify=tls.balancer.pinned()).status_code for _ in range(4)]
+    finally:
+        supervisor.shut_down()
+
+    assert [one.name for one in known] == ["balancer", "server-1", "server-2"]
+    # No release is there yet: the balancer finds nobody ready, which it asked by TLS.
+    assert set(statuses) == {503}
