@@ -41,7 +41,19 @@ class Service:
 
 def all_services(layout: Layout, ports: Ports, recipe: str = DEFAULT_RECIPE) -> tuple[Service, ...]:
     """Return the services, those that others need first; the model servers answer for one recipe."""
-    stores = tuple(
+    tls = serving.tls_settings(layout)
+    balancer = Service(
+        name="balancer",
+        command=(str(BIN / "caddy"), "run", "--config", str(layout.run / "caddy.json")),
+        url=tls.balancer_url(ports["balancer"]),
+        certificate=tls.balancer,
+    )
+    return (*stores(layout, ports), balancer, *_servers(layout, ports, recipe, tls), *_airflow(layout, ports))
+
+
+def stores(layout: Layout, ports: Ports) -> tuple[Service, ...]:
+    """Return the object stores, which need nothing else to run."""
+    return tuple(
         Service(
             name=name,
             command=tuple(seaweedfs.command(name, layout, ports, BIN / "weed")),
@@ -51,14 +63,6 @@ def all_services(layout: Layout, ports: Ports, recipe: str = DEFAULT_RECIPE) -> 
         )
         for name in STORES
     )
-    tls = serving.tls_settings(layout)
-    balancer = Service(
-        name="balancer",
-        command=(str(BIN / "caddy"), "run", "--config", str(layout.run / "caddy.json")),
-        url=tls.balancer_url(ports["balancer"]),
-        certificate=tls.balancer,
-    )
-    return (*stores, balancer, *_servers(layout, ports, recipe, tls), *_airflow(layout, ports))
 
 
 def _servers(layout: Layout, ports: Ports, recipe: str, tls: Tls) -> tuple[Service, ...]:

@@ -57,7 +57,7 @@ def tls_settings(layout: Layout) -> Tls:
 @contextmanager
 def _operator_s_file(layout: Layout) -> Iterator[dict[str, Any]]:
     """Give what the operator's file holds; what the block finds wrong with it is told by the file's name."""
-    path = _path(layout)
+    path = operator_file(layout)
     try:
         wanted: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
         if unknown := sorted(set(wanted) - FIELDS):
@@ -67,7 +67,8 @@ def _operator_s_file(layout: Layout) -> Iterator[dict[str, Any]]:
         raise PlatformError(f"{path} cannot be used: {error}") from None
 
 
-def _path(layout: Layout) -> Path:
+def operator_file(layout: Layout) -> Path:
+    """Return where the operator says whom the servers answer, and by which certificates."""
     return layout.secrets / "serving.json"
 
 

@@ -29,7 +29,7 @@ def test_stores_and_services_leave_nothing_behind(short_path: Path, tmp_path: Pa
     placed = ports.wanted_ports({ports.BASE_VARIABLE: str(base)})
     ports.save(layout, placed)
     seaweedfs.configure(layout, load_credentials(layout))
-    stores = [one for one in services.all_services(layout, placed) if one.name in ports.STORES]
+    stores = services.stores(layout, placed)
     litterer = Service(name="litterer", command=(sys.executable, "-c", LITTERER))
     sockets = {str(seaweedfs.grpc_socket(part, placed[f"{one.name}-{part}-grpc"]))
                for one in stores for part in seaweedfs.PARTS}  # fmt: skip
