@@ -109,7 +109,7 @@ def configure(layout: Layout, ports: Ports, credentials: Credentials, dags: Path
     airflow.configure(layout, ports, credentials, dags)
     recovery.configure(layout, seaweedfs.backup_settings(ports, credentials), credentials)
     settings = serving.server_settings(layout, credentials)
-    balancing = caddy.local_configuration(ports, settings.limits, serving.tls_settings(layout))
+    balancing = caddy.local_configuration(ports, settings.limits, serving.checked_tls(layout))
     write_private(layout.run / "caddy.json", json.dumps(balancing, indent=1))
     storage = seaweedfs.store_settings(layout, ports, credentials)
     # For `nightshift --storage-file`, for a restore elsewhere, and for programs of one's own.

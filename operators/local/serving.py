@@ -48,10 +48,22 @@ def tls_settings(layout: Layout) -> Tls:
     """Return which certificates balancer and servers show, none of them by default.
 
     Raises:
-        PlatformError: The operator's file cannot be read, or says what cannot be; the message says what.
+        PlatformError: The operator's file cannot be read, or says one half of something.
     """
     with _operator_s_file(layout) as wanted:
         return Tls.read(wanted)
+
+
+def checked_tls(layout: Layout) -> Tls:
+    """Return the same, tried.
+
+    Raises:
+        PlatformError: The files cannot be used as they are meant; the message says which, and why.
+    """
+    with _operator_s_file(layout) as wanted:
+        tls = Tls.read(wanted)
+        tls.check()
+        return tls
 
 
 @contextmanager
