@@ -15,6 +15,7 @@
 | `nightshift_recovery` | extra `public_keys`: a folder of `NAME.pub`, a recovery key each; `files`: secrets by name |
 | `nightshift_drill` | extra `kit`: path of the drill's recovery kit, on its worker only |
 | `nightshift_alerts` | extra `url`: a webhook that is told of failures; password: its bearer token, if any. Optional |
+| `nightshift_database` | Airflow's PostgreSQL, by a role that may replicate; schema: its database. Optional |
 | `nightshift_local` | extra `scratch`, `data_docs`: folders of this machine; `airflow_database`: its SQLite |
 
 The keys of encrypted files (`storage.encryption`: store secret, master keys) are those of the store in both; see
@@ -39,6 +40,7 @@ from operators.core.settings import LandingSettings, ServingSettings, StorageSet
 
 if TYPE_CHECKING:
     from operators.core.recovery.kit import RecoveryKit
+    from operators.core.recovery.postgresql import PostgresServer
     from operators.core.training.tracking import TrackingSettings
 
 STORE = "nightshift_store"
@@ -48,6 +50,7 @@ SIGNING = "nightshift_signing"
 PRICES = "nightshift_prices"
 RECOVERY = "nightshift_recovery"
 ALERTS = "nightshift_alerts"
+DATABASE = "nightshift_database"
 
 
 def store_settings(connection: str = STORE) -> StorageSettings:
@@ -246,6 +249,26 @@ def airflow_database_path() -> Path | None:
     """Return the path of Airflow's SQLite database; None where Airflow keeps it elsewhere."""
     path = Connection.get("nightshift_local").extra_dejson.get("airflow_database")
     return Path(path) if path else None
+
+
+def airflow_server() -> PostgresServer | None:
+    """Return Airflow's PostgreSQL; None where it is none, or this worker may not reach it.
+
+    Raises:
+        ValueError: The connection lacks a part; the message repeats no value of it.
+    """
+    from operators.core.recovery.postgresql import PostgresServer
+
+    connection = _found(DATABASE)
+    if connection is None:
+        return None
+    host, user, password, database = connection.host, connection.login, connection.password, connection.schema
+    if not (host and user and password and database):
+        raise ValueError(f"connection {DATABASE}: host, login, password and schema must be set")
+    sslmode = str(connection.extra_dejson.get("sslmode", "prefer"))
+    return PostgresServer(
+        host=host, port=connection.port or 5432, user=user, password=password, database=database, sslmode=sslmode
+    )
 
 
 def _found(connection: str) -> Connection | None:
