@@ -15,6 +15,7 @@
 | `nightshift_recovery` | extra `public_keys`: a folder of `NAME.pub`, a recovery key each; `files`: secrets by name |
 | `nightshift_drill` | extra `kit`: path of the drill's recovery kit, on its worker only |
 | `nightshift_alerts` | extra `url`: a webhook that is told of failures; password: its bearer token, if any. Optional |
+| `nightshift_database` | Airflow's PostgreSQL, by a role that may replicate; schema: its database. Optional |
 | `nightshift_local` | extra `scratch`, `data_docs`: folders of this machine; `airflow_database`: its SQLite |
 
 The keys of encrypted files (`storage.encryption`: store secret, master keys) are those of the store in both; see
@@ -23,8 +24,9 @@ docs/storage.md. Airflow hides them in logs and in the UI, for each stands under
 
 from __future__ import annotations
 
+from operators.connections.database import airflow_database_path, airflow_server
 from operators.connections.keys import fernet_keys, pseudonym_key, signing_key, trusted_keys, vault_public_key
-from operators.connections.machine import airflow_database_path, data_docs_folder, scratch_folder
+from operators.connections.machine import data_docs_folder, scratch_folder
 from operators.connections.optional import ALERTS, alerts, price_list, tracking_settings
 from operators.connections.recovery import RecoverySettings, drill_kit, recovery_settings
 from operators.connections.serving import serving_settings
@@ -39,6 +41,7 @@ __all__ = [
     "ALERTS",
     "RecoverySettings",
     "airflow_database_path",
+    "airflow_server",
     "alerts",
     "backup_settings",
     "data_docs_folder",

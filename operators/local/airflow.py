@@ -137,7 +137,7 @@ def _connections(layout: Layout, ports: Ports, credentials: Credentials) -> dict
 
 
 def connections(places: Places, credentials: Credentials) -> dict[str, str]:
-    """Return the variables that hold the connections of operators/connections.py that every platform has."""
+    """Return the variables that hold the connections of operators/connections that every platform has."""
     trusting = {"ca_file": places.servers_ca} if places.servers_ca else {}
     serving = {"servers": places.servers, "balancer": places.balancer, **trusting}
     parts: dict[str, dict[str, object]] = {
