@@ -12,9 +12,12 @@ from typing import Any
 
 from operators.core.deployment.server.limits import Limits
 from operators.core.deployment.server.settings import ServerSettings
+from operators.core.settings import ServingSettings
 from operators.core.signing import Signer
+from operators.local import airflow
 from operators.local.credentials import Credentials
 from operators.local.layout import Layout, PlatformError
+from operators.local.ports import SERVERS, Ports
 
 OWN_NAME = "platform"
 """Caller's name of the platform itself, which asks for the predictions that a run shows."""
@@ -41,6 +44,15 @@ def server_settings(layout: Layout, credentials: Credentials) -> ServerSettings:
         )
     except (TypeError, AttributeError, ValueError) as error:
         raise PlatformError(f"{path} cannot be used: {error}") from None
+
+
+def serving_settings(ports: Ports, credentials: Credentials) -> ServingSettings:
+    """Return where the servers are, and how the platform itself speaks to them."""
+    return ServingSettings(
+        servers=tuple(f"http://127.0.0.1:{ports[name]}" for name in SERVERS),
+        balancer_url=airflow.balancer_url(ports),
+        token=credentials.serving_token,
+    )
 
 
 def own_key(credentials: Credentials) -> str:
