@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from operators.cli import (
+    admitting,
     auditing,
     forgetting,
     keys,
@@ -83,6 +84,7 @@ def make_parser() -> argparse.ArgumentParser:
     revealing.add_commands(commands, shared)
     recovering.add_commands(commands, shared)
     measuring.add_commands(commands, shared)
+    admitting.add_commands(commands, shared)
     return parser
 
 

@@ -11,6 +11,7 @@ from operators.core.settings import StorageSettings
 from operators.local import recovery, seaweedfs
 from operators.local.credentials import Credentials
 from operators.local.layout import HOME_VARIABLE, REPOSITORY, Layout, write_private
+from operators.local.logins import as_airflow_users, as_passwords, load_logins
 from operators.local.ports import SERVERS, Ports
 
 PARALLELISM = 4
@@ -48,8 +49,8 @@ def _options(layout: Layout, ports: Ports, credentials: Credentials, dags: Path)
             "load_examples": False,
             "execution_api_server_url": f"{url}/execution/",
             "fernet_key": credentials.fernet_key,
-            "simple_auth_manager_users": f"{credentials.ui_user}:admin",
-            "simple_auth_manager_passwords_file": layout.secrets / "airflow-users.json",
+            "simple_auth_manager_users": as_airflow_users(load_logins(layout, credentials)),
+            "simple_auth_manager_passwords_file": layout.passwords,
             "hostname_callable": "socket.gethostname",
         },
         "database": {"sql_alchemy_conn": f"sqlite:///{layout.airflow_database}"},
@@ -155,12 +156,10 @@ def balancer_url(ports: Ports) -> str:
 
 
 def configure(layout: Layout, ports: Ports, credentials: Credentials, dags: Path = REPOSITORY / "dags") -> None:
-    """Write the environment file and the login, both readable by this user only."""
+    """Write the environment file and the passwords of all logins, both readable by this user only."""
     header = "# Makes the plain `airflow` command speak to this platform:  set -a; . THIS_FILE; set +a\n"
     write_private(layout.airflow_environment, header + shell_lines(environment(layout, ports, credentials, dags)))
-    write_private(
-        layout.secrets / "airflow-users.json", json.dumps({credentials.ui_user: credentials.ui_password}) + "\n"
-    )
+    write_private(layout.passwords, as_passwords(load_logins(layout, credentials)))
 
 
 def shell_lines(variables: Mapping[str, str]) -> str:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from operators.core.deployment.server.limits import Limits
-from operators.local import airflow, caddy, seaweedfs, services, serving
+from operators.local import airflow, caddy, logins, seaweedfs, services, serving
 from operators.local.credentials import Credentials, load_credentials
 from operators.local.layout import REPOSITORY, Layout, PlatformError, write_private
 from operators.local.ports import SERVERS, STORES
@@ -59,10 +59,11 @@ def load_passwords(layout: Layout) -> Passwords:
 def files(layout: Layout) -> dict[str, str]:
     """Return the content of each file by its name, which is the secret's name in the compose file."""
     credentials, passwords = load_credentials(layout), load_passwords(layout)
+    people = logins.load_logins(layout, credentials)
     store = seaweedfs.store_of(STORE_ADDRESSES, "/scratch/cache", credentials)
     backup = seaweedfs.backup_of(STORE_ADDRESSES, credentials)
     variables = {
-        **_airflow_variables(credentials, passwords),
+        **_airflow_variables(credentials, passwords, logins.as_airflow_users(people)),
         "connections.env": airflow.connections(
             airflow.Places(
                 store=store,
@@ -86,7 +87,7 @@ def files(layout: Layout) -> dict[str, str]:
         "backup_settings.json": backup.to_json(),
         "store_readers.json": store.for_readers().to_json(),
         "backup_readers.json": backup.for_readers().to_json(),
-        "airflow_users.json": json.dumps({credentials.ui_user: credentials.ui_password}),
+        "airflow_users.json": logins.as_passwords(people),
         "postgres_password": passwords.postgres,
         "grafana_password": passwords.grafana,
         "redis.conf": f"requirepass {passwords.redis}\n",
@@ -105,7 +106,7 @@ def _balancer(limits: Limits) -> dict[str, Any]:
     )
 
 
-def _airflow_variables(credentials: Credentials, passwords: Passwords) -> dict[str, dict[str, str]]:
+def _airflow_variables(credentials: Credentials, passwords: Passwords, users: str) -> dict[str, dict[str, str]]:
     """Return Airflow's secrets, in files by who needs them: no worker has the database's."""
     database, redis = f"airflow:{passwords.postgres}@postgres/airflow", f"redis://:{passwords.redis}@redis:6379"
     return {
@@ -114,7 +115,10 @@ def _airflow_variables(credentials: Credentials, passwords: Passwords) -> dict[s
             "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"postgresql+psycopg2://{database}",
             "AIRFLOW__CORE__FERNET_KEY": credentials.fernet_key,
         },
-        "api.env": {"AIRFLOW__API__SECRET_KEY": credentials.api_secret},
+        "api.env": {
+            "AIRFLOW__API__SECRET_KEY": credentials.api_secret,
+            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": users,
+        },
         "broker.env": {
             "AIRFLOW__CELERY__BROKER_URL": f"{redis}/0",
             "AIRFLOW__CELERY__RESULT_BACKEND": f"{redis}/1",

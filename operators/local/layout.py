@@ -54,6 +54,16 @@ class Layout:
         return self.home / "secrets"
 
     @property
+    def logins(self) -> Path:
+        """Who may log in to Airflow beside the platform's own administrator."""
+        return self.secrets / "logins.json"
+
+    @property
+    def passwords(self) -> Path:
+        """What Airflow reads the passwords of all logins from."""
+        return self.secrets / "airflow-users.json"
+
+    @property
     def recovery_keys(self) -> Path:
         """Public halves of the recovery keys, a file each."""
         return self.secrets / "recovery"
