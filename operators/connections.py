@@ -15,7 +15,7 @@
 | `nightshift_recovery` | extra `public_keys`: a folder of `NAME.pub`, a recovery key each; `files`: secrets by name |
 | `nightshift_drill` | extra `kit`: path of the drill's recovery kit, on its worker only |
 | `nightshift_alerts` | extra `url`: a webhook that is told of failures; password: its bearer token, if any. Optional |
-| `nightshift_local` | extra `scratch`, `data_docs`: folders of this machine; `airflow_database`: its SQLite |
+| `nightshift_local` | extra `scratch`, `data_docs`: folders here; `airflow_database`, `availability`: files |
 
 The keys of encrypted files (`storage.encryption`: store secret, master keys) are those of the store in both; see
 docs/storage.md. Airflow hides them in logs and in the UI, for each stands under a name that says it is secret.
@@ -33,6 +33,7 @@ from urllib.parse import urlsplit
 from airflow.sdk import Connection
 from airflow.sdk.exceptions import AirflowNotFoundException
 
+from operators.core.overview.availability import History
 from operators.core.overview.prices import PriceList
 from operators.core.recovery.spec import DRILL_KEY
 from operators.core.settings import LandingSettings, ServingSettings, StorageSettings
@@ -177,6 +178,20 @@ def recovery_settings() -> RecoverySettings:
     return RecoverySettings(public_keys=keys, files=files)
 
 
+def keepers() -> frozenset[str] | None:
+    """Return the fingerprints of the recovery keys of keepers; None where no connection says which there are.
+
+    Raises:
+        ValueError: A file of the folder holds no key.
+    """
+    from operators.core.recovery.kit import fingerprint
+
+    if _found(RECOVERY) is None:
+        return None
+    held = recovery_settings().public_keys
+    return frozenset(fingerprint(key) for name, key in held.items() if name != DRILL_KEY)
+
+
 def drill_kit() -> RecoveryKit:
     """Return the recovery kit that the drill has."""
     from operators.core.recovery.kit import RecoveryKit
@@ -246,6 +261,16 @@ def airflow_database_path() -> Path | None:
     """Return the path of Airflow's SQLite database; None where Airflow keeps it elsewhere."""
     path = Connection.get("nightshift_local").extra_dejson.get("airflow_database")
     return Path(path) if path else None
+
+
+def availability() -> History | None:
+    """Return how often predictions could be had; None where nobody watches that.
+
+    Raises:
+        DataError: The file holds no history.
+    """
+    path = Connection.get("nightshift_local").extra_dejson.get("availability")
+    return History.load(Path(path)) if path else None
 
 
 def _found(connection: str) -> Connection | None:

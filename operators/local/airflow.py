@@ -115,6 +115,7 @@ def _connections(layout: Layout, ports: Ports, credentials: Credentials) -> dict
             "scratch": str(layout.scratch),
             "data_docs": str(layout.data_docs),
             "airflow_database": str(layout.airflow_database),
+            "availability": str(layout.availability),
         },
     )
     own = {"public_keys": str(layout.recovery_keys), "files": recovery.secret_files(layout)}

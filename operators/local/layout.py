@@ -139,6 +139,11 @@ class Layout:
         return self.home / "summary.json"
 
     @property
+    def availability(self) -> Path:
+        """How often predictions could be had, by day."""
+        return self.home / "availability.json"
+
+    @property
     def evaluation(self) -> Path:
         """The page of its evaluation."""
         return self.home / "evaluation.html"

@@ -53,7 +53,14 @@ def all_services(layout: Layout, ports: Ports, recipe: str = DEFAULT_RECIPE) -> 
         command=(str(BIN / "caddy"), "run", "--config", str(layout.run / "caddy.json")),
         url=airflow.balancer_url(ports),
     )
-    return (*stores, balancer, *_servers(layout, ports, recipe), *_airflow(layout, ports))
+    watcher = Service(name="watcher", command=_watch(layout, ports, recipe))
+    return (*stores, balancer, *_servers(layout, ports, recipe), watcher, *_airflow(layout, ports))
+
+
+def _watch(layout: Layout, ports: Ports, recipe: str) -> tuple[str, ...]:
+    address, file = airflow.balancer_url(ports), str(layout.availability)
+    program = (sys.executable, "-m", "operators.core.overview.watcher")
+    return (*program, "--balancer", address, "--model", recipe, "--file", file)
 
 
 def _servers(layout: Layout, ports: Ports, recipe: str) -> tuple[Service, ...]:

@@ -69,6 +69,7 @@ def test_a_viewer_clicks_from_the_verdict_to_the_roots(browser: Chrome, night: S
     """Lineage, manifest, data docs and rows held back are each a click away, and nothing offers to start a run."""
     with served(for_cookies(app_of(night, pipeline_of(run)))) as address:
         enter(browser, address, "viewer")
+        keep_picture(browser, "morning")
         said = headline(browser)
         offers = browser.find_elements("link text", "Run it again")
         trail = []

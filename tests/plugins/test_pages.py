@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import html
 import re
 import threading
@@ -19,7 +20,7 @@ from operators.core.settings import ServingSettings, StorageSettings
 from operators.core.storage import Store, open_store
 from operators.overview import Overview
 from tests.core.erasure.nights import copy_of
-from tests.core.overview.nights import DAG_ID, NOON, SPENT, note, pipeline_of, run_of, stage, task
+from tests.core.overview.nights import DAG_ID, NOON, SPENT, back_up_whole, note, pipeline_of, run_of, stage, task
 from tests.plugins.conftest import app_of, as_role, sources_of
 
 # Great Expectations, which makes the night's data set, imports a module that Python has given up.
@@ -65,6 +66,32 @@ def test_a_good_night_is_said_first(app: FastAPI, run: Run) -> None:
     assert f'href="/nightshift/docs/{run.digest("validate")}"' in page
     assert f'href="/nightshift/quarantine/{run.digest("publish_dataset")}"' in page
     assert "never rehearsed" in page
+
+
+def test_availability_is_told_with_how_it_is_known(app: FastAPI, night: StorageSettings, run: Run) -> None:
+    """Of today and of the month, never rounded up to all; where nobody watches nothing is claimed."""
+    page = words_of(text_of(app))
+    sources = dataclasses.replace(sources_of(night), availability=lambda: None)
+    pages = FastAPI()
+    pages.mount("/nightshift", build_app(Overview(sources, wait_seconds=30), lambda _: [pipeline_of(run)]))
+
+    known = "99.37 % over 30 days; looked at for 2 h of them, every 15 s through the balancer"
+    assert f"available today 100 % {known}" in page
+    assert "available" not in words_of(text_of(pages)).lower().replace("availability", "")
+
+
+def test_the_platform_s_backup_stands_beside_the_release_s(
+    app: FastAPI, first_night: Path, run: Run, tmp_path: Path
+) -> None:
+    """Its age and who can open it; one that no keeper can open is red, and a thing for a person."""
+    settings = copy_of(first_night, tmp_path)
+    back_up_whole(open_store(settings), datetime.datetime.now(datetime.UTC), "drill")
+    good, bad = words_of(text_of(app)), text_of(app_of(settings, pipeline_of(run)))
+
+    assert "platform's backup 3 h ago 412 objects, 231.0 MB; opened by the keys of 1 keeper" in good
+    assert "release's backup" in good
+    assert "NO KEEPER can open it" in words_of(bad)
+    assert "Nobody outside this platform can open its newest backup." in words_of(bad)
 
 
 def test_every_link_to_a_page_of_ours_works(app: FastAPI) -> None:
