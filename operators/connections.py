@@ -14,7 +14,8 @@
 | `nightshift_prices` | extra `currency`, `machine_hour`, `kilowatt_hour`: what a night costs; optional |
 | `nightshift_recovery` | extra `public_keys`: a folder of `NAME.pub`, a recovery key each; `files`: secrets by name |
 | `nightshift_drill` | extra `kit`: path of the drill's recovery kit, on its worker only |
-| `nightshift_alerts` | extra `url`: a webhook that is told of failures; password: its bearer token, if any. Optional |
+| `nightshift_alerts` | extra `url`: a webhook that is told of failures, password: its token; `mail`: addresses |
+| `smtp_default` | Airflow's own, of the mail server; needed where `nightshift_alerts` lists addresses |
 | `nightshift_local` | extra `scratch`, `data_docs`: folders here; `airflow_database`, `availability`: files |
 
 The keys of encrypted files (`storage.encryption`: store secret, master keys) are those of the store in both; see
@@ -25,6 +26,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,6 +51,7 @@ SIGNING = "nightshift_signing"
 PRICES = "nightshift_prices"
 RECOVERY = "nightshift_recovery"
 ALERTS = "nightshift_alerts"
+_MAIL = re.compile(r"[^@\s,;<>]+@[^@\s,;<>]+")
 
 
 def store_settings(connection: str = STORE) -> StorageSettings:
@@ -232,19 +235,33 @@ def price_list() -> PriceList | None:
         raise ValueError(f"connection {PRICES}: its extra must have currency, and may have others of {names}") from None
 
 
-def alerts() -> tuple[str, str | None] | None:
-    """Return the webhook that is told of failures and its bearer token; None where nobody wants to be told.
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Alerts:
+    """Who is told of failures."""
+
+    url: str | None = dataclasses.field(default=None, repr=False)
+    """Of a webhook; such addresses are secrets."""
+    token: str | None = dataclasses.field(default=None, repr=False)
+    mail: tuple[str, ...] = ()
+
+
+def alerts() -> Alerts | None:
+    """Return who is told of failures, None where nobody wants to be.
 
     Raises:
-        ValueError: The connection names no address; the message does not repeat what it holds.
+        ValueError: The connection names nobody, or something else; the message does not repeat what it holds.
     """
     connection = _found(ALERTS)
     if connection is None:
         return None
-    url = connection.extra_dejson.get("url")
-    if not isinstance(url, str) or urlsplit(url).scheme not in ("http", "https"):
+    url, mail = connection.extra_dejson.get("url"), connection.extra_dejson.get("mail", [])
+    if url is not None and (not isinstance(url, str) or urlsplit(url).scheme not in ("http", "https")):
         raise ValueError(f"connection {ALERTS}: 'url' of its extra must be an address that begins with https://")
-    return url, connection.password or None
+    if not isinstance(mail, list) or not all(isinstance(one, str) and _MAIL.fullmatch(one) for one in mail):
+        raise ValueError(f"connection {ALERTS}: 'mail' of its extra must list mail addresses")
+    if url is None and not mail:
+        raise ValueError(f"connection {ALERTS}: its extra must have 'url', or 'mail', or both")
+    return Alerts(url=url, token=connection.password or None, mail=tuple(mail))
 
 
 def scratch_folder() -> Path:
