@@ -118,27 +118,46 @@ def _connections(layout: Layout, ports: Ports, credentials: Credentials) -> dict
             "availability": str(layout.availability),
         },
     )
-    own = {"public_keys": str(layout.recovery_keys), "files": recovery.secret_files(layout)}
+    keys, files = str(layout.recovery_keys), recovery.secret_files(layout)
     return {
         **connections(places, credentials),
-        "AIRFLOW_CONN_NIGHTSHIFT_RECOVERY": _connection(extra=own),
-        "AIRFLOW_CONN_NIGHTSHIFT_DRILL": _connection(extra={"kit": str(layout.drill_kit)}),
+        **recovery_connections(public_keys=keys, files=files, kit=str(layout.drill_kit)),
     }
 
 
 def connections(places: Places, credentials: Credentials) -> dict[str, str]:
     """Return the variables that hold the connections of operators/connections.py that every platform has."""
     serving = {"servers": places.servers, "balancer": places.balancer}
-    parts: dict[str, dict[str, object]] = {
-        "store": {"extra": {"storage": json.loads(places.store.to_json())}},
-        "backup": {"extra": {"storage": json.loads(places.backup.to_json())}},
-        "landing": {"extra": {"url": places.landing}},
-        "models": {"extra": {"folder": places.models}},
-        "pseudonyms": {"password": credentials.pseudonym_key},
-        "signing": {"password": credentials.signing_key},
-        "serving": {"password": credentials.serving_token, "extra": serving},
-        "local": {"extra": dict(places.folders)},
-    }
+    return _named(
+        store={"extra": {"storage": json.loads(places.store.to_json())}},
+        backup={"extra": {"storage": json.loads(places.backup.to_json())}},
+        landing={"extra": {"url": places.landing}},
+        models={"extra": {"folder": places.models}},
+        pseudonyms={"password": credentials.pseudonym_key},
+        signing={"password": credentials.signing_key},
+        serving={"password": credentials.serving_token, "extra": serving},
+        local={"extra": dict(places.folders)},
+    )
+
+
+def recovery_connections(*, public_keys: str, files: Mapping[str, str], kit: str) -> dict[str, str]:
+    """Return the variables that hold for whom backups are sealed, and the drill's kit."""
+    return _named(recovery={"extra": {"public_keys": public_keys, "files": dict(files)}}, drill={"extra": {"kit": kit}})
+
+
+def page_connections(places: Places, credentials: Credentials, public_keys: str) -> dict[str, str]:
+    """Return the variables of an API server whose tasks run elsewhere: what the pages read, and nothing that writes."""
+    serving = {"servers": places.servers, "balancer": places.balancer}
+    return _named(
+        store={"extra": {"storage": json.loads(places.store.for_readers().to_json())}},
+        backup={"extra": {"storage": json.loads(places.backup.for_readers().to_json())}},
+        serving={"password": credentials.serving_token, "extra": serving},
+        local={"extra": dict(places.folders)},
+        recovery={"extra": {"public_keys": public_keys}},
+    )
+
+
+def _named(**parts: dict[str, object]) -> dict[str, str]:
     return {f"AIRFLOW_CONN_NIGHTSHIFT_{name.upper()}": _connection(**part) for name, part in parts.items()}
 
 

@@ -10,6 +10,7 @@ of: keep a copy elsewhere. A second run changes nothing.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import os
 import secrets
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from operators.core.deployment.server.limits import Limits
-from operators.local import airflow, caddy, logins, seaweedfs, services, serving
+from operators.local import airflow, caddy, logins, recovery, seaweedfs, services, serving
 from operators.local.credentials import Credentials, load_credentials
 from operators.local.layout import REPOSITORY, Layout, PlatformError, write_private
 from operators.local.ports import SERVERS, STORES
@@ -29,6 +30,8 @@ S3_PORT, SERVER_PORT, BALANCER_PORT, METRICS_PORT = 8333, 8000, 8080, 9180
 STORE_ADDRESSES = {name: f"http://{name}:{S3_PORT}" for name in STORES}
 FOLDERS = {"scratch": "/scratch", "data_docs": "/data_docs"}
 """Where volumes are mounted in a worker; there is no SQLite file to back up."""
+AVAILABILITY = "/availability/availability.json"
+RECOVERY_KEYS, DRILL_KIT = "/recovery", "drill-kit.json"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,20 +65,23 @@ def files(layout: Layout) -> dict[str, str]:
     people = logins.load_logins(layout, credentials)
     store = seaweedfs.store_of(STORE_ADDRESSES, "/scratch/cache", credentials)
     backup = seaweedfs.backup_of(STORE_ADDRESSES, credentials)
+    recovery.configure(layout, backup, credentials)
+    places = airflow.Places(
+        store=store,
+        backup=backup,
+        landing="file:///landing",
+        models="/models",
+        servers=tuple(f"http://{name}:{SERVER_PORT}" for name in SERVERS),
+        balancer=f"http://balancer:{BALANCER_PORT}",
+        folders=FOLDERS,
+    )
+    # A backup holds the store's keys; the other files of the platform are not a worker's to hold.
+    recovered = airflow.recovery_connections(public_keys=RECOVERY_KEYS, files={}, kit=f"/run/secrets/{DRILL_KIT}")
+    seen = dataclasses.replace(places, folders={"data_docs": FOLDERS["data_docs"], "availability": AVAILABILITY})
     variables = {
         **_airflow_variables(credentials, passwords, logins.as_airflow_users(people)),
-        "connections.env": airflow.connections(
-            airflow.Places(
-                store=store,
-                backup=backup,
-                landing="file:///landing",
-                models="/models",
-                servers=tuple(f"http://{name}:{SERVER_PORT}" for name in SERVERS),
-                balancer=f"http://balancer:{BALANCER_PORT}",
-                folders=FOLDERS,
-            ),
-            credentials,
-        ),
+        "connections.env": {**airflow.connections(places, credentials), **recovered},
+        "page.env": airflow.page_connections(seen, credentials, RECOVERY_KEYS),
         "serving.env": services.serving_environment(
             layout, seaweedfs.store_of(STORE_ADDRESSES, "/releases/cache", credentials), credentials
         ),
@@ -87,6 +93,7 @@ def files(layout: Layout) -> dict[str, str]:
         "backup_settings.json": backup.to_json(),
         "store_readers.json": store.for_readers().to_json(),
         "backup_readers.json": backup.for_readers().to_json(),
+        DRILL_KIT: layout.drill_kit.read_text(),
         "airflow_users.json": logins.as_passwords(people),
         "postgres_password": passwords.postgres,
         "grafana_password": passwords.grafana,
@@ -132,7 +139,12 @@ def write(folder: Path) -> Path:
     os.makedirs(layout.secrets, mode=0o700, exist_ok=True)
     layout.secrets.chmod(0o700)
     mounted = layout.secrets / "mounted"
-    for name, content in files(layout).items():
+    written = files(layout)
+    # Public halves: a folder, for keepers come and go.
+    layout.recovery_keys.chmod(0o755)
+    for path in layout.recovery_keys.glob("*.pub"):
+        path.chmod(0o444)
+    for name, content in written.items():
         write_private(mounted / name, content)
         (mounted / name).chmod(0o444)
     return mounted
