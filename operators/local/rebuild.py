@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -31,7 +32,7 @@ from operators.local.supervisor import Supervisor, marked
 from operators.local.up import wait_for_service
 
 Say = Callable[[str], None]
-CREDENTIALS, DRILL_KIT, SERVING = "credentials.json", "drill-kit.json", "serving.json"
+CREDENTIALS, DRILL_KIT, LOGINS, SERVING = "credentials.json", "drill-kit.json", "logins.json", "serving.json"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,6 +75,7 @@ def rebuild(
     """
     if Supervisor(layout).is_up() or marked(layout):
         raise PlatformError("the platform is up: `make stop` first, so that nobody writes what is being restored")
+    began = time.time()
     layout.make()
     placed = ports.load(layout, environment)
     ports.check_free(placed)
@@ -89,6 +91,7 @@ def rebuild(
     # Last: a certificate that it names may be missing on this machine, which the next start says.
     if SERVING in escrow.files and not operator_file(layout).exists():
         write_private(operator_file(layout), escrow.files[SERVING])
+    write_private(layout.restored, f"{began}\n")
     layout.restoring.unlink()
     return rebuilt
 
@@ -121,8 +124,9 @@ def _put_secrets(layout: Layout, escrow: Escrow) -> None:
     if CREDENTIALS not in escrow.files:
         raise PlatformError(f"the backup's secrets hold no {CREDENTIALS}: it is of a platform that runs otherwise")
     wanted = {layout.secrets / CREDENTIALS: escrow.files[CREDENTIALS]}
-    if DRILL_KIT in escrow.files:
-        wanted[layout.drill_kit] = escrow.files[DRILL_KIT]
+    for name, path in ((DRILL_KIT, layout.drill_kit), (LOGINS, layout.logins)):
+        if name in escrow.files:
+            wanted[path] = escrow.files[name]
     # Without these the next backup would be sealed for the drill alone.
     wanted |= {layout.recovery_keys / f"{name}.pub": key + "\n" for name, key in escrow.recipients.items()}
     for path, text in wanted.items():

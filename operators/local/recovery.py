@@ -19,6 +19,7 @@ def secret_files(layout: Layout) -> dict[str, str]:
     named = {
         "credentials.json": layout.secrets / "credentials.json",
         "drill-kit.json": layout.drill_kit,
+        "logins.json": layout.logins,
         "airflow.env": layout.airflow_environment,
         "serving.json": operator_file(layout),
     }

@@ -16,9 +16,11 @@ from typing import Any
 
 from operators.core.deployment.server.limits import Limits
 from operators.core.deployment.server.settings import ServerSettings
+from operators.core.settings import ServingSettings
 from operators.core.signing import Signer
 from operators.local.credentials import Credentials
 from operators.local.layout import Layout, PlatformError
+from operators.local.ports import SERVERS, Ports
 from operators.local.tls import Tls
 
 OWN_NAME = "platform"
@@ -64,6 +66,21 @@ def checked_tls(layout: Layout) -> Tls:
         tls = Tls.read(wanted)
         tls.check()
         return tls
+
+
+def serving_settings(layout: Layout, ports: Ports, credentials: Credentials) -> ServingSettings:
+    """Return where the servers are, and how the platform itself speaks to them.
+
+    Raises:
+        PlatformError: The operator's file cannot be read, or says what cannot be; the message says what.
+    """
+    tls = tls_settings(layout)
+    return ServingSettings(
+        servers=tuple(tls.server_url(ports[name]) for name in SERVERS),
+        balancer_url=tls.balancer_url(ports["balancer"]),
+        token=credentials.serving_token,
+        ca_file=tls.ca,
+    )
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from operators.core.storage import Store, open_store
 from operators.local import ports, seaweedfs
 from operators.local.credentials import load_credentials
 from operators.local.layout import Layout, PlatformError
+from operators.local.logins import load_logins, set_login
 from operators.local.rebuild import Wish, rebuild
 from operators.local.supervisor import marked
 from operators.local.up import check
@@ -51,10 +53,11 @@ def lost(short_path: Path) -> tuple[Store, RecoveryKit]:
         f'{{"endpoints": [{{"name": "e0", "url": "file://{endpoint.folder}"}}], "acknowledge": 1}}'  # type: ignore[attr-defined]
     )
     kit = RecoveryKit.new(where, [SIGNER.public_key])
+    set_login(former, load_credentials(former), "ada", "operator")
     around = Surroundings(
         store=StorageSettings(endpoints=where.endpoints, acknowledge=1, encryption=encryption),
         database=database,
-        files={name: former.secrets / name for name in ("credentials.json", "serving.json")},
+        files={name: former.secrets / name for name in ("credentials.json", "serving.json", "logins.json")},
         recipients={"keeper": kit.public_key},
     )
     back_up_platform(store, backup, around, signer=SIGNER)
@@ -83,8 +86,10 @@ def test_a_bare_machine_has_everything_back(lost: tuple[Store, RecoveryKit], sho
 
     held = {path.stem: path.read_text().strip() for path in layout.recovery_keys.glob("*.pub")}
     assert (layout.secrets / "serving.json").read_text() == SERVING
+    assert [one.name for one in load_logins(layout, load_credentials(layout))] == ["admin", "ada"]
     assert held["keeper"] == kit.public_key and sorted(held) == ["drill", "keeper"]
     assert marked(layout) == [] and not layout.restoring.exists()
+    assert 0 < time.time() - float(layout.restored.read_text()) < 600
     assert done.restored.database and done.reconciled is not None and done.reconciled.cleared == ("d/r/t",)
     assert seaweedfs.store_settings(layout, ports.load(layout), load_credentials(layout)).encryption == (
         store.vault.keyring and load_credentials(Layout(home=short_path / "f")).encryption
