@@ -29,7 +29,7 @@ from operators.local.credentials import load_credentials
 from operators.local.layout import Layout, PlatformError, write_private
 from operators.local.serving import operator_file
 from operators.local.supervisor import Supervisor, marked
-from operators.local.up import wait_for_service
+from operators.local.waiting import wait_for_service
 
 Say = Callable[[str], None]
 CREDENTIALS, DRILL_KIT, LOGINS, SERVING = "credentials.json", "drill-kit.json", "logins.json", "serving.json"

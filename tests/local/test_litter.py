@@ -14,7 +14,7 @@ from operators.local.credentials import load_credentials
 from operators.local.layout import LONGEST_HOME, Layout
 from operators.local.services import Service
 from operators.local.supervisor import Supervisor
-from operators.local.up import wait_for_service
+from operators.local.waiting import wait_for_service
 
 pytestmark = pytest.mark.integration
 
