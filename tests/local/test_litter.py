@@ -54,7 +54,10 @@ def test_stores_and_services_leave_nothing_behind(short_path: Path, tmp_path: Pa
 
 def _is_of(name: str, layout: Layout) -> bool:
     """Say whether one of SeaweedFS' own log files is of this platform's stores."""
-    return str(layout.home) in Path("/tmp", name).read_text(errors="replace")
+    try:
+        return str(layout.home) in Path("/tmp", name).read_text(errors="replace")
+    except OSError:  # somebody else's, and gone
+        return False
 
 
 def test_the_longest_home_has_room_for_every_unix_socket() -> None:
