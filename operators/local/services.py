@@ -67,7 +67,7 @@ def stores(layout: Layout, ports: Ports) -> tuple[Service, ...]:
 
 
 def _watch(layout: Layout, ports: Ports, recipe: str, tls: Tls) -> tuple[str, ...]:
-    address = f"127.0.0.1:{ports['balancer']}"
+    address = tls.balancer_url(ports["balancer"]).partition("://")[2]
     program = (sys.executable, "-m", "operators.core.overview.watcher")
     shown = ("--certificate", tls.balancer.chain) if tls.balancer else ()
     return (*program, "--balancer", address, *shown, "--model", recipe, "--file", str(layout.availability))

@@ -91,6 +91,12 @@ def test_the_operator_s_file_is_named(short_path: Path) -> None:
     assert serving.tls_settings(layout).balancer_url(1) == "https://127.0.0.1:1"
 
 
+def watched(layout: Layout) -> str:
+    """Return the address at which the platform's watcher asks the balancer."""
+    (watcher,) = [one for one in services.all_services(layout, PLACED) if one.name == "watcher"]
+    return watcher.command[watcher.command.index("--balancer") + 1]
+
+
 def test_every_part_of_the_platform_is_told(files: dict[str, str], short_path: Path) -> None:
     """Services, probes and the connection of controllers: addresses by https, and what to verify them with."""
     layout = Layout(home=short_path / "h")
@@ -108,3 +114,6 @@ def test_every_part_of_the_platform_is_told(files: dict[str, str], short_path: P
     assert set(probed) == {"balancer", *ports.SERVERS}
     assert all(str(one.url).startswith("https://") for one in probed.values())
     assert serving.server_settings(layout, credentials).certificate == (Path(files["chain"]), Path(files["key"]))
+    assert watched(layout) == f"127.0.0.1:{PLACED['balancer']}"
+    (layout.secrets / "serving.json").write_text(json.dumps({"balancer": {**balancer, "host": "127.0.0.2"}}))
+    assert watched(layout) == f"127.0.0.2:{PLACED['balancer']}"
