@@ -72,6 +72,20 @@ def test_a_file_is_archived_once(backup: Store, tmp_path: Path) -> None:
     assert (tmp_path / "log" / segment(1)).read_bytes() == (tmp_path / segment(1)).read_bytes()
 
 
+def test_a_segment_that_is_nearly_empty_takes_no_room(backup: Store, tmp_path: Path) -> None:
+    """A day has more than a thousand of them, of 16 MiB each: neither in the archive, nor where it is fetched to."""
+    content = b"a record" + bytes(3 * 1024**2) + b"another" + WHOLE[: -3 * 1024**2 - 15]
+    put(backup, tmp_path, segment(1), content=content)
+    found = wal.read_archive(backup, SYSTEM, [segment(1)])
+    (tmp_path / "log").mkdir()
+    wal.fetch_log(backup, found, tmp_path / "log")
+    fetched = tmp_path / "log" / segment(1)
+
+    assert found[0].file.stored_bytes < 2000
+    assert fetched.read_bytes() == content
+    assert fetched.stat().st_blocks * 512 < 1024**2
+
+
 def test_another_content_is_never_written_over_it(backup: Store, tmp_path: Path) -> None:
     """Two servers that write the log of one database: the second is told, and the first one's file stays."""
     put(backup, tmp_path, segment(1))
