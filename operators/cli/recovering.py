@@ -12,14 +12,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from operators.cli.answer import Answer, WrongUse
-from operators.cli.places import opened, platform_layout, shown_progress
+from operators.cli.places import opened, platform_layout, shown_progress, store_settings
 from operators.core.recovery.spec import DRILL_KEY
-from operators.core.settings import StorageSettings
+from operators.core.settings import EncryptionSettings, StorageSettings
 
 if TYPE_CHECKING:
     from operators.core.recovery.reconcile import Reconciled
     from operators.core.recovery.restore_platform import RestoredPlatform
     from operators.local.rebuild import Wish
+
+DATABASE = "database"
+"""What `--only` names for Airflow's PostgreSQL without the store."""
 
 
 def add_commands(commands: Any, shared: argparse.ArgumentParser) -> None:
@@ -73,9 +76,11 @@ def restore_with_kit(options: argparse.Namespace) -> Answer:
 
     kit = read_kit(Path(options.kit), Path(options.backup_file) if options.backup_file else None)
     folder = Path(options.postgresql).absolute() if options.postgresql else None
-    if folder and options.only:
-        raise WrongUse("--only brings back a part of the store, and no database: leave --postgresql out")
+    if bool(folder) != (options.only == DATABASE) and options.only:
+        raise WrongUse(f"--postgresql goes with `--only {DATABASE}`, and that with --postgresql; else leave --only out")
     wish = Wish(kit=kit, at=_moment(options.at), only=options.only, postgresql=folder)
+    if options.only == DATABASE:
+        return _database_alone(options, wish)
     started = time.monotonic()
     with shown_progress("restore") as progress:
         if options.target_file:
@@ -95,10 +100,38 @@ def restore_with_kit(options: argparse.Namespace) -> Answer:
     }
     lines = [*_restored_lines(restored), *_reconciled_lines(reconciled)]
     if folder:
-        lines.append(f"{folder} is the data folder of Airflow's PostgreSQL: give it its configuration, start it on it")
+        lines.append(_started_on(folder))
     elif not options.target_file:
         lines.append("next: `make run` starts the platform")
     return Answer(document=document, lines=tuple(lines))
+
+
+def _started_on(folder: Path) -> str:
+    return f"{folder} is the data folder of Airflow's PostgreSQL: give it its configuration, and start it on it"
+
+
+def _database_alone(options: argparse.Namespace, wish: Wish) -> Answer:
+    """Restore Airflow's PostgreSQL beside a store that is there; nothing else of the backup is read."""
+    from operators.core.recovery.database_restore import quarantine
+
+    target = Path(options.target_file).read_text() if options.target_file else None
+    place = StorageSettings.from_json(target) if target else store_settings(options)
+    digest, keys = _unlocked(wish)
+    own, keyed = dataclasses.replace(wish.kit.backup, encryption=keys), place.encryption or keys
+    with opened(own) as backup, opened(dataclasses.replace(place, encryption=keyed)) as store:
+        assert wish.postgresql is not None
+        done = quarantine(backup, digest, wish.postgresql, wish.at).switch(store, backup)
+    lines = (*_reconciled_lines(done), _started_on(wish.postgresql))
+    return Answer(document={"backup": digest, "reconciled": dataclasses.asdict(done)}, lines=lines)
+
+
+def _unlocked(wish: Wish) -> tuple[str, EncryptionSettings | None]:
+    """Return the backup that is meant, once its signature was checked, and the keys of its files."""
+    from operators.core.recovery.backups import choose, unlock
+
+    with opened(wish.kit.backup) as plain:
+        digest = choose(plain, wish.at).backup
+        return digest, unlock(plain, digest, wish.kit).store.encryption
 
 
 def _moment(text: str | None) -> datetime.datetime | None:
@@ -112,15 +145,11 @@ def _moment(text: str | None) -> datetime.datetime | None:
 
 
 def _into(target_settings: StorageSettings, wish: Wish, progress: Any) -> tuple[RestoredPlatform, Reconciled | None]:
-    from operators.core.recovery.backups import choose, unlock
     from operators.core.recovery.database_restore import quarantine
     from operators.core.recovery.restore_platform import restore_platform
     from operators.core.storage import initialise
 
-    with opened(wish.kit.backup) as plain:
-        digest = choose(plain, wish.at).backup
-        escrow = unlock(plain, digest, wish.kit)
-    keys = escrow.store.encryption
+    digest, keys = _unlocked(wish)
     initialise(target_settings)
     keyed = dataclasses.replace(target_settings, encryption=target_settings.encryption or keys)
     with opened(dataclasses.replace(wish.kit.backup, encryption=keys)) as backup, opened(keyed) as target:
@@ -158,7 +187,7 @@ def _reconciled_lines(done: Reconciled | None) -> list[str]:
 
 def run_drill(options: argparse.Namespace) -> Answer:
     """Drill once, with the drill's kit or a keeper's."""
-    from operators.cli.places import recipes, serving_settings, store_settings
+    from operators.cli.places import recipes, serving_settings
     from operators.core.recovery.spec import DrillSpec
     from operators.core.scratch import scratch_folder
     from operators.drill import drill

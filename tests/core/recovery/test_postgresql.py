@@ -17,12 +17,14 @@ from operators.cli import main
 from operators.core.recovery import postgresql
 from operators.core.recovery.back_up_platform import PlatformBackup, Surroundings, back_up_platform
 from operators.core.recovery.base_backups import BaseBackup, make_base, opened_database, rebuild_database
+from operators.core.recovery.inventory import INVENTORY_FILE
 from operators.core.recovery.kit import RecoveryKit
 from operators.core.settings import EndpointSettings, StorageSettings
-from operators.core.storage import Store
+from operators.core.storage import Store, open_store
 from operators.local.ports import free_base
 from tests.airflow_database import AirflowDatabase
 from tests.core.recovery.conftest import SIGNER, make_release, new_store
+from tests.core.recovery.test_recovery import files_of
 from tests.encryption import ENCRYPTION
 from tests.postgresql import PASSWORD, Postgres, archiving, programs
 
@@ -252,6 +254,37 @@ def wait_for_the_end_of_a_segment(server: Postgres) -> None:
         time.sleep(ARCHIVE_SECONDS - 3)
         if current() == segment:
             return
+
+
+def test_a_database_comes_back_alone_beside_a_store_that_is_there(
+    run_postgres: Callable[..., Postgres], platform: Callable[..., PlatformBackup], archive: Store, place: Path
+) -> None:
+    """To a moment before a mistake; the rest of the backup is neither needed nor read, and the store is left alone."""
+    server = run_postgres()
+    airflow = AirflowDatabase(url=address_of(server))
+    airflow.add_dag("retrain_mail", "Mail")
+    airflow.add_run("retrain_mail", "before")
+    airflow.session.commit()
+    airflow.close()
+    done = platform(server)
+    before = datetime.datetime.now(datetime.UTC).isoformat()
+    server.ask("DELETE FROM dag_run")
+    server.archived()
+    server.lose()
+    for entry in done.manifest.files:
+        if entry.name == INVENTORY_FILE:
+            next(path for path in files_of(archive) if path.name == entry.stored_sha256).unlink()
+    store = {"endpoints": [{"name": f"e{n}", "url": f"file://{place / 'store' / f'e{n}'}"} for n in range(3)]}
+    (place / "store.json").write_text(json.dumps({**store, "acknowledge": 2}))
+    here = files_of(open_store(StorageSettings.from_json((place / "store.json").read_text())))
+    command = ["restore", "--kit", str(place / "kit.json"), "--target-file", str(place / "store.json")]
+    command += ["--postgresql", str(server.data), "--at", before]
+
+    assert main([*command, "--only", "dataset-mail"]) == 2
+    assert main([*command, "--only", "database"]) == 0
+    server.start()
+    assert server.ask("SELECT run_id FROM dag_run") == [("before",)]
+    assert here == files_of(open_store(StorageSettings.from_json((place / "store.json").read_text())))
 
 
 @pytest.mark.slow
