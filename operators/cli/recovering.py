@@ -6,15 +6,17 @@ import argparse
 import dataclasses
 import datetime
 import os
+import statistics
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from operators.cli.answer import Answer, WrongUse
 from operators.cli.places import opened, platform_layout, shown_progress, store_settings
 from operators.core.recovery.spec import DRILL_KEY
-from operators.core.settings import EncryptionSettings, StorageSettings
+from operators.core.settings import StorageSettings
 
 if TYPE_CHECKING:
     from operators.core.recovery.reconcile import Reconciled
@@ -39,6 +41,7 @@ def add_commands(commands: Any, shared: argparse.ArgumentParser) -> None:
     drill.add_argument("--kit", metavar="FILE", help="a keeper's kit instead of the drill's own")
     drill.add_argument("--rpo-hours", type=float, default=26.0, help="age of the newest backup that is too much (26)")
     drill.add_argument("--rto-hours", type=float, default=1.0, help="time to the first prediction that is too much (1)")
+    drill.add_argument("--history", type=int, metavar="N", help="run none: list the newest N, and how the RTO goes")
     drill.set_defaults(command=run_drill)
 
 
@@ -71,6 +74,7 @@ def recovery_key(options: argparse.Namespace) -> Answer:
 
 def restore_with_kit(options: argparse.Namespace) -> Answer:
     """Restore the platform, or one name of it: this machine's, or into the place that the target file names."""
+    from operators.cli.databases import restore_alone, started_on
     from operators.local.layout import Layout, PlatformError
     from operators.local.rebuild import Wish, read_kit, rebuild
 
@@ -80,7 +84,9 @@ def restore_with_kit(options: argparse.Namespace) -> Answer:
         raise WrongUse(f"--postgresql goes with `--only {DATABASE}`, and that with --postgresql; else leave --only out")
     wish = Wish(kit=kit, at=_moment(options.at), only=options.only, postgresql=folder)
     if options.only == DATABASE:
-        return _database_alone(options, wish)
+        digest, agreed = restore_alone(options, wish)
+        lines = [*_reconciled_lines(agreed), started_on(wish)]
+        return Answer(document={"backup": digest, "reconciled": dataclasses.asdict(agreed)}, lines=tuple(lines))
     started = time.monotonic()
     with shown_progress("restore") as progress:
         if options.target_file:
@@ -100,7 +106,7 @@ def restore_with_kit(options: argparse.Namespace) -> Answer:
     }
     lines = [*_restored_lines(restored), *_reconciled_lines(reconciled)]
     if folder:
-        lines.append(_started_on(folder))
+        lines.append(started_on(wish))
     elif not options.target_file:
         lines.append("next: `make run` starts the platform")
     return Answer(document=document, lines=tuple(lines))
@@ -108,30 +114,6 @@ def restore_with_kit(options: argparse.Namespace) -> Answer:
 
 def _started_on(folder: Path) -> str:
     return f"{folder} is the data folder of Airflow's PostgreSQL: give it its configuration, and start it on it"
-
-
-def _database_alone(options: argparse.Namespace, wish: Wish) -> Answer:
-    """Restore Airflow's PostgreSQL beside a store that is there; nothing else of the backup is read."""
-    from operators.core.recovery.database_restore import quarantine
-
-    target = Path(options.target_file).read_text() if options.target_file else None
-    place = StorageSettings.from_json(target) if target else store_settings(options)
-    digest, keys = _unlocked(wish)
-    own, keyed = dataclasses.replace(wish.kit.backup, encryption=keys), place.encryption or keys
-    with opened(own) as backup, opened(dataclasses.replace(place, encryption=keyed)) as store:
-        assert wish.postgresql is not None
-        done = quarantine(backup, digest, wish.postgresql, wish.at).switch(store, backup)
-    lines = (*_reconciled_lines(done), _started_on(wish.postgresql))
-    return Answer(document={"backup": digest, "reconciled": dataclasses.asdict(done)}, lines=lines)
-
-
-def _unlocked(wish: Wish) -> tuple[str, EncryptionSettings | None]:
-    """Return the backup that is meant, once its signature was checked, and the keys of its files."""
-    from operators.core.recovery.backups import choose, unlock
-
-    with opened(wish.kit.backup) as plain:
-        digest = choose(plain, wish.at).backup
-        return digest, unlock(plain, digest, wish.kit).store.encryption
 
 
 def _moment(text: str | None) -> datetime.datetime | None:
@@ -145,11 +127,12 @@ def _moment(text: str | None) -> datetime.datetime | None:
 
 
 def _into(target_settings: StorageSettings, wish: Wish, progress: Any) -> tuple[RestoredPlatform, Reconciled | None]:
+    from operators.cli.databases import unlocked
     from operators.core.recovery.database_restore import quarantine
     from operators.core.recovery.restore_platform import restore_platform
     from operators.core.storage import initialise
 
-    digest, keys = _unlocked(wish)
+    digest, keys = unlocked(wish)
     initialise(target_settings)
     keyed = dataclasses.replace(target_settings, encryption=target_settings.encryption or keys)
     with opened(dataclasses.replace(wish.kit.backup, encryption=keys)) as backup, opened(keyed) as target:
@@ -186,7 +169,9 @@ def _reconciled_lines(done: Reconciled | None) -> list[str]:
 
 
 def run_drill(options: argparse.Namespace) -> Answer:
-    """Drill once, with the drill's kit or a keeper's."""
+    """Drill once, with the drill's kit or a keeper's; or tell of those that were."""
+    if options.history is not None:
+        return _history(options)
     from operators.cli.places import recipes, serving_settings
     from operators.core.recovery.spec import DrillSpec
     from operators.core.scratch import scratch_folder
@@ -206,4 +191,41 @@ def run_drill(options: argparse.Namespace) -> Answer:
             f"{facts['verified_objects']:,} objects ({facts['verified_bytes']:,} bytes) read back, "
             f"{facts['compared_predictions']} predictions compared"
         )
+        lines.append(_retrained_line(facts))
     return Answer(document={"digest": record.digest, **facts}, lines=tuple(lines), is_good=bool(facts["targets_met"]))
+
+
+def _history(options: argparse.Namespace) -> Answer:
+    """Return the newest drills, oldest first; 1 where the last one missed a target, or there was none."""
+    from operators.core.recovery.drill import past_drills
+
+    if options.history < 1:
+        raise WrongUse(f"--history {options.history}: how many drills, 1 or more")
+    with opened(store_settings(options)) as store:
+        drills = past_drills(store, options.history)
+    rtos = [one["rto_seconds"] for one in drills if "rto_seconds" in one]
+    lines = [_drill_line(one) for one in drills] or ["there was no drill yet"]
+    if len(rtos) > 1:
+        usual = statistics.median(rtos[:-1])
+        lines.append(f"the last RTO is {rtos[-1] / usual:.2f} times the median of the {len(rtos) - 1} before it")
+    return Answer(document=drills, lines=tuple(lines), is_good=bool(drills and drills[-1]["targets_met"]))
+
+
+def _drill_line(facts: Mapping[str, Any]) -> str:
+    verdict = "targets met" if facts["targets_met"] else "; ".join(facts["missed"])
+    if "rto_seconds" not in facts:
+        return f"{facts['at'][:19]}  {verdict}"
+    gigabytes = facts["verified_bytes"] / 1e9
+    figures = f"RPO {facts['rpo_seconds']:,.0f} s  RTO {facts['rto_seconds']:,.1f} s  {gigabytes:.2f} GB"
+    return f"{facts['at'][:19]}  {figures}  {verdict}"
+
+
+def _retrained_line(facts: Mapping[str, Any]) -> str:
+    if error := facts.get("retraining_error"):
+        return f"what was restored does not train: {error}"
+    if facts["retrained_steps"]:
+        return (
+            f"{facts['retrained_steps']} steps trained again: their losses differ by "
+            f"{facts['retraining_difference']:.2%} of the first one's"
+        )
+    return f"nothing was trained again: {facts.get('retraining_skipped', 'nothing that was trained is live')}"

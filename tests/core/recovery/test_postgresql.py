@@ -22,15 +22,15 @@ from operators.core.recovery.inventory import INVENTORY_FILE
 from operators.core.recovery.kit import RecoveryKit
 from operators.core.settings import EndpointSettings, StorageSettings
 from operators.core.storage import Store, open_store
-from operators.local.layout import REPOSITORY
 from operators.local.ports import free_base
 from tests.airflow_database import AirflowDatabase
 from tests.core.recovery.conftest import SIGNER, make_release, new_store
 from tests.core.recovery.test_recovery import files_of
 from tests.encryption import ENCRYPTION
 from tests.postgresql import PASSWORD, Postgres, archiving, programs
+from tests.runbook import ON_POSTGRESQL
 
-IN_THE_RUNBOOK = "nightshift restore --kit kit.json --target-file store.json --postgresql FOLDER --only database"
+(IN_THE_RUNBOOK,) = ON_POSTGRESQL
 ARCHIVE_SECONDS = 55
 """`archive_timeout` as docs/recovery.md has it."""
 
@@ -323,7 +323,6 @@ def test_a_database_comes_back_alone_beside_a_store_that_is_there(
 
     assert main([*command[:-1], "dataset-mail", "--at", before]) == 2
     assert main([*command, "--at", before]) == 0
-    assert IN_THE_RUNBOOK in (REPOSITORY / "docs" / "runbook.md").read_text()
     server.start()
     assert server.ask("SELECT run_id FROM dag_run") == [("before",)]
     assert here == files_of(open_store(StorageSettings.from_json((place / "store.json").read_text())))
