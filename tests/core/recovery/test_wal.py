@@ -96,6 +96,16 @@ def test_another_content_is_never_written_over_it(backup: Store, tmp_path: Path)
     assert found.bytes == len(segment(1) * 9)
 
 
+def test_a_base_backup_of_who_has_no_keys_is_not_unpacked(tmp_path: Path) -> None:
+    """Whoever may write to an encrypted backup store can put files there in the open, and name them in the stream."""
+    store = new_store(tmp_path / "b", 1, 1, ENCRYPTION)
+    forged = base_at(Store(store.membership), 2)
+
+    with pytest.raises(DataError, match="zst lies open"):
+        rebuild_database(store, base_of(store, forged), tmp_path / "data")
+    assert not (tmp_path / "data").exists()
+
+
 @pytest.mark.parametrize("name", ["postgresql.conf", "0000000100000000000000", "00000001.history.tmp"])
 def test_only_files_of_a_log_are_archived(backup: Store, tmp_path: Path, name: str) -> None:
     """A wrong `archive_command` is told what to pass."""
@@ -112,7 +122,7 @@ def test_nothing_of_the_log_lies_open(tmp_path: Path) -> None:
     opened = dataclasses.replace(found.file, stored_sha256=found.file.sha256, stored_bytes=found.file.bytes)
 
     assert not any(b"Ada Lovelace" in path.read_bytes() for path in files_of(store))
-    with pytest.raises(DataError, match="did not archive it"):
+    with pytest.raises(DataError, match="did not put it there"):
         wal.fetch_log(store, [dataclasses.replace(found, file=opened)], tmp_path)
 
 
