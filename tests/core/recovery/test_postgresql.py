@@ -30,6 +30,7 @@ from tests.encryption import ENCRYPTION
 from tests.postgresql import PASSWORD, Postgres, archiving, programs
 from tests.runbook import ON_POSTGRESQL
 
+pytestmark = pytest.mark.integration
 (IN_THE_RUNBOOK,) = ON_POSTGRESQL
 ARCHIVE_SECONDS = 55
 """`archive_timeout` as docs/recovery.md has it."""
