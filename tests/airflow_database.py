@@ -80,12 +80,13 @@ class AirflowDatabase:
         row = {"dag_id": dag_id, "run_id": run_id, "task_id": task_id, "map_index": map_index, "key": "return_value"}
         self.session.execute(insert(XComModel.__table__), [{**row, "dag_run_id": self._runs, "value": value}])
 
-    def ask(self, task_instance: uuid.UUID, subject: str) -> None:
-        """Have a task wait for a person."""
+    def ask(self, task_instance: uuid.UUID, subject: str, only: str | None = None) -> None:
+        """Have a task wait for a person, for one alone where he is named."""
         from airflow.models.hitl import HITLDetail
 
         row = {"ti_id": task_instance, "options": ["Approve"], "subject": subject, "params": {}, "params_input": {}}
-        self.session.execute(insert(HITLDetail.__table__), [{**row, "created_at": BEGAN}])
+        asked = [{"id": only, "name": only}] if only else None
+        self.session.execute(insert(HITLDetail.__table__), [{**row, "created_at": BEGAN, "assignees": asked}])
 
     @staticmethod
     def _task(

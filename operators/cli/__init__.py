@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from operators.cli import (
+    admitting,
     archiving,
     auditing,
     forgetting,
@@ -85,6 +86,7 @@ def make_parser() -> argparse.ArgumentParser:
     recovering.add_commands(commands, shared)
     archiving.add_commands(commands, shared)
     measuring.add_commands(commands, shared)
+    admitting.add_commands(commands, shared)
     return parser
 
 

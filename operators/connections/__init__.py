@@ -14,9 +14,10 @@
 | `nightshift_prices` | extra `currency`, `machine_hour`, `kilowatt_hour`: what a night costs; optional |
 | `nightshift_recovery` | extra `public_keys`: a folder of `NAME.pub`, a recovery key each; `files`: secrets by name |
 | `nightshift_drill` | extra `kit`: path of the drill's recovery kit, on its worker only |
-| `nightshift_alerts` | extra `url`: a webhook that is told of failures; password: its bearer token, if any. Optional |
+| `nightshift_alerts` | extra `url`: a webhook that is told of failures, password: its token; `mail`: addresses |
+| `smtp_default` | Airflow's own, of the mail server; needed where `nightshift_alerts` lists addresses |
 | `nightshift_database` | Airflow's PostgreSQL, by a role that may replicate; schema: its database. Optional |
-| `nightshift_local` | extra `scratch`, `data_docs`: folders of this machine; `airflow_database`: its SQLite |
+| `nightshift_local` | extra `scratch`, `data_docs`: folders here; `airflow_database`, `availability`: files |
 
 The keys of encrypted files (`storage.encryption`: store secret, master keys) are those of the store in both; see
 docs/storage.md. Airflow hides them in logs and in the UI, for each stands under a name that says it is secret.
@@ -26,9 +27,9 @@ from __future__ import annotations
 
 from operators.connections.database import airflow_database_path, airflow_server
 from operators.connections.keys import fernet_keys, pseudonym_key, signing_key, trusted_keys, vault_public_key
-from operators.connections.machine import data_docs_folder, scratch_folder
-from operators.connections.optional import ALERTS, alerts, price_list, tracking_settings
-from operators.connections.recovery import RecoverySettings, drill_kit, recovery_settings
+from operators.connections.machine import availability, data_docs_folder, scratch_folder
+from operators.connections.optional import ALERTS, Alerts, alerts, price_list, tracking_settings
+from operators.connections.recovery import RecoverySettings, drill_kit, keepers, recovery_settings
 from operators.connections.serving import serving_settings
 from operators.connections.stores import (
     backup_settings,
@@ -39,14 +40,17 @@ from operators.connections.stores import (
 
 __all__ = [
     "ALERTS",
+    "Alerts",
     "RecoverySettings",
     "airflow_database_path",
     "airflow_server",
     "alerts",
+    "availability",
     "backup_settings",
     "data_docs_folder",
     "drill_kit",
     "fernet_keys",
+    "keepers",
     "landing_settings",
     "models_folder",
     "price_list",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 PRICES = "nightshift_prices"
 ALERTS = "nightshift_alerts"
+_MAIL = re.compile(r"[^@\s,;<>]+@[^@\s,;<>]+")
 
 
 def tracking_settings() -> TrackingSettings:
@@ -55,16 +57,30 @@ def price_list() -> PriceList | None:
         raise ValueError(f"connection {PRICES}: its extra must have currency, and may have others of {names}") from None
 
 
-def alerts() -> tuple[str, str | None] | None:
-    """Return the webhook that is told of failures and its bearer token; None where nobody wants to be told.
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Alerts:
+    """Who is told of failures."""
+
+    url: str | None = dataclasses.field(default=None, repr=False)
+    """Of a webhook; such addresses are secrets."""
+    token: str | None = dataclasses.field(default=None, repr=False)
+    mail: tuple[str, ...] = ()
+
+
+def alerts() -> Alerts | None:
+    """Return who is told of failures, None where nobody wants to be.
 
     Raises:
-        ValueError: The connection names no address; the message does not repeat what it holds.
+        ValueError: The connection names nobody, or something else; the message does not repeat what it holds.
     """
     connection = found(ALERTS)
     if connection is None:
         return None
-    url = connection.extra_dejson.get("url")
-    if not isinstance(url, str) or urlsplit(url).scheme not in ("http", "https"):
+    url, mail = connection.extra_dejson.get("url"), connection.extra_dejson.get("mail", [])
+    if url is not None and (not isinstance(url, str) or urlsplit(url).scheme not in ("http", "https")):
         raise ValueError(f"connection {ALERTS}: 'url' of its extra must be an address that begins with https://")
-    return url, connection.password or None
+    if not isinstance(mail, list) or not all(isinstance(one, str) and _MAIL.fullmatch(one) for one in mail):
+        raise ValueError(f"connection {ALERTS}: 'mail' of its extra must list mail addresses")
+    if url is None and not mail:
+        raise ValueError(f"connection {ALERTS}: its extra must have 'url', or 'mail', or both")
+    return Alerts(url=url, token=connection.password or None, mail=tuple(mail))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from airflow.sdk import Connection
 
-from operators.connections.fields import extra_of, hexadecimal
+from operators.connections.fields import extra_of, found, hexadecimal
 from operators.core.recovery.spec import DRILL_KEY
 
 if TYPE_CHECKING:
@@ -47,6 +47,20 @@ def recovery_settings() -> RecoverySettings:
         if len(hexadecimal(keys[path.stem])) != 32:
             raise ValueError(f"{path}: the public half of a recovery key, 64 hexadecimal digits, is expected")
     return RecoverySettings(public_keys=keys, files=files)
+
+
+def keepers() -> frozenset[str] | None:
+    """Return the fingerprints of the recovery keys of keepers; None where no connection says which there are.
+
+    Raises:
+        ValueError: A file of the folder holds no key.
+    """
+    from operators.core.recovery.kit import fingerprint
+
+    if found(RECOVERY) is None:
+        return None
+    held = recovery_settings().public_keys
+    return frozenset(fingerprint(key) for name, key in held.items() if name != DRILL_KEY)
 
 
 def drill_kit() -> RecoveryKit:

@@ -11,6 +11,7 @@ from operators.core.settings import StorageSettings
 from operators.local import recovery, seaweedfs
 from operators.local.credentials import Credentials
 from operators.local.layout import HOME_VARIABLE, REPOSITORY, Layout, write_private
+from operators.local.logins import as_airflow_users, as_passwords, load_logins
 from operators.local.ports import SERVERS, Ports
 from operators.local.serving import tls_settings
 
@@ -49,8 +50,8 @@ def _options(layout: Layout, ports: Ports, credentials: Credentials, dags: Path)
             "load_examples": False,
             "execution_api_server_url": f"{url}/execution/",
             "fernet_key": credentials.fernet_key,
-            "simple_auth_manager_users": f"{credentials.ui_user}:admin",
-            "simple_auth_manager_passwords_file": layout.secrets / "airflow-users.json",
+            "simple_auth_manager_users": as_airflow_users(load_logins(layout, credentials)),
+            "simple_auth_manager_passwords_file": layout.passwords,
             "hostname_callable": "socket.gethostname",
         },
         "database": {"sql_alchemy_conn": f"sqlite:///{layout.airflow_database}"},
@@ -126,30 +127,53 @@ def _connections(layout: Layout, ports: Ports, credentials: Credentials) -> dict
             "scratch": str(layout.scratch),
             "data_docs": str(layout.data_docs),
             "airflow_database": str(layout.airflow_database),
+            "availability": str(layout.availability),
         },
     )
-    own = {"public_keys": str(layout.recovery_keys), "files": recovery.secret_files(layout)}
+    keys, files = str(layout.recovery_keys), recovery.secret_files(layout)
     return {
         **connections(places, credentials),
-        "AIRFLOW_CONN_NIGHTSHIFT_RECOVERY": _connection(extra=own),
-        "AIRFLOW_CONN_NIGHTSHIFT_DRILL": _connection(extra={"kit": str(layout.drill_kit)}),
+        **recovery_connections(public_keys=keys, files=files, kit=str(layout.drill_kit)),
     }
 
 
 def connections(places: Places, credentials: Credentials) -> dict[str, str]:
     """Return the variables that hold the connections of operators/connections.py that every platform has."""
+    return _named(
+        store={"extra": {"storage": json.loads(places.store.to_json())}},
+        backup={"extra": {"storage": json.loads(places.backup.to_json())}},
+        landing={"extra": {"url": places.landing}},
+        models={"extra": {"folder": places.models}},
+        pseudonyms={"password": credentials.pseudonym_key},
+        signing={"password": credentials.signing_key},
+        serving=_serving(places, credentials),
+        local={"extra": dict(places.folders)},
+    )
+
+
+def recovery_connections(*, public_keys: str, files: Mapping[str, str], kit: str) -> dict[str, str]:
+    """Return the variables that hold for whom backups are sealed, and the drill's kit."""
+    return _named(recovery={"extra": {"public_keys": public_keys, "files": dict(files)}}, drill={"extra": {"kit": kit}})
+
+
+def page_connections(places: Places, credentials: Credentials, public_keys: str) -> dict[str, str]:
+    """Return the variables of an API server whose tasks run elsewhere: what the pages read, and nothing that writes."""
+    return _named(
+        store={"extra": {"storage": json.loads(places.store.for_readers().to_json())}},
+        backup={"extra": {"storage": json.loads(places.backup.for_readers().to_json())}},
+        serving=_serving(places, credentials),
+        local={"extra": dict(places.folders)},
+        recovery={"extra": {"public_keys": public_keys}},
+    )
+
+
+def _serving(places: Places, credentials: Credentials) -> dict[str, object]:
     trusting = {"ca_file": places.servers_ca} if places.servers_ca else {}
-    serving = {"servers": places.servers, "balancer": places.balancer, **trusting}
-    parts: dict[str, dict[str, object]] = {
-        "store": {"extra": {"storage": json.loads(places.store.to_json())}},
-        "backup": {"extra": {"storage": json.loads(places.backup.to_json())}},
-        "landing": {"extra": {"url": places.landing}},
-        "models": {"extra": {"folder": places.models}},
-        "pseudonyms": {"password": credentials.pseudonym_key},
-        "signing": {"password": credentials.signing_key},
-        "serving": {"password": credentials.serving_token, "extra": serving},
-        "local": {"extra": dict(places.folders)},
-    }
+    extra = {"servers": places.servers, "balancer": places.balancer, **trusting}
+    return {"password": credentials.serving_token, "extra": extra}
+
+
+def _named(**parts: dict[str, object]) -> dict[str, str]:
     return {f"AIRFLOW_CONN_NIGHTSHIFT_{name.upper()}": _connection(**part) for name, part in parts.items()}
 
 
@@ -163,12 +187,10 @@ def ui_url(ports: Ports) -> str:
 
 
 def configure(layout: Layout, ports: Ports, credentials: Credentials, dags: Path = REPOSITORY / "dags") -> None:
-    """Write the environment file and the login, both readable by this user only."""
+    """Write the environment file and the passwords of all logins, both readable by this user only."""
     header = "# Makes the plain `airflow` command speak to this platform:  set -a; . THIS_FILE; set +a\n"
     write_private(layout.airflow_environment, header + shell_lines(environment(layout, ports, credentials, dags)))
-    write_private(
-        layout.secrets / "airflow-users.json", json.dumps({credentials.ui_user: credentials.ui_password}) + "\n"
-    )
+    write_private(layout.passwords, as_passwords(load_logins(layout, credentials)))
 
 
 def shell_lines(variables: Mapping[str, str]) -> str:

@@ -56,6 +56,16 @@ class Layout:
         return self.home / "secrets"
 
     @property
+    def logins(self) -> Path:
+        """Who may log in to Airflow beside the platform's own administrator."""
+        return self.secrets / "logins.json"
+
+    @property
+    def passwords(self) -> Path:
+        """What Airflow reads the passwords of all logins from."""
+        return self.secrets / "airflow-users.json"
+
+    @property
     def recovery_keys(self) -> Path:
         """Public halves of the recovery keys, a file each."""
         return self.secrets / "recovery"
@@ -144,6 +154,11 @@ class Layout:
     def summary(self) -> Path:
         """What the last `make run` came to."""
         return self.home / "summary.json"
+
+    @property
+    def availability(self) -> Path:
+        """How often predictions could be had, by day."""
+        return self.home / "availability.json"
 
     @property
     def evaluation(self) -> Path:

@@ -31,7 +31,7 @@ from operators.local.supervisor import Supervisor, marked
 from operators.local.up import wait_for_service
 
 Say = Callable[[str], None]
-CREDENTIALS, DRILL_KIT = "credentials.json", "drill-kit.json"
+CREDENTIALS, DRILL_KIT, LOGINS = "credentials.json", "drill-kit.json", "logins.json"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -120,8 +120,9 @@ def _put_secrets(layout: Layout, escrow: Escrow) -> None:
     if CREDENTIALS not in escrow.files:
         raise PlatformError(f"the backup's secrets hold no {CREDENTIALS}: it is of a platform that runs otherwise")
     wanted = {layout.secrets / CREDENTIALS: escrow.files[CREDENTIALS]}
-    if DRILL_KIT in escrow.files:
-        wanted[layout.drill_kit] = escrow.files[DRILL_KIT]
+    for name, path in ((DRILL_KIT, layout.drill_kit), (LOGINS, layout.logins)):
+        if name in escrow.files:
+            wanted[path] = escrow.files[name]
     # Without these the next backup would be sealed for the drill alone.
     wanted |= {layout.recovery_keys / f"{name}.pub": key + "\n" for name, key in escrow.recipients.items()}
     for path, text in wanted.items():

@@ -10,7 +10,7 @@ from pathlib import Path
 from operators.core.deployment.server.settings import SERVER_VARIABLE
 from operators.core.settings import STORAGE_VARIABLE, StorageSettings
 from operators.local import airflow, caddy, recovery, seaweedfs, serving
-from operators.local.credentials import Credentials, add_master_key
+from operators.local.credentials import Credentials, add_master_key, load_credentials
 from operators.local.layout import Layout, write_private
 from operators.local.ports import SERVERS, STORES, Ports
 from operators.local.ports import load as load_ports
@@ -58,7 +58,15 @@ def all_services(layout: Layout, ports: Ports, recipe: str = DEFAULT_RECIPE) -> 
         url=tls.balancer_url(ports["balancer"]),
         certificate=tls.balancer,
     )
-    return (*stores, balancer, *_servers(layout, ports, recipe, tls), *_airflow(layout, ports))
+    watcher = Service(name="watcher", command=_watch(layout, ports, recipe, tls))
+    return (*stores, balancer, *_servers(layout, ports, recipe, tls), watcher, *_airflow(layout, ports))
+
+
+def _watch(layout: Layout, ports: Ports, recipe: str, tls: Tls) -> tuple[str, ...]:
+    address = f"127.0.0.1:{ports['balancer']}"
+    program = (sys.executable, "-m", "operators.core.overview.watcher")
+    shown = ("--certificate", tls.balancer.chain) if tls.balancer else ()
+    return (*program, "--balancer", address, *shown, "--model", recipe, "--file", str(layout.availability))
 
 
 def _servers(layout: Layout, ports: Ports, recipe: str, tls: Tls) -> tuple[Service, ...]:
@@ -127,5 +135,13 @@ def serving_environment(layout: Layout, storage: StorageSettings, credentials: C
 
 def renew_master_key(layout: Layout) -> None:
     """Have a new version of the master key in every file that services read when they are started."""
-    dags = airflow.read_environment(layout.airflow_environment)["AIRFLOW__CORE__DAGS_FOLDER"]
-    configure(layout, load_ports(layout), add_master_key(layout), Path(dags))
+    configure(layout, load_ports(layout), add_master_key(layout), _dags(layout))
+
+
+def renew_logins(layout: Layout) -> None:
+    """Have the logins as they are now in the files that Airflow's API server reads when it is started."""
+    airflow.configure(layout, load_ports(layout), load_credentials(layout), _dags(layout))
+
+
+def _dags(layout: Layout) -> Path:
+    return Path(airflow.read_environment(layout.airflow_environment)["AIRFLOW__CORE__DAGS_FOLDER"])

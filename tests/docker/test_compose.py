@@ -132,11 +132,12 @@ def _source(secret: str | dict[str, str]) -> str:
 
 
 def test_each_service_has_the_secrets_that_it_needs_and_no_others() -> None:
-    """No worker has the database's, no Airflow service has the store's, no server may write; the database archives."""
+    """No worker has the database's; of Airflow's services the API server alone reads the store; servers only read."""
     given = {name: {_source(item) for item in service.get("secrets", [])} for name, service in services().items()}
     who = {secret: {name for name, has in given.items() if secret in has} for secret in compose()["secrets"]}
 
-    assert who["connections.env"] == {"worker"}
+    assert who["connections.env"] == who["drill-kit.json"] == {"worker"}
+    assert who["page.env"] == {"api-server"}
     assert who["database.env"] == {"airflow-init", "api-server", "scheduler", "dag-processor", "triggerer"}
     assert who["broker.env"] == {"scheduler", "worker"}
     assert who["store_settings.json"] == {"store-init"}
@@ -146,12 +147,15 @@ def test_each_service_has_the_secrets_that_it_needs_and_no_others() -> None:
     assert given["server-1"] == given["server-2"] == {"serving.env"}
 
 
+READERS = ("serving.env", "page.env", "store_readers.json", "backup_readers.json")
+
+
 def test_who_only_reads_cannot_write_encrypted_files(mounted: dict[str, str]) -> None:
-    """Servers and the exporter lack the secret that data keys are made from."""
+    """Servers, the exporter and the pages lack the secret that data keys are made from."""
     secret = json.loads(mounted["store_settings.json"])["encryption"]["store_secret"]
 
     assert secret
-    assert not any(secret in mounted[name] for name in ("serving.env", "store_readers.json", "backup_readers.json"))
+    assert not any(secret in mounted[name] for name in READERS)
 
 
 def test_no_secret_is_in_the_compose_file(mounted: dict[str, str]) -> None:
@@ -275,7 +279,7 @@ def test_the_folders_of_the_connections_are_mounted_in_the_worker(mounted: dict[
         item["target"] if isinstance(item, dict) else item.split(":")[1] for item in services()["worker"]["volumes"]
     }
 
-    assert {"/landing", "/models", *containers.FOLDERS.values()} <= targets
+    assert {"/landing", "/models", containers.RECOVERY_KEYS, *containers.FOLDERS.values()} <= targets
     assert "file:///landing" in mounted["connections.env"]
     assert "COPY dags /opt/dags" in [" ".join(line) for line in stages()["worker"]]
     assert {item["environment"]["AIRFLOW__CORE__DAGS_FOLDER"] for name, item in services().items()

@@ -277,7 +277,7 @@ def test_supervisord_ends_whole_groups_and_starts_again_what_died(layout: Layout
     parser.read_string(configuration(layout, services.all_services(layout, PLACED)))
     programs = [parser[section] for section in parser.sections() if section.startswith("program:")]
 
-    assert len(ports.STORES) + len(ports.SERVERS) + len(services.AIRFLOW_SERVICES) + 1 == len(programs)
+    assert len(ports.STORES) + len(ports.SERVERS) + len(services.AIRFLOW_SERVICES) + 2 == len(programs)
     assert all(
         program["autorestart"] == program["killasgroup"] == program["stopasgroup"] == "true" for program in programs
     )
