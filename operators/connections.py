@@ -15,7 +15,7 @@
 | `nightshift_recovery` | extra `public_keys`: a folder of `NAME.pub`, a recovery key each; `files`: secrets by name |
 | `nightshift_drill` | extra `kit`: path of the drill's recovery kit, on its worker only |
 | `nightshift_alerts` | extra `url`: a webhook that is told of failures; password: its bearer token, if any. Optional |
-| `nightshift_local` | extra `scratch`, `data_docs`: folders of this machine; `airflow_database`: its SQLite |
+| `nightshift_local` | extra `scratch`, `data_docs`, `task_logs`: local folders; `airflow_database`: its SQLite |
 
 The keys of encrypted files (`storage.encryption`: store secret, master keys) are those of the store in both; see
 docs/storage.md. Airflow hides them in logs and in the UI, for each stands under a name that says it is secret.
@@ -240,6 +240,12 @@ def scratch_folder() -> Path:
 def data_docs_folder() -> Path:
     """Return the folder of the Data Docs site."""
     return Path(_extra("nightshift_local", "data_docs"))
+
+
+def task_log_folder() -> Path | None:
+    """Return the folder of tasks' logs on this machine; None where they are kept elsewhere, by others' rules."""
+    path = Connection.get("nightshift_local").extra_dejson.get("task_logs")
+    return Path(path) if path else None
 
 
 def airflow_database_path() -> Path | None:

@@ -114,6 +114,7 @@ def _connections(layout: Layout, ports: Ports, credentials: Credentials) -> dict
             "scratch": str(layout.scratch),
             "data_docs": str(layout.data_docs),
             "airflow_database": str(layout.airflow_database),
+            "task_logs": str(layout.log / "tasks"),
         },
     )
     own = {"public_keys": str(layout.recovery_keys), "files": recovery.secret_files(layout)}
