@@ -128,6 +128,7 @@ def _connections(layout: Layout, ports: Ports, credentials: Credentials) -> dict
             "data_docs": str(layout.data_docs),
             "airflow_database": str(layout.airflow_database),
             "availability": str(layout.availability),
+            "task_logs": str(layout.log / "tasks"),
         },
     )
     keys, files = str(layout.recovery_keys), recovery.secret_files(layout)

@@ -107,6 +107,7 @@ def check(layout: Layout, environment: Mapping[str, str], *, recipe: str = servi
     """
     if Supervisor(layout).is_up():
         _check_served(layout, recipe)
+        check_disk(layout, environment)
         return ports.load(layout)
     if left := marked(layout):
         raise PlatformError(
@@ -118,7 +119,7 @@ def check(layout: Layout, environment: Mapping[str, str], *, recipe: str = servi
             f"a restore of backup {layout.restoring.read_text().strip()[:12]} has not ended: what is there is not "
             "whole. `nightshift restore --kit FILE` goes on with it"
         )
-    check_disk(layout.home, environment)
+    check_disk(layout, environment)
     placed = ports.wanted_ports(environment)
     ports.check_free(placed)
     return placed
