@@ -16,8 +16,6 @@ from tests.commands import ASK, PAGES, RUN, blocks, plain
 from tests.e2e.bed import Bed
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
-SOMEBODY = "nobody.of.the.corpus@example.org\n"
-"""Whom `forget -` is asked about: nothing of the platform changes."""
 
 
 def test_the_commands_of_the_docs_do_what_they_say(bed: Bed, first: dict[str, Any], tmp_path: Path) -> None:
@@ -37,8 +35,7 @@ def test_the_commands_of_the_docs_do_what_they_say(bed: Bed, first: dict[str, An
             here = here.replace(usual, own)
         here = here.replace(".venv/bin/", f"{programs}/").replace("curl ", "curl --fail --silent --noproxy '*' ")
         done = subprocess.run(
-            ["bash", "-c", here], cwd=REPOSITORY, env=environment, input=SOMEBODY, capture_output=True, text=True,
-            check=False,
+            ["bash", "-c", here], cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False
         )  # fmt: skip
         typed.add(plain(command))
         if done.returncode != RUN.get(plain(command), 0):
