@@ -15,6 +15,7 @@ from rich.console import Console
 
 from operators.cli import (
     admitting,
+    archiving,
     auditing,
     forgetting,
     keys,
@@ -83,6 +84,7 @@ def make_parser() -> argparse.ArgumentParser:
     forgetting.add_commands(commands, shared)
     revealing.add_commands(commands, shared)
     recovering.add_commands(commands, shared)
+    archiving.add_commands(commands, shared)
     measuring.add_commands(commands, shared)
     admitting.add_commands(commands, shared)
     return parser

@@ -12,7 +12,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 """The checkout: the platform serves the DAGs that lie beside this package."""
 
 LONGEST_HOME = 70
-"""Characters; a Unix socket's path ends at 107 and the supervisor's lies in `run/`."""
+"""Characters; a Unix socket's path ends at 107 and the longest, multiprocessing's below `tmp/`, has 36 after this."""
 
 
 class PlatformError(RuntimeError):
@@ -127,6 +127,11 @@ class Layout:
     def scratch(self) -> Path:
         """Work area of tasks; nothing in it outlives a try."""
         return self.home / "scratch"
+
+    @property
+    def temporary(self) -> Path:
+        """TMPDIR of every service and task: what they leave there goes with the platform's end."""
+        return self.home / "tmp"
 
     @property
     def data_docs(self) -> Path:

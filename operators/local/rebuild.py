@@ -16,10 +16,11 @@ from urllib.parse import urlsplit
 
 from operators.core.progress import Progress, no_progress
 from operators.core.recovery.backups import choose, unlock
+from operators.core.recovery.database_restore import quarantine
 from operators.core.recovery.escrow import Escrow
 from operators.core.recovery.kit import RecoveryKit
 from operators.core.recovery.reconcile import Reconciled, reconcile
-from operators.core.recovery.restore_platform import RestoredPlatform, restore_platform
+from operators.core.recovery.restore_platform import RestoredPlatform, has_sqlite, restore_platform
 from operators.core.settings import StorageSettings
 from operators.core.storage import initialise, open_store
 from operators.local import ports, seaweedfs, services
@@ -41,6 +42,8 @@ class Wish:
     """The newest backup that is not after this; None for the newest."""
     only: str | None = None
     """A stream or a manifest's digest; None for everything."""
+    postgresql: Path | None = None
+    """Where Airflow's database goes as a data folder of PostgreSQL; None where it is not, or shall not come back."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -91,9 +94,10 @@ def _restore(
 ) -> Rebuilt:
     keyed = dataclasses.replace(wish.kit.backup, encryption=escrow.store.encryption)
     database = layout.airflow_database
-    wanted = None if wish.only is not None or database.exists() else database
     initialise(settings)
     with closing(open_store(keyed)) as backup, closing(open_store(settings)) as store:
+        wanted = database if wish.only is None and not database.exists() and has_sqlite(backup, digest) else None
+        server = wish.postgresql and quarantine(backup, digest, wish.postgresql, wish.at, progress)
         done = restore_platform(
             backup,
             store,
@@ -103,6 +107,8 @@ def _restore(
             progress=progress,
             before_writing=lambda: write_private(layout.restoring, digest + "\n"),
         )
+        if server:
+            return Rebuilt(restored=done, reconciled=server.switch(store, backup))
         return Rebuilt(restored=done, reconciled=reconcile(database, store, backup) if database.exists() else None)
 
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 import argparse
 import datetime
 import logging
+import os
+import ssl
 import sys
 import time
 from collections.abc import Iterator
@@ -20,6 +22,8 @@ import httpx
 from operators.core.errors import DataError
 from operators.core.overview.availability import EVERY_SECONDS, History
 
+BALANCER_VARIABLE = "NIGHTSHIFT_BALANCER"
+END_OF_CERTIFICATE = "-----END CERTIFICATE-----"
 PATIENCE_SECONDS = 5.0
 """What has said nothing by then did not answer."""
 
@@ -64,15 +68,30 @@ def _ticks(seconds: float) -> Iterator[None]:
         due = max(due + seconds, time.monotonic())
 
 
+def trusting(chain: Path | None) -> ssl.SSLContext | bool:
+    """Return what believes the chain's first certificate and no other, whatever name it is asked by here."""
+    text = chain.read_text() if chain else ""
+    if not text.strip():
+        return True
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    context.load_verify_locations(cadata=text[: text.index(END_OF_CERTIFICATE) + len(END_OF_CERTIFICATE)])
+    return context
+
+
 def main(arguments: list[str]) -> None:
     """Watch until the process is ended."""
     parser = argparse.ArgumentParser(prog="watcher", description=__doc__)
-    parser.add_argument("--balancer", required=True, help="address that predictions are asked at")
+    usual = os.environ.get(BALANCER_VARIABLE)
+    parser.add_argument("--balancer", default=usual, required=usual is None, help="where predictions are asked")
+    parser.add_argument("--certificate", type=Path, help="chain that the balancer shows, in PEM; an empty file is none")
     parser.add_argument("--model", required=True, help="what callers ask for")
     parser.add_argument("--file", required=True, type=Path, help="what was seen, by day; made where it is not there")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.WARNING)
-    with httpx.Client(base_url=options.balancer, trust_env=False, timeout=PATIENCE_SECONDS) as client:
+    verify = trusting(options.certificate)
+    with httpx.Client(base_url=options.balancer, trust_env=False, timeout=PATIENCE_SECONDS, verify=verify) as client:
         watch(client, options.model, options.file)
 
 

@@ -7,6 +7,7 @@ import http.server
 import json
 import os
 import signal
+import ssl
 import subprocess
 import sys
 import threading
@@ -15,11 +16,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
+import trustme
 from hypothesis import given
 from hypothesis import strategies as some
 
 from operators.core.errors import DataError
+from operators.core.overview import watcher
 from operators.core.overview.availability import KEPT_DAYS, History, Looks
 from tests.core.overview.nights import NOON
 
@@ -124,6 +128,25 @@ def test_a_file_that_holds_no_history_is_an_error(tmp_path: Path, text: str) -> 
     (tmp_path / "f").write_text(text)
     with pytest.raises(DataError, match="holds no history"):
         History.load(tmp_path / "f")
+
+
+def test_a_watcher_believes_the_balancer_s_own_certificate_and_no_other(balancer: Balancer, tmp_path: Path) -> None:
+    """Whatever name it is for; an empty file, as containers without TLS have it, is none."""
+    authority = trustme.CA()
+    own, other = authority.issue_cert("predictions.example.org"), authority.issue_cert("predictions.example.org")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    own.configure_cert(context)
+    balancer.socket = context.wrap_socket(balancer.socket, server_side=True)
+    for name, one in (("own", own), ("other", other)):
+        (tmp_path / name).write_bytes(b"".join(part.bytes() for part in one.cert_chain_pems))
+    (tmp_path / "none").write_text("")
+
+    def sees(chain: str) -> bool:
+        url, verify = f"https://127.0.0.1:{balancer.server_port}", watcher.trusting(tmp_path / chain)
+        with httpx.Client(base_url=url, trust_env=False, timeout=5, verify=verify) as client:
+            return watcher.is_ready(client, "tiny")
+
+    assert [sees("own"), sees("other"), sees("none")] == [True, False, False]
 
 
 @pytest.mark.integration
