@@ -49,9 +49,9 @@ def admit(options: argparse.Namespace) -> Answer:
     layout = platform_layout()
     try:
         answer = _dismissed(layout, options.name) if options.remove else _admitted(layout, options.name, options.role)
+        return Answer(document=answer.document, lines=(*answer.lines, _made_known(layout)))
     except PlatformError as error:
         raise WrongUse(str(error)) from error
-    return Answer(document=answer.document, lines=(*answer.lines, _made_known(layout)))
 
 
 def _admitted(layout: Layout, name: str, role: str) -> Answer:
