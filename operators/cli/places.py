@@ -111,20 +111,14 @@ def platform_layout() -> Layout:
 
 def _platform() -> tuple[StorageSettings, StorageSettings, ServingSettings]:
     """Return the store, the backup store and the servers of this machine's platform; never makes one."""
-    from operators.local import ports, seaweedfs
+    from operators.local import ports, seaweedfs, serving
     from operators.local.credentials import load_credentials
-    from operators.local.serving import tls_settings
 
     layout = platform_layout()
-    placed, credentials, tls = ports.load(layout), load_credentials(layout), tls_settings(layout)
-    serving = ServingSettings(
-        servers=tuple(tls.server_url(placed[name]) for name in ports.SERVERS),
-        balancer_url=tls.balancer_url(placed["balancer"]),
-        token=credentials.serving_token,
-        ca_file=tls.ca,
-    )
+    placed, credentials = ports.load(layout), load_credentials(layout)
     store = seaweedfs.store_settings(layout, placed, credentials)
-    return store, seaweedfs.backup_settings(placed, credentials), serving
+    servers = serving.serving_settings(layout, placed, credentials)
+    return store, seaweedfs.backup_settings(placed, credentials), servers
 
 
 @contextmanager

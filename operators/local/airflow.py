@@ -146,7 +146,7 @@ def connections(places: Places, credentials: Credentials) -> dict[str, str]:
         models={"extra": {"folder": places.models}},
         pseudonyms={"password": credentials.pseudonym_key},
         signing={"password": credentials.signing_key},
-        serving={"password": credentials.serving_token, "extra": _serving(places)},
+        serving=_serving(places, credentials),
         local={"extra": dict(places.folders)},
     )
 
@@ -161,15 +161,16 @@ def page_connections(places: Places, credentials: Credentials, public_keys: str)
     return _named(
         store={"extra": {"storage": json.loads(places.store.for_readers().to_json())}},
         backup={"extra": {"storage": json.loads(places.backup.for_readers().to_json())}},
-        serving={"password": credentials.serving_token, "extra": _serving(places)},
+        serving=_serving(places, credentials),
         local={"extra": dict(places.folders)},
         recovery={"extra": {"public_keys": public_keys}},
     )
 
 
-def _serving(places: Places) -> dict[str, object]:
+def _serving(places: Places, credentials: Credentials) -> dict[str, object]:
     trusting = {"ca_file": places.servers_ca} if places.servers_ca else {}
-    return {"servers": places.servers, "balancer": places.balancer, **trusting}
+    extra = {"servers": places.servers, "balancer": places.balancer, **trusting}
+    return {"password": credentials.serving_token, "extra": extra}
 
 
 def _named(**parts: dict[str, object]) -> dict[str, str]:

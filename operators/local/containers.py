@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 from operators.core.deployment.server.limits import Limits
-from operators.core.overview.watcher import BALANCER_VARIABLE
 from operators.local import airflow, caddy, logins, recovery, seaweedfs, services, serving
 from operators.local.credentials import Credentials, load_credentials
 from operators.local.layout import REPOSITORY, Layout, PlatformError, write_private
@@ -84,7 +83,6 @@ def files(layout: Layout) -> dict[str, str]:
         **_airflow_variables(credentials, passwords, logins.as_airflow_users(people)),
         "connections.env": {**airflow.connections(places, credentials), **recovered},
         "page.env": airflow.page_connections(seen, credentials, RECOVERY_KEYS),
-        "watcher.env": {BALANCER_VARIABLE: places.balancer},
         "serving.env": services.serving_environment(
             layout, seaweedfs.store_of(STORE_ADDRESSES, "/releases/cache", credentials), credentials
         ),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -73,6 +74,7 @@ def rebuild(
     """
     if Supervisor(layout).is_up() or marked(layout):
         raise PlatformError("the platform is up: `make stop` first, so that nobody writes what is being restored")
+    began = time.time()
     layout.make()
     placed = ports.load(layout, environment)
     ports.check_free(placed)
@@ -85,6 +87,7 @@ def rebuild(
         with _stores(layout, placed, environment) as settings:
             say(f"restoring the backup of {chosen.at}")
             rebuilt = _restore(layout, settings, wish, escrow, chosen.backup, progress)
+    write_private(layout.restored, f"{began}\n")
     layout.restoring.unlink()
     return rebuilt
 

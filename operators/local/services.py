@@ -6,6 +6,7 @@ import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from operators.core.deployment.server.settings import SERVER_VARIABLE
 from operators.core.settings import STORAGE_VARIABLE, StorageSettings
@@ -58,14 +59,15 @@ def all_services(layout: Layout, ports: Ports, recipe: str = DEFAULT_RECIPE) -> 
         url=tls.balancer_url(ports["balancer"]),
         certificate=tls.balancer,
     )
-    watcher = Service(name="watcher", command=_watch(layout, balancer, recipe))
+    watcher = Service(name="watcher", command=_watch(layout, ports, recipe, tls))
     return (*stores, balancer, *_servers(layout, ports, recipe, tls), watcher, *_airflow(layout, ports))
 
 
-def _watch(layout: Layout, balancer: Service, recipe: str) -> tuple[str, ...]:
-    program = (sys.executable, "-m", "operators.core.overview.watcher", "--balancer", str(balancer.url))
-    shown = ("--certificate", balancer.certificate.chain) if balancer.certificate else ()
-    return (*program, *shown, "--model", recipe, "--file", str(layout.availability))
+def _watch(layout: Layout, ports: Ports, recipe: str, tls: Tls) -> tuple[str, ...]:
+    address = urlsplit(tls.balancer_url(ports["balancer"])).netloc
+    program = (sys.executable, "-m", "operators.core.overview.watcher")
+    shown = ("--certificate", tls.balancer.chain) if tls.balancer else ()
+    return (*program, "--balancer", address, *shown, "--model", recipe, "--file", str(layout.availability))
 
 
 def _servers(layout: Layout, ports: Ports, recipe: str, tls: Tls) -> tuple[Service, ...]:

@@ -11,14 +11,15 @@ import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from operators.core.deployment.server.limits import Limits
 from operators.core.deployment.server.settings import ServerSettings
+from operators.core.settings import ServingSettings
 from operators.core.signing import Signer
 from operators.local.credentials import Credentials
 from operators.local.layout import Layout, PlatformError
+from operators.local.ports import SERVERS, Ports
 from operators.local.tls import Tls
 
 OWN_NAME = "platform"
@@ -54,10 +55,25 @@ def tls_settings(layout: Layout) -> Tls:
         return Tls.read(wanted)
 
 
+def serving_settings(layout: Layout, ports: Ports, credentials: Credentials) -> ServingSettings:
+    """Return where the servers are, and how the platform itself speaks to them.
+
+    Raises:
+        PlatformError: The operator's file cannot be read, or says what cannot be; the message says what.
+    """
+    tls = tls_settings(layout)
+    return ServingSettings(
+        servers=tuple(tls.server_url(ports[name]) for name in SERVERS),
+        balancer_url=tls.balancer_url(ports["balancer"]),
+        token=credentials.serving_token,
+        ca_file=tls.ca,
+    )
+
+
 @contextmanager
 def _operator_s_file(layout: Layout) -> Iterator[dict[str, Any]]:
     """Give what the operator's file holds; what the block finds wrong with it is told by the file's name."""
-    path = _path(layout)
+    path = layout.secrets / "serving.json"
     try:
         wanted: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
         if unknown := sorted(set(wanted) - FIELDS):
@@ -65,10 +81,6 @@ def _operator_s_file(layout: Layout) -> Iterator[dict[str, Any]]:
         yield wanted
     except (TypeError, AttributeError, ValueError, OSError) as error:
         raise PlatformError(f"{path} cannot be used: {error}") from None
-
-
-def _path(layout: Layout) -> Path:
-    return layout.secrets / "serving.json"
 
 
 def own_key(credentials: Credentials) -> str:

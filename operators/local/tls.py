@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
+from operators.core.pinning import pinned
 
 LOOPBACK = "127.0.0.1"
 """Where the servers of this platform listen, and so what their certificate must name."""
@@ -59,12 +58,7 @@ class Certificate:
 
     def pinned(self) -> ssl.SSLContext:
         """Return what believes this very certificate and no other, whatever it is asked as."""
-        own = x509.load_pem_x509_certificates(Path(self.chain).read_bytes())[0]
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.check_hostname = False
-        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-        context.load_verify_locations(cadata=own.public_bytes(Encoding.DER))
-        return context
+        return pinned(Path(self.chain).read_text())
 
     def _shown_by_a_server(self) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

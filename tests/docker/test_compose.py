@@ -132,10 +132,7 @@ def _source(secret: str | dict[str, str]) -> str:
 
 
 def test_each_service_has_the_secrets_that_it_needs_and_no_others() -> None:
-    """No worker has the database's; of Airflow's services the API server alone reads the store; no server may write.
-
-    The database archives.
-    """
+    """No worker has the database's; of Airflow's services the API server alone reads the store; servers only read."""
     given = {name: {_source(item) for item in service.get("secrets", [])} for name, service in services().items()}
     who = {secret: {name for name, has in given.items() if secret in has} for secret in compose()["secrets"]}
 

@@ -306,7 +306,7 @@ def test_a_home_too_long_for_a_socket_is_refused(tmp_path: Path):
 def test_the_runbook_s_way_to_another_signing_key(layout: Layout, credentials: Credentials):
     """Its own line, run: gate, servers and the drill's kit have the new key, nothing else changed."""
     runbook = (airflow.REPOSITORY / "docs" / "runbook.md").read_text()
-    line = next(line for line in runbook.splitlines() if line.startswith("sed ") and "signing_key" in line)
+    line = next(line for line in runbook.splitlines() if line.strip().startswith("sed ") and "signing_key" in line)
     line = line.replace("var/secrets", str(layout.secrets))
     subprocess.run(["/bin/sh", "-c", line], check=True)
     changed = load_credentials(layout)

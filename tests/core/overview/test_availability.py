@@ -16,23 +16,23 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 import trustme
 from hypothesis import given
 from hypothesis import strategies as some
 
 from operators.core.errors import DataError
-from operators.core.overview import watcher
 from operators.core.overview.availability import KEPT_DAYS, History, Looks
+from operators.core.overview.watcher import client_of
+from operators.core.overview.watcher import is_ready as finds_ready
 from tests.core.overview.nights import NOON
 
 DAY = datetime.timedelta(days=1)
 WATCH = """
-import sys, httpx
+import sys
 from pathlib import Path
-from operators.core.overview.watcher import watch
-watch(httpx.Client(base_url=sys.argv[1], trust_env=False, timeout=1), "tiny", Path(sys.argv[2]), every_seconds=0.05)
+from operators.core.overview.watcher import client_of, watch
+watch(client_of(sys.argv[1], None), "tiny", Path(sys.argv[2]), every_seconds=0.05)
 """
 
 
@@ -49,7 +49,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     server: Balancer
 
     def do_GET(self) -> None:
-        self.send_response(self.server.status if self.path == "/v2/models/tiny/ready" else 404)
+        self.send_response(self.server.status if self.path == "/v2/health/ready" else 404)
         self.send_header("Content-Length", "0")
         self.end_headers()
 
@@ -130,25 +130,6 @@ def test_a_file_that_holds_no_history_is_an_error(tmp_path: Path, text: str) -> 
         History.load(tmp_path / "f")
 
 
-def test_a_watcher_believes_the_balancer_s_own_certificate_and_no_other(balancer: Balancer, tmp_path: Path) -> None:
-    """Whatever name it is for; an empty file, as containers without TLS have it, is none."""
-    authority = trustme.CA()
-    own, other = authority.issue_cert("predictions.example.org"), authority.issue_cert("predictions.example.org")
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    own.configure_cert(context)
-    balancer.socket = context.wrap_socket(balancer.socket, server_side=True)
-    for name, one in (("own", own), ("other", other)):
-        (tmp_path / name).write_bytes(b"".join(part.bytes() for part in one.cert_chain_pems))
-    (tmp_path / "none").write_text("")
-
-    def sees(chain: str) -> bool:
-        url, verify = f"https://127.0.0.1:{balancer.server_port}", watcher.trusting(tmp_path / chain)
-        with httpx.Client(base_url=url, trust_env=False, timeout=5, verify=verify) as client:
-            return watcher.is_ready(client, "tiny")
-
-    assert [sees("own"), sees("other"), sees("none")] == [True, False, False]
-
-
 @pytest.mark.integration
 def test_a_watcher_counts_what_callers_would_meet_and_outlives_its_own_death(
     balancer: Balancer, tmp_path: Path
@@ -163,8 +144,7 @@ def test_a_watcher_counts_what_callers_would_meet_and_outlives_its_own_death(
             return Looks()
 
     def run_until(enough: Callable[[Looks], bool]) -> Looks:
-        url = f"http://127.0.0.1:{balancer.server_port}"
-        process = subprocess.Popen([sys.executable, "-c", WATCH, url, str(path)])
+        process = subprocess.Popen([sys.executable, "-c", WATCH, f"127.0.0.1:{balancer.server_port}", str(path)])
         try:
             deadline = time.monotonic() + 60
             while not enough(seen()):
@@ -187,3 +167,23 @@ def test_a_watcher_counts_what_callers_would_meet_and_outlives_its_own_death(
     assert broken.answered >= ready.answered
     assert anew.asked < broken.asked
     assert (tmp_path / "availability.json.damaged").exists()
+
+
+def test_a_balancer_with_tls_is_asked_by_the_certificate_that_it_shows(balancer: Balancer, tmp_path: Path) -> None:
+    """And another that shows one of its own is not believed; without TLS the file of the containers is empty."""
+    own, other, none = tmp_path / "own.pem", tmp_path / "other.pem", tmp_path / "none.pem"
+    authority = trustme.CA()
+    issued = authority.issue_cert("balancer")
+    issued.cert_chain_pems[0].write_to_path(str(own))
+    authority.issue_cert("balancer").cert_chain_pems[0].write_to_path(str(other))
+    none.touch()
+    address = f"127.0.0.1:{balancer.server_port}"
+    with client_of(address, none) as client:
+        assert finds_ready(client)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    issued.configure_cert(context)
+    balancer.socket = context.wrap_socket(balancer.socket, server_side=True)
+    with client_of(address, own) as client:
+        assert finds_ready(client)
+    with client_of(address, other) as client:
+        assert not finds_ready(client)
