@@ -6,6 +6,7 @@ import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from operators.core.deployment.server.settings import SERVER_VARIABLE
 from operators.core.settings import STORAGE_VARIABLE, StorageSettings
@@ -67,7 +68,7 @@ def stores(layout: Layout, ports: Ports) -> tuple[Service, ...]:
 
 
 def _watch(layout: Layout, ports: Ports, recipe: str, tls: Tls) -> tuple[str, ...]:
-    address = tls.balancer_url(ports["balancer"]).partition("://")[2]
+    address = urlsplit(tls.balancer_url(ports["balancer"])).netloc
     program = (sys.executable, "-m", "operators.core.overview.watcher")
     shown = ("--certificate", tls.balancer.chain) if tls.balancer else ()
     return (*program, "--balancer", address, *shown, "--model", recipe, "--file", str(layout.availability))
