@@ -146,8 +146,8 @@ class Overview:
     def _begin_recipe(self, recipe: str, run: Run | None) -> None:
         self._parts.begin(("live", recipe), lambda: read_live(self.store(), recipe), 5)
         self._parts.begin(("backup", recipe), lambda: read_backup(self._backup(), recipe), 30)
-        for url, token in self._servers():
-            self._parts.begin(("server", url, recipe), partial(read_server, url, recipe, token), 3)
+        for url, settings in self._servers():
+            self._parts.begin(("server", url, recipe), partial(read_server, url, recipe, settings), 3)
         if run is not None:
             # Of a run that has ended nothing changes, unless somebody clears a task of it: then its end does, too.
             fresh = math.inf if run.has_ended else 5
@@ -164,12 +164,12 @@ class Overview:
             night=parts(*_night(run)) if run else Part(),
         )
 
-    def _servers(self) -> list[tuple[str, str]]:
+    def _servers(self) -> list[tuple[str, ServingSettings]]:
         try:
             settings = self._sources.serving()
         except Exception:  # no connection for servers: the page shows none
             return []
-        return [(url, settings.token) for url in settings.servers]
+        return [(url, settings) for url in settings.servers]
 
     def _safety(self) -> Safety:
         """Return the store's state, and open the store anew where its members have changed."""

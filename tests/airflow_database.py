@@ -16,12 +16,12 @@ BEGAN = datetime.datetime(2026, 11, 22, tzinfo=datetime.UTC)
 class AirflowDatabase:
     """Tables as Airflow's models declare them."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | None = None, *, url: str = "") -> None:
         from airflow.models import import_all_models
         from airflow.models.base import Base
 
         import_all_models()
-        self._engine = create_engine(f"sqlite:///{path}")
+        self._engine = create_engine(url or f"sqlite:///{path}")
         Base.metadata.create_all(self._engine)
         self.session = Session(self._engine)
         self._runs = 0

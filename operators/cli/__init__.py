@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from operators.cli import (
+    archiving,
     auditing,
     forgetting,
     keys,
@@ -82,6 +83,7 @@ def make_parser() -> argparse.ArgumentParser:
     forgetting.add_commands(commands, shared)
     revealing.add_commands(commands, shared)
     recovering.add_commands(commands, shared)
+    archiving.add_commands(commands, shared)
     measuring.add_commands(commands, shared)
     return parser
 

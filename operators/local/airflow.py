@@ -12,6 +12,7 @@ from operators.local import recovery, seaweedfs
 from operators.local.credentials import Credentials
 from operators.local.layout import HOME_VARIABLE, REPOSITORY, Layout, write_private
 from operators.local.ports import SERVERS, Ports
+from operators.local.serving import tls_settings
 
 PARALLELISM = 4
 """Tasks at once; each holds about 300 MB before it does anything, and training takes every core anyway."""
@@ -67,6 +68,15 @@ def _options(layout: Layout, ports: Ports, credentials: Credentials, dags: Path)
             "base_log_folder": layout.log / "tasks",
             "dag_processor_child_process_log_directory": layout.log / "tasks" / "dag_processor",
         },
+        **_patience(),
+        "dag_processor": {"refresh_interval": 15, "parsing_processes": 1},
+    }
+    return {f"AIRFLOW__{s.upper()}__{k.upper()}": str(v) for s, options in sections.items() for k, v in options.items()}
+
+
+def _patience() -> dict[str, dict[str, object]]:
+    """Return the options that say how soon something killed is noticed, and how long its absence is sat out."""
+    return {
         "scheduler": {
             "task_instance_heartbeat_sec": HEARTBEAT_SECONDS,
             "task_instance_heartbeat_timeout": HEARTBEAT_TIMEOUT_SECONDS,
@@ -81,9 +91,7 @@ def _options(layout: Layout, ports: Ports, credentials: Credentials, dags: Path)
             "max_failed_heartbeats": 12,
             "execution_api_retries": 8,
         },
-        "dag_processor": {"refresh_interval": 15, "parsing_processes": 1},
     }
-    return {f"AIRFLOW__{s.upper()}__{k.upper()}": str(v) for s, options in sections.items() for k, v in options.items()}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -98,18 +106,22 @@ class Places:
     """Folder of the base models."""
     servers: tuple[str, ...]
     balancer: str
+    servers_ca: str | None = None
+    """File that the servers' TLS is verified with; None where they speak without."""
     folders: Mapping[str, str]
     """The extra of `nightshift_local`."""
 
 
 def _connections(layout: Layout, ports: Ports, credentials: Credentials) -> dict[str, str]:
+    tls = tls_settings(layout)
     places = Places(
         store=seaweedfs.store_settings(layout, ports, credentials),
         backup=seaweedfs.backup_settings(ports, credentials),
         landing=layout.landing.as_uri(),
         models=str(layout.models),
-        servers=tuple(f"http://127.0.0.1:{ports[server]}" for server in SERVERS),
-        balancer=balancer_url(ports),
+        servers=tuple(tls.server_url(ports[server]) for server in SERVERS),
+        balancer=tls.balancer_url(ports["balancer"]),
+        servers_ca=tls.ca,
         folders={
             "scratch": str(layout.scratch),
             "data_docs": str(layout.data_docs),
@@ -126,7 +138,8 @@ def _connections(layout: Layout, ports: Ports, credentials: Credentials) -> dict
 
 def connections(places: Places, credentials: Credentials) -> dict[str, str]:
     """Return the variables that hold the connections of operators/connections.py that every platform has."""
-    serving = {"servers": places.servers, "balancer": places.balancer}
+    trusting = {"ca_file": places.servers_ca} if places.servers_ca else {}
+    serving = {"servers": places.servers, "balancer": places.balancer, **trusting}
     parts: dict[str, dict[str, object]] = {
         "store": {"extra": {"storage": json.loads(places.store.to_json())}},
         "backup": {"extra": {"storage": json.loads(places.backup.to_json())}},
@@ -147,11 +160,6 @@ def _connection(**parts: object) -> str:
 def ui_url(ports: Ports) -> str:
     """Return the address of Airflow's UI and REST API."""
     return f"http://127.0.0.1:{ports['airflow']}"
-
-
-def balancer_url(ports: Ports) -> str:
-    """Return the address that predictions are asked from."""
-    return f"http://127.0.0.1:{ports['balancer']}"
 
 
 def configure(layout: Layout, ports: Ports, credentials: Credentials, dags: Path = REPOSITORY / "dags") -> None:

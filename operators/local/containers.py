@@ -23,6 +23,7 @@ from operators.local import airflow, caddy, seaweedfs, services, serving
 from operators.local.credentials import Credentials, load_credentials
 from operators.local.layout import REPOSITORY, Layout, PlatformError, write_private
 from operators.local.ports import SERVERS, STORES
+from operators.local.tls import LOOPBACK, Tls
 
 FOLDER = REPOSITORY / "docker" / "platform"
 S3_PORT, SERVER_PORT, BALANCER_PORT, METRICS_PORT = 8333, 8000, 8080, 9180
@@ -58,7 +59,7 @@ def load_passwords(layout: Layout) -> Passwords:
 
 def files(layout: Layout) -> dict[str, str]:
     """Return the content of each file by its name, which is the secret's name in the compose file."""
-    credentials, passwords = load_credentials(layout), load_passwords(layout)
+    credentials, passwords, tls = load_credentials(layout), load_passwords(layout), _tls(layout)
     store = seaweedfs.store_of(STORE_ADDRESSES, "/scratch/cache", credentials)
     backup = seaweedfs.backup_of(STORE_ADDRESSES, credentials)
     variables = {
@@ -70,7 +71,7 @@ def files(layout: Layout) -> dict[str, str]:
                 landing="file:///landing",
                 models="/models",
                 servers=tuple(f"http://{name}:{SERVER_PORT}" for name in SERVERS),
-                balancer=f"http://balancer:{BALANCER_PORT}",
+                balancer=f"{'https' if tls.balancer else 'http'}://balancer:{BALANCER_PORT}",
                 folders=FOLDERS,
             ),
             credentials,
@@ -90,11 +91,26 @@ def files(layout: Layout) -> dict[str, str]:
         "postgres_password": passwords.postgres,
         "grafana_password": passwords.grafana,
         "redis.conf": f"requirepass {passwords.redis}\n",
-        "caddy.json": json.dumps(_balancer(serving.server_settings(layout, credentials).limits), indent=1),
+        "caddy.json": json.dumps(_balancer(serving.server_settings(layout, credentials).limits, tls), indent=1),
+        # Compose mounts only files that are there: without TLS they are empty, and Caddy is not told of them.
+        "balancer_certificate.pem": Path(tls.balancer.chain).read_text() if tls.balancer else "",
+        "balancer_key.pem": Path(tls.balancer.key).read_text() if tls.balancer else "",
     }
 
 
-def _balancer(limits: Limits) -> dict[str, Any]:
+def _tls(layout: Layout) -> Tls:
+    """Return what callers of the balancer are shown; in containers nothing else is settled by these settings."""
+    tls = serving.tls_settings(layout)
+    if tls.servers is not None or tls.host != LOOPBACK:
+        raise PlatformError(
+            f"{layout.secrets}/serving.json: in containers the servers speak plain HTTP, on a network that nothing "
+            "leaves, and `ports` of docker/compose.yaml say where the balancer is reached: take tls_certificate, "
+            "tls_key, tls_ca and the balancer's host out"
+        )
+    return tls
+
+
+def _balancer(limits: Limits, tls: Tls) -> dict[str, Any]:
     """Return Caddy's configuration; nobody needs its admin interface, so there is none."""
     return caddy.configuration(
         listen=f":{BALANCER_PORT}",
@@ -102,6 +118,9 @@ def _balancer(limits: Limits) -> dict[str, Any]:
         limits=limits,
         admin={"disabled": True, "config": {"persist": False}},
         metrics=f":{METRICS_PORT}",
+        certificate=("/run/secrets/balancer_certificate.pem", "/run/secrets/balancer_key.pem")
+        if tls.balancer
+        else None,
     )
 
 

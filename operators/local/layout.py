@@ -11,8 +11,10 @@ HOME_VARIABLE = "NIGHTSHIFT_HOME"
 REPOSITORY = Path(__file__).resolve().parents[2]
 """The checkout: the platform serves the DAGs that lie beside this package."""
 
+DEMO = "dr-demo"
+"""Folder, in a platform's own, of the platform that `make dr-demo` makes."""
 LONGEST_HOME = 70
-"""Characters; a Unix socket's path ends at 107 and the supervisor's lies in `run/`."""
+"""Characters; a Unix socket's path ends at 107 and the longest, multiprocessing's below `tmp/`, has 36 after this."""
 
 
 class PlatformError(RuntimeError):
@@ -69,6 +71,11 @@ class Layout:
         return self.run / "restoring"
 
     @property
+    def restored(self) -> Path:
+        """When the restore began that has ended, in seconds since 1970; there until the platform is up after it."""
+        return self.run / "restored"
+
+    @property
     def airflow(self) -> Path:
         """AIRFLOW_HOME."""
         return self.home / "airflow"
@@ -119,9 +126,19 @@ class Layout:
         return self.home / "scratch"
 
     @property
+    def temporary(self) -> Path:
+        """TMPDIR of every service and task: what they leave there goes with the platform's end."""
+        return self.home / "tmp"
+
+    @property
     def data_docs(self) -> Path:
         """Great Expectations' pages."""
         return self.home / "data_docs"
+
+    @property
+    def demo(self) -> Layout:
+        """Where the platform of `make dr-demo` lies."""
+        return Layout(home=self.home / DEMO)
 
     @property
     def summary(self) -> Path:

@@ -129,7 +129,7 @@ import airflow.providers.cncf.kubernetes.executors.kubernetes_executor
 import asyncpg, psycopg2
 for name in sys.argv[4:]: runpy.run_path(name)
 from operators.cli import main
-import operators.core.storage.s3
+import operators.core.recovery.covering, operators.core.storage.s3
 store = ["--storage-file", sys.argv[3]]
 main(["init", *store]); main(["metrics", *store, "--backup-file", sys.argv[3]])
 """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -78,6 +79,7 @@ def test_a_bare_machine_has_everything_back(lost: tuple[Store, RecoveryKit], sho
     held = {path.stem: path.read_text().strip() for path in layout.recovery_keys.glob("*.pub")}
     assert held["keeper"] == kit.public_key and sorted(held) == ["drill", "keeper"]
     assert marked(layout) == [] and not layout.restoring.exists()
+    assert 0 < time.time() - float(layout.restored.read_text()) < 600
     assert done.restored.database and done.reconciled is not None and done.reconciled.cleared == ("d/r/t",)
     assert seaweedfs.store_settings(layout, ports.load(layout), load_credentials(layout)).encryption == (
         store.vault.keyring and load_credentials(Layout(home=short_path / "f")).encryption
