@@ -77,39 +77,51 @@ DATA = {
 }
 
 
+class Teacher:
+    """A model that was fine-tuned on some data, in a store of its own, and the training of its students."""
+
+    def __init__(self, folder: Path, data: Data, scale: float) -> None:
+        self.folder, self.data = folder, data
+        self._settings = make_store(folder / "store")
+        self.store = open_store(self._settings)
+        layout = Layout.from_environment(os.environ)
+        base = fetch_base_model(layout.home / "downloads", layout.home / "models")
+        base_model = adopt_model(self.store, base, ALL_MINILM_L6_V2, no_progress).digest
+        self.dataset = data.publish(self.store, scale)
+        self.model = self._train(data.recipe.training, base_model, None)
+
+    def student(self, spec: StudentSpec) -> str:
+        """Return the digest of a student, cut and trained."""
+        cut = cut_student(self.store, self.model, spec.shape).digest
+        return self._train(self.data.recipe.recovery(spec), cut, self.model)
+
+    def _train(self, spec: TrainingSpec, base: str, teacher: str | None) -> str:
+        return fine_tune(
+            self.store,
+            self._settings,
+            spec,
+            dataset=self.dataset,
+            base_model=base,
+            teacher=teacher,
+            scratch=self.folder / "scratch",
+            progress=no_progress,
+            account={},
+        ).digest
+
+
 class Bed:
     """The models as folders, and the texts that they are asked about."""
 
     def __init__(self, folder: Path, data: Data, scale: float) -> None:
         self.folder, self.data = folder, data
-        settings = make_store(folder / "store")
-        store = open_store(settings)
-        layout = Layout.from_environment(os.environ)
-        base = fetch_base_model(layout.home / "downloads", layout.home / "models")
-        base_model = adopt_model(store, base, ALL_MINILM_L6_V2, no_progress).digest
-        dataset = data.publish(store, scale)
-
-        def train(spec: TrainingSpec, base: str, teacher: str | None) -> str:
-            return fine_tune(
-                store,
-                settings,
-                spec,
-                dataset=dataset,
-                base_model=base,
-                teacher=teacher,
-                scratch=folder / "scratch",
-                progress=no_progress,
-                account={},
-            ).digest
-
-        model = train(data.recipe.training, base_model, None)
-        student = train(data.recipe.recovery(STUDENT), cut_student(store, model, STUDENT.shape).digest, model)
-        made = make_candidates(store, model, SPEC, [student])
+        teacher = Teacher(folder, data, scale)
+        store, model = teacher.store, teacher.model
+        made = make_candidates(store, model, SPEC, [teacher.student(STUDENT)])
         names = ["eager", *(one.name for one in SPEC.candidates)]
         for name, digest in zip(names, [model, *(result.digest for result in made)], strict=True):
             if not (folder / name).is_dir():
                 store.fetch_all(store.manifest(digest), folder / name)
-        self.rows, learnt = (read_rows(store, store.manifest(dataset), split) for split in ("test", "train"))
+        self.rows, learnt = (read_rows(store, store.manifest(teacher.dataset), split) for split in ("test", "train"))
         document = {"timed": self._timed(), "test": self.rows.texts, "train": learnt.texts}
         (folder / "texts.json").write_text(json.dumps(document))
         store.close()
