@@ -77,6 +77,11 @@ DATA = {
 }
 
 
+def folder_of(kept: Path, data: str, scale: float) -> Path:
+    """Return where the models on a data set are, or shall be: those on a part of it apart."""
+    return kept.absolute() / f"{data}-{scale:g}"
+
+
 class Teacher:
     """A model that was fine-tuned on some data, in a store of its own, and the training of its students."""
 
@@ -217,7 +222,7 @@ def main() -> None:
         raise SystemExit(f"B6 {NEEDED}")
     with tempfile.TemporaryDirectory(prefix="ns-bench-") as name:
         for data in options.only or DATA:
-            bed = Bed((options.keep or Path(name)).absolute() / data, DATA[data], options.scale)
+            bed = Bed(folder_of(options.keep or Path(name), data, options.scale), DATA[data], options.scale)
             if not options.pairs:
                 continue
             samples = alternate({way: partial(bed.run, way) for way in FOLDERS}, options.pairs)

@@ -20,7 +20,7 @@ from operators.core.compression.measure_candidates import measure_candidates, re
 from operators.core.compression.spec import CandidateKind, CandidateSpec, CompressionSpec, ShapeSpec, StudentSpec
 from operators.core.models.classifier import load_classifier
 from operators.core.training.rows import read_rows
-from tests.benchmarks.compressed import DATA, Teacher
+from tests.benchmarks.compressed import DATA, Teacher, folder_of
 from tests.benchmarks.timing import parse, publish
 from tests.core.training.banking import FOLDER, NEEDED
 
@@ -75,7 +75,7 @@ def main() -> None:
     if not FOLDER.is_dir():
         raise SystemExit(f"B6 {NEEDED}")
     with tempfile.TemporaryDirectory(prefix="ns-bench-") as name:
-        folder = (options.keep or Path(name)).absolute() / "banking"
+        folder = folder_of(options.keep or Path(name), "banking", options.scale)
         teacher = Teacher(folder, DATA["banking"], options.scale)
         publish({"name": "B6-pruned", "models": table(teacher, options.only or list(SHAPES)), "scale": options.scale})
 
