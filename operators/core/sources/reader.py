@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from operators.core.errors import DataError, HostileInput
+from operators.core.errors import DataError, HostileInput, SourceChanged
 from operators.core.sources import parser
 from operators.core.sources.contents import normalise
 from operators.core.sources.exchange import Incoming
@@ -44,7 +44,11 @@ class SourceRows:
 
 def read_listed(zone: LandingZone, file: SourceFile, spec: SourceSpec) -> Generator[Part, None, None]:
     """Yield what `read_columns` does of a file as it was listed; it is opened when the first part is asked for."""
-    yield from read_columns(zone.open(file.path, spec.limits.max_file_bytes, file.sha256), file.path, spec)
+    incoming = zone.open(file.path, spec.limits.max_file_bytes, file.sha256)
+    if incoming.size != file.bytes:
+        # Its digest would say so too, at its end.
+        raise SourceChanged(f"{file.path}: its content is not what was listed, by its size; run the day anew")
+    yield from read_columns(incoming, file.path, spec)
 
 
 def read_rows(data: bytes | Incoming, path: str, spec: SourceSpec) -> SourceRows:
