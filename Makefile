@@ -18,6 +18,7 @@ BENCH_B5 := save_beside
 BENCH_B6 := compressed
 BENCH_B7 := serve
 BENCH_B9 := scrub_repair
+BENCH_B11 := back_up
 # What an image installs is a part of the lock; torch, which the lock leaves out, is PyPI's CUDA build there.
 IMAGE_LOCK := --constraint requirements.lock --python 3.11 --python-platform x86_64-manylinux_2_28 --generate-hashes --no-header --no-annotate --quiet
 
@@ -27,7 +28,7 @@ unexport PYTHONDONTWRITEBYTECODE
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 export NIGHTSHIFT_HOME NIGHTSHIFT_PORT_BASE
 
-.PHONY: help setup base-model run status stop clean containers backfill test lint test-faults test-ceph test-gpu test-oip test-e2e bench lock
+.PHONY: help setup base-model run status stop clean dr-demo containers backfill test lint test-faults test-ceph test-gpu test-oip test-e2e bench lock
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,6 +52,9 @@ stop: ## End all of the platform
 
 clean: stop ## Stop, then remove .venv and all state
 	@rm -rf $(VENV) $(HOME_FOLDER) *.egg-info
+
+dr-demo: $(STAMP) ## Lose Airflow's database, two days of data and the live model; bring them back (YES=1 asks nothing; OWN=1: on this platform)
+	@$(BIN)/python -m operators.local.dr_demo $(if $(YES),--yes) $(if $(OWN),--own-platform)
 
 containers: $(STAMP) ## Make the secrets and settings that docker/compose.yaml mounts, in docker/platform
 	@$(BIN)/python -m operators.local.containers
@@ -84,7 +88,7 @@ test-e2e: $(STAMP) ## Every test of the whole platform
 	@$(BIN)/python -m pytest -m e2e
 
 bench: $(STAMP) .venv-bench/.installed .venv-bench-readers/.installed .venv-bench-mosaic/.installed .venv-bench-serving/.installed ## Measure against named rivals on an idle machine (ONLY=B3, BENCH="--pairs 3"); results in var/bench
-	@for name in $(if $(ONLY),$(BENCH_$(ONLY)),$(BENCH_B1) $(BENCH_B2) $(BENCH_B3) $(BENCH_B4) $(BENCH_B5) $(BENCH_B6) $(BENCH_B7) $(BENCH_B9)); do $(BIN)/python -m tests.benchmarks.$$name $(BENCH); done
+	@for name in $(if $(ONLY),$(BENCH_$(ONLY)),$(BENCH_B1) $(BENCH_B2) $(BENCH_B3) $(BENCH_B4) $(BENCH_B5) $(BENCH_B6) $(BENCH_B7) $(BENCH_B9) $(BENCH_B11)); do $(BIN)/python -m tests.benchmarks.$$name $(BENCH); done
 
 .venv-bench/.installed: tests/benchmarks/rivals.lock
 	@$(PYTHON) -m venv .venv-bench

@@ -4,7 +4,8 @@
   connections and variables, and the platform's keys, sealed for the recovery keys. Only what is new is copied.
   Backups are kept by day, week, month and year; what no kept one needs is deleted in two steps.
 - **`recovery_drill`**, weekly: restores the newest backup into an empty place with the drill's kit alone, reads every
-  digest, compares predictions with production's, and puts RPO and RTO on record. Red when a target is missed.
+  digest, compares predictions and a few steps of training with production's, and puts RPO and RTO on record. Red
+  when a target is missed.
 
 ### Triage
 - Red `back_up`: until it is green again the age of the last backup is what a loss would cost. Its notes say what to do.
@@ -18,7 +19,7 @@ from airflow.sdk import DAG, AssetOrTimeSchedule, CronTriggerTimetable
 
 from operators.assets import RELEASED
 from operators.back_up_platform import BackUpPlatformOperator
-from operators.policies import maintenance
+from operators.policies import ACCELERATORS_POOL, maintenance
 from operators.prune_backups import PruneBackupsOperator, retention_form
 from operators.recipes import load_recipes
 from operators.recovery_drill import RecoveryDrillOperator, drill_form
@@ -46,4 +47,4 @@ with DAG(
     params=drill_form(),
     **maintenance(__doc__),
 ):
-    RecoveryDrillOperator(task_id="drill", recipes=recipes, doc_md=RecoveryDrillOperator.doc_md)
+    RecoveryDrillOperator(task_id="drill", recipes=recipes, pool=ACCELERATORS_POOL, doc_md=RecoveryDrillOperator.doc_md)

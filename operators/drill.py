@@ -1,9 +1,10 @@
-"""A drill: a rehearsed recovery, its answers compared with production's, all of it on record."""
+"""A drill: a rehearsed recovery, its answers and first steps held against production's, all of it on record."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +34,7 @@ def drill(
     serving: ServingSettings,
     progress: Progress = no_progress,
 ) -> Manifest:
-    """Restore the newest backup into a folder, verify it, ask it, and append what that came to to stream `drill`.
+    """Restore the newest backup into a folder, verify it, ask it, train on it, and append what came of it to `drill`.
 
     A drill that comes to nothing is on record too, with the reason.
 
@@ -51,7 +52,9 @@ def drill(
     try:
         with rehearse(kit, folder / "place", store.membership.clock(), progress) as rehearsal:
             compared = _compare(rehearsal, folder, recipes, serving, kit.trusted)
-            facts: dict[str, Any] = {**rehearsal.facts, **compared}
+            # After the first answer: nobody who waits for one waits for this.
+            retrained = _retrain(rehearsal, folder, recipes, progress)
+            facts: dict[str, Any] = {**rehearsal.facts, **compared, **retrained}
     except NightshiftError as error:
         facts = {"error": f"{type(error).__name__}: {error}"[:500]}
     return record_drill(store, facts, spec)
@@ -84,6 +87,42 @@ def _compare(
         place.close()
     rto = time.monotonic() - rehearsal.started if rto is None else rto
     return {"rto_seconds": round(rto, 3), "compared_predictions": compared, "different_predictions": different}
+
+
+def _retrain(
+    rehearsal: Rehearsal, folder: Path, recipes: Sequence[Recipe], progress: Progress
+) -> dict[str, str | int | float]:
+    """Return what the first steps of the live models' trainings came to, from what was restored of them."""
+    from operators.core.finetuning.rehearse import retrain, why_not
+    from operators.core.storage import open_store
+
+    facts: dict[str, str | int | float] = {"retrained_steps": 0}
+    with closing(open_store(rehearsal.settings)) as place:
+        for name, model in _trainings(place, recipes).items():
+            own = folder / f"training-{name}"
+            own.mkdir(parents=True)
+            if reason := why_not(place.manifest(model), own):
+                facts["retraining_skipped"] = f"{name}: {reason}"
+                continue
+            try:
+                done = retrain(place, rehearsal.settings, model, own, progress)
+            except NightshiftError as error:
+                return {**facts, "retraining_error": f"{name}: {type(error).__name__}: {error}"[:500]}
+            difference = max(done.difference, float(facts.get("retraining_difference", 0.0)))
+            facts["retrained_steps"] = int(facts["retrained_steps"]) + done.steps
+            facts["retraining_difference"] = round(difference, 6)
+    return facts
+
+
+def _trainings(place: Store, recipes: Sequence[Recipe]) -> dict[str, str]:
+    """Return, by recipe, the fine-tuned model that what is live was made of."""
+    from operators.core.deployment.releases import ReleaseLine
+    from operators.core.storage.graph import find_ancestor
+
+    lines = {recipe.name: ReleaseLine(place, recipe.name).live for recipe in recipes}
+    models = {name: live.manifest.input("model").manifest for name, live in lines.items() if live}
+    found = {name: find_ancestor(place, model, "fine_tune") for name, model in models.items() if model}
+    return {name: manifest.digest for name, manifest in found.items() if manifest is not None}
 
 
 def _production(serving: ServingSettings, recipe: str, texts: Sequence[str], version: str | None) -> list[str]:

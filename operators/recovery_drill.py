@@ -47,13 +47,16 @@ class RecoveryDrillOperator(BaseOperator):
 
     doc_md = """\
     **Makes** a record in the stream `drill`: RPO and RTO, how many objects were read back, how many answers differ from
-    production's. The place it restores into is a folder of its own, with a model server of its own; production is asked
-    a few texts and nothing else of it is touched.
+    production's, and whether the live model's training, its first steps taken again there, loses what it lost then. The
+    place it restores into is a folder of its own, with a model server of its own; production is asked a few texts and
+    nothing else of it is touched. It waits for its turn among trainings, for it trains a little.
 
     **Triage.** The message names every target that was missed. *RPO*: look why `back_up_platform` is not green. *RTO*:
     the machine was busy, or the store has grown; docs/recovery.md says what a restore costs. *AllCopiesDamaged*: the
     backup has lost something; the next `back_up_platform` copies it again if it is missing, so trigger that, then this.
-    *Predictions differ*: the restored model is not what production serves: compare the two versions first.
+    *Predictions differ*: the restored model is not what production serves: compare the two versions first. *Does not
+    train*, *lose another*: data set or base model are not what the model was made of, or this is another kind of
+    machine.
     """
 
     def __init__(self, *, recipes: Mapping[str, Recipe], **kwargs: Any) -> None:

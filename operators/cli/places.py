@@ -111,18 +111,14 @@ def platform_layout() -> Layout:
 
 def _platform() -> tuple[StorageSettings, StorageSettings, ServingSettings]:
     """Return the store, the backup store and the servers of this machine's platform; never makes one."""
-    from operators.local import airflow, ports, seaweedfs
+    from operators.local import ports, seaweedfs, serving
     from operators.local.credentials import load_credentials
 
     layout = platform_layout()
     placed, credentials = ports.load(layout), load_credentials(layout)
-    serving = ServingSettings(
-        servers=tuple(f"http://127.0.0.1:{placed[name]}" for name in ports.SERVERS),
-        balancer_url=airflow.balancer_url(placed),
-        token=credentials.serving_token,
-    )
     store = seaweedfs.store_settings(layout, placed, credentials)
-    return store, seaweedfs.backup_settings(placed, credentials), serving
+    servers = serving.serving_settings(layout, placed, credentials)
+    return store, seaweedfs.backup_settings(placed, credentials), servers
 
 
 @contextmanager

@@ -6,8 +6,10 @@ import argparse
 import dataclasses
 import datetime
 import os
+import statistics
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +38,7 @@ def add_commands(commands: Any, shared: argparse.ArgumentParser) -> None:
     drill.add_argument("--kit", metavar="FILE", help="a keeper's kit instead of the drill's own")
     drill.add_argument("--rpo-hours", type=float, default=26.0, help="age of the newest backup that is too much (26)")
     drill.add_argument("--rto-hours", type=float, default=1.0, help="time to the first prediction that is too much (1)")
+    drill.add_argument("--history", type=int, metavar="N", help="run none: list the newest N, and how the RTO goes")
     drill.set_defaults(command=run_drill)
 
 
@@ -72,12 +75,15 @@ def restore_with_kit(options: argparse.Namespace) -> Answer:
     from operators.local.rebuild import Wish, read_kit, rebuild
 
     kit = read_kit(Path(options.kit), Path(options.backup_file) if options.backup_file else None)
-    wish = Wish(kit=kit, at=_moment(options.at), only=options.only)
+    folder = Path(options.postgresql).absolute() if options.postgresql else None
+    if folder and options.only:
+        raise WrongUse("--only brings back a part of the store, and no database: leave --postgresql out")
+    wish = Wish(kit=kit, at=_moment(options.at), only=options.only, postgresql=folder)
     started = time.monotonic()
     with shown_progress("restore") as progress:
         if options.target_file:
             target = StorageSettings.from_json(Path(options.target_file).read_text())
-            restored, reconciled = _into(target, wish, progress), None
+            restored, reconciled = _into(target, wish, progress)
         else:
             layout = Layout.from_environment(os.environ)
             try:
@@ -90,7 +96,12 @@ def restore_with_kit(options: argparse.Namespace) -> Answer:
         "seconds": round(time.monotonic() - started, 1),
         "reconciled": dataclasses.asdict(reconciled) if reconciled else None,
     }
-    return Answer(document=document, lines=(*_restored_lines(restored), *_reconciled_lines(reconciled)))
+    lines = [*_restored_lines(restored), *_reconciled_lines(reconciled)]
+    if folder:
+        lines.append(f"{folder} is the data folder of Airflow's PostgreSQL: give it its configuration, start it on it")
+    elif not options.target_file:
+        lines.append("next: `make run` starts the platform")
+    return Answer(document=document, lines=tuple(lines))
 
 
 def _moment(text: str | None) -> datetime.datetime | None:
@@ -103,8 +114,9 @@ def _moment(text: str | None) -> datetime.datetime | None:
     return found if found.tzinfo else found.replace(tzinfo=datetime.UTC)
 
 
-def _into(target_settings: StorageSettings, wish: Wish, progress: Any) -> RestoredPlatform:
+def _into(target_settings: StorageSettings, wish: Wish, progress: Any) -> tuple[RestoredPlatform, Reconciled | None]:
     from operators.core.recovery.backups import choose, unlock
+    from operators.core.recovery.database_restore import quarantine
     from operators.core.recovery.restore_platform import restore_platform
     from operators.core.storage import initialise
 
@@ -115,7 +127,9 @@ def _into(target_settings: StorageSettings, wish: Wish, progress: Any) -> Restor
     initialise(target_settings)
     keyed = dataclasses.replace(target_settings, encryption=target_settings.encryption or keys)
     with opened(dataclasses.replace(wish.kit.backup, encryption=keys)) as backup, opened(keyed) as target:
-        return restore_platform(backup, target, digest, only=wish.only, progress=progress)
+        server = wish.postgresql and quarantine(backup, digest, wish.postgresql, wish.at, progress)
+        done = restore_platform(backup, target, digest, only=wish.only, progress=progress)
+        return done, server.switch(target, backup) if server else None
 
 
 def _restored_lines(done: RestoredPlatform) -> list[str]:
@@ -142,11 +156,13 @@ def _reconciled_lines(done: Reconciled | None) -> list[str]:
     ]
     lines += [f"cleared, for it ran at the cut: {name}" for name in done.cleared]
     lines += [f"its run is marked failed, for it names what the store does not hold: {name}" for name in done.dangling]
-    return [*lines, "next: `make run` starts the platform"]
+    return lines
 
 
 def run_drill(options: argparse.Namespace) -> Answer:
-    """Drill once, with the drill's kit or a keeper's."""
+    """Drill once, with the drill's kit or a keeper's; or tell of those that were."""
+    if options.history is not None:
+        return _history(options)
     from operators.cli.places import recipes, serving_settings, store_settings
     from operators.core.recovery.spec import DrillSpec
     from operators.core.scratch import scratch_folder
@@ -166,4 +182,42 @@ def run_drill(options: argparse.Namespace) -> Answer:
             f"{facts['verified_objects']:,} objects ({facts['verified_bytes']:,} bytes) read back, "
             f"{facts['compared_predictions']} predictions compared"
         )
+        lines.append(_retrained_line(facts))
     return Answer(document={"digest": record.digest, **facts}, lines=tuple(lines), is_good=bool(facts["targets_met"]))
+
+
+def _history(options: argparse.Namespace) -> Answer:
+    """Return the newest drills, oldest first; 1 where the last one missed a target, or there was none."""
+    from operators.cli.places import store_settings
+    from operators.core.recovery.drill import past_drills
+
+    if options.history < 1:
+        raise WrongUse(f"--history {options.history}: how many drills, 1 or more")
+    with opened(store_settings(options)) as store:
+        drills = past_drills(store, options.history)
+    rtos = [one["rto_seconds"] for one in drills if "rto_seconds" in one]
+    lines = [_drill_line(one) for one in drills] or ["there was no drill yet"]
+    if len(rtos) > 1:
+        usual = statistics.median(rtos[:-1])
+        lines.append(f"the last RTO is {rtos[-1] / usual:.2f} times the median of the {len(rtos) - 1} before it")
+    return Answer(document=drills, lines=tuple(lines), is_good=bool(drills and drills[-1]["targets_met"]))
+
+
+def _drill_line(facts: Mapping[str, Any]) -> str:
+    verdict = "targets met" if facts["targets_met"] else "; ".join(facts["missed"])
+    if "rto_seconds" not in facts:
+        return f"{facts['at'][:19]}  {verdict}"
+    gigabytes = facts["verified_bytes"] / 1e9
+    figures = f"RPO {facts['rpo_seconds']:,.0f} s  RTO {facts['rto_seconds']:,.1f} s  {gigabytes:.2f} GB"
+    return f"{facts['at'][:19]}  {figures}  {verdict}"
+
+
+def _retrained_line(facts: Mapping[str, Any]) -> str:
+    if error := facts.get("retraining_error"):
+        return f"what was restored does not train: {error}"
+    if facts["retrained_steps"]:
+        return (
+            f"{facts['retrained_steps']} steps trained again: their losses differ by "
+            f"{facts['retraining_difference']:.2%} of the first one's"
+        )
+    return f"nothing was trained again: {facts.get('retraining_skipped', 'nothing that was trained is live')}"

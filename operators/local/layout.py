@@ -11,8 +11,10 @@ HOME_VARIABLE = "NIGHTSHIFT_HOME"
 REPOSITORY = Path(__file__).resolve().parents[2]
 """The checkout: the platform serves the DAGs that lie beside this package."""
 
+DEMO = "dr-demo"
+"""Folder, in a platform's own, of the platform that `make dr-demo` makes."""
 LONGEST_HOME = 70
-"""Characters; a Unix socket's path ends at 107 and the supervisor's lies in `run/`."""
+"""Characters; a Unix socket's path ends at 107 and the longest, multiprocessing's below `tmp/`, has 36 after this."""
 
 
 class PlatformError(RuntimeError):
@@ -54,6 +56,16 @@ class Layout:
         return self.home / "secrets"
 
     @property
+    def logins(self) -> Path:
+        """Who may log in to Airflow beside the platform's own administrator."""
+        return self.secrets / "logins.json"
+
+    @property
+    def passwords(self) -> Path:
+        """What Airflow reads the passwords of all logins from."""
+        return self.secrets / "airflow-users.json"
+
+    @property
     def recovery_keys(self) -> Path:
         """Public halves of the recovery keys, a file each."""
         return self.secrets / "recovery"
@@ -67,6 +79,11 @@ class Layout:
     def restoring(self) -> Path:
         """There while a restore has begun and not ended: the platform does not start."""
         return self.run / "restoring"
+
+    @property
+    def restored(self) -> Path:
+        """When the restore began that has ended, in seconds since 1970; there until the platform is up after it."""
+        return self.run / "restored"
 
     @property
     def airflow(self) -> Path:
@@ -119,14 +136,29 @@ class Layout:
         return self.home / "scratch"
 
     @property
+    def temporary(self) -> Path:
+        """TMPDIR of every service and task: what they leave there goes with the platform's end."""
+        return self.home / "tmp"
+
+    @property
     def data_docs(self) -> Path:
         """Great Expectations' pages."""
         return self.home / "data_docs"
 
     @property
+    def demo(self) -> Layout:
+        """Where the platform of `make dr-demo` lies."""
+        return Layout(home=self.home / DEMO)
+
+    @property
     def summary(self) -> Path:
         """What the last `make run` came to."""
         return self.home / "summary.json"
+
+    @property
+    def availability(self) -> Path:
+        """How often predictions could be had, by day."""
+        return self.home / "availability.json"
 
     @property
     def evaluation(self) -> Path:

@@ -161,14 +161,21 @@ def save(layout: Layout, ports: Ports) -> None:
 
 def load(layout: Layout, environment: Mapping[str, str] = os.environ) -> dict[str, int]:
     """Return the recorded ports, or the wanted ones where no platform ran yet."""
-    try:
-        recorded = json.loads(_file(layout).read_text())
-    except FileNotFoundError:
+    held = recorded(layout)
+    if held is None:
         return wanted_ports(environment)
     # A port that a later release of Nightshift brought stands in the block that the others are in.
-    base, places = str(recorded["airflow"]), environment.get(PLACES_VARIABLE, "")
+    base, places = str(held["airflow"]), environment.get(PLACES_VARIABLE, "")
     block = wanted_ports({BASE_VARIABLE: base, PLACES_VARIABLE: places})
-    return {**block, **{name: int(port) for name, port in recorded.items()}}
+    return {**block, **held}
+
+
+def recorded(layout: Layout) -> dict[str, int] | None:
+    """Return the recorded ports, None where no platform ran yet."""
+    try:
+        return {name: int(port) for name, port in json.loads(_file(layout).read_text()).items()}
+    except FileNotFoundError:
+        return None
 
 
 def _file(layout: Layout) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from operators.core.training.launcher import end_all
-from operators.local.layout import Layout
+from operators.local.layout import DEMO, Layout
 from operators.local.supervisor import Supervisor, marked
 
 
@@ -23,7 +23,11 @@ def stop(layout: Layout) -> bool:
 def main() -> int:
     """Stop, and say so."""
     layout = Layout.from_environment(os.environ)
-    print("stopped" if stop(layout) else "nothing was up")
+    was_up = stop(layout)
+    # The demo's platform lies in the same folder, and would outlive it.
+    if (layout.home / DEMO).is_dir():
+        was_up |= stop(layout.demo)
+    print("stopped" if was_up else "nothing was up")
     return 0
 
 

@@ -10,14 +10,15 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from operators.core.errors import StorageError
-from operators.core.settings import StorageSettings
+from operators.core.errors import NightshiftError, StorageError
+from operators.core.settings import ServingSettings, StorageSettings
 from operators.core.storage import initialise
-from operators.local import airflow, ports, seaweedfs, services, status
+from operators.local import airflow, ports, seaweedfs, services, serving, status
 from operators.local.credentials import Credentials, load_credentials
 from operators.local.disk import check_disk
 from operators.local.layout import REPOSITORY, Layout, PlatformError, write_private
 from operators.local.rest import AirflowRest, wait_until
+from operators.local.serve_live import serve_live
 from operators.local.supervisor import Supervisor, marked
 
 Say = Callable[[str], None]
@@ -45,6 +46,16 @@ class Platform:
     def rest(self) -> AirflowRest:
         """Return a client of its Airflow."""
         return AirflowRest.of(self.ports, self.credentials)
+
+    @property
+    def storage(self) -> StorageSettings:
+        """Return the settings of its store."""
+        return seaweedfs.store_settings(self.layout, self.ports, self.credentials)
+
+    @property
+    def serving(self) -> ServingSettings:
+        """Return where its model servers are."""
+        return serving.serving_settings(self.layout, self.ports, self.credentials)
 
 
 def up(
@@ -84,6 +95,9 @@ def up(
         write_private(_served(layout), recipe)
         platform.supervisor.boot(platform.services, environment)
     _start(platform, say)
+    _serve_live(platform, recipe, say)
+    _wait_for_airflow(platform)
+    platform.rest.ensure_pool("accelerators", 1, "Tasks that use every accelerator or core there is: one at a time.")
     return platform
 
 
@@ -134,7 +148,6 @@ def _start(platform: Platform, say: Say) -> None:
     if not running.issuperset(service.name for service in others):
         say("starting the object stores, the balancer and the model servers")
     supervisor.start(service.name for service in others)
-    settings = seaweedfs.store_settings(platform.layout, platform.ports, platform.credentials)
     backup = seaweedfs.backup_settings(platform.ports, platform.credentials)
     if migration is not None:
         say("making Airflow's database")
@@ -143,10 +156,28 @@ def _start(platform: Platform, say: Say) -> None:
         say("starting Airflow")
     supervisor.start(services.AIRFLOW_SERVICES)
     _wait(platform, others)
-    for each in (settings, backup):
+    for each in (platform.storage, backup):
         _initialise(each)
-    _wait_for_airflow(platform)
-    platform.rest.ensure_pool("accelerators", 1, "Tasks that use every accelerator or core there is: one at a time.")
+
+
+def _serve_live(platform: Platform, recipe: str, say: Say) -> None:
+    """Have servers that lost everything answer again; a platform that cannot do it now is up all the same."""
+    try:
+        version = serve_live(platform.storage, platform.serving, recipe)
+    except NightshiftError as error:
+        say(f"the model servers hold nothing and were not given what is live: {error}. The next deploy tries again")
+        return
+    if version is not None:
+        say(f"the model servers were empty: {version}, which is live, answers{_since_restore(platform.layout)}")
+
+
+def _since_restore(layout: Layout) -> str:
+    """Return how long ago the restore began whose platform this is, in words; told once."""
+    if not layout.restored.exists():
+        return ""
+    seconds = time.time() - float(layout.restored.read_text())
+    layout.restored.unlink()
+    return f", {seconds:.1f} s after the restore began"
 
 
 def _initialise(settings: StorageSettings) -> None:

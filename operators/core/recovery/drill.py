@@ -29,7 +29,7 @@ from operators.core.storage.graph import closure
 from operators.core.storage.roots import roots
 
 STREAM = "drill"
-REVISION = 5
+REVISION = 7
 COPIES, ACKNOWLEDGE = 3, 2
 """Of the place that is restored into: as many as a platform has."""
 
@@ -107,6 +107,12 @@ def record_drill(store: Store, facts: Mapping[str, Any], spec: DrillSpec) -> Man
         head = stream.append(digest, head)
         if head.manifest == digest:
             return manifest
+
+
+def past_drills(store: Store, count: int) -> list[dict[str, Any]]:
+    """Return the facts of the newest drills, oldest first."""
+    entries = store.stream(STREAM).entries()[-count:]
+    return [dict(store.manifest(entry.manifest).facts) for entry in entries]
 
 
 def _place(folder: Path, keys: EncryptionSettings | None) -> StorageSettings:

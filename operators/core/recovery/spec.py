@@ -56,12 +56,16 @@ class DrillSpec:
     """Age of the newest backup: a night and two hours."""
     rto_target_seconds: float = 3600.0
     """From the kit to the first answered prediction."""
+    loss_tolerance: float = 0.01
+    """By how much of the first step's loss a step that is trained again may lose another: no more than rounding."""
 
     def __post_init__(self) -> None:
         if self.rpo_target_seconds <= 0 or self.rto_target_seconds <= 0:
             raise ValueError(
                 f"targets of {self.rpo_target_seconds} and {self.rto_target_seconds} s: they must be positive"
             )
+        if not 0 < self.loss_tolerance < 1:
+            raise ValueError(f"loss_tolerance={self.loss_tolerance}: a share of the first step's loss, between 0 and 1")
 
     def missed(self, facts: Mapping[str, Any]) -> list[str]:
         """Return what is wrong with a drill, in words; nothing where all is well."""
@@ -74,6 +78,10 @@ class DrillSpec:
         ]
         if facts.get("different_predictions"):
             found.append(f"{facts['different_predictions']} of {facts['compared_predictions']} predictions differ")
+        if error := facts.get("retraining_error"):
+            found.append(f"what was restored does not train: {error}")
+        elif (difference := facts.get("retraining_difference") or 0.0) > self.loss_tolerance:
+            found.append(f"the first steps of the training lose another: by {difference:.1%} of the first one's loss")
         if facts.get("dangling"):
             found.append(f"{facts['dangling']} tasks of Airflow's database name what the store does not hold")
         return found

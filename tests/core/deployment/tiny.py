@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import onnx
@@ -59,7 +60,7 @@ def tiny_graph(votes: Sequence[Sequence[float]], work: int = 0) -> bytes:
     graph = helper.make_graph(nodes, "tiny", tokens, [logits], [table, *axis.values(), *weights])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
     onnx.checker.check_model(model)
-    return model.SerializeToString()
+    return bytes(model.SerializeToString())
 
 
 def _work(products: int) -> list[onnx.NodeProto]:
@@ -150,7 +151,7 @@ def tiny_release(store: Store, model: str, day: str) -> str:
     return digest
 
 
-def _parquet(columns: dict[str, list[object]]) -> bytes:
+def _parquet(columns: Mapping[str, Any]) -> bytes:
     buffer = io.BytesIO()
-    parquet.write_table(pa.table(columns), buffer)
+    parquet.write_table(pa.table(dict(columns)), buffer)
     return buffer.getvalue()
