@@ -100,7 +100,7 @@ def _made_known(layout: Layout) -> str:
     from operators.local.ports import load
     from operators.local.services import all_services, renew_logins
     from operators.local.supervisor import Supervisor
-    from operators.local.up import wait_for_service
+    from operators.local.waiting import wait_for_service
 
     if not layout.airflow_environment.exists():  # of containers, whose files `make containers` makes
         return "`make containers` puts that into the files that containers mount; then start the API server again."

@@ -15,7 +15,7 @@ from operators.local.credentials import load_credentials
 from operators.local.layout import HOME_VARIABLE, Layout
 from operators.local.logins import Login, set_login
 from operators.local.supervisor import Supervisor
-from operators.local.up import wait_for_service
+from operators.local.waiting import wait_for_service
 
 NAME = "api-server"
 
