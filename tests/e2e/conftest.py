@@ -42,7 +42,7 @@ def another_airflow() -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         for port in (8080, 8793, 8794, 8974):
             with contextlib.suppress(OSError):  # held already: as well
-                stack.enter_context(socket.create_server(("", port)))
+                stack.enter_context(socket.create_server(("127.0.0.1", port)))
         yield
 
 

@@ -15,7 +15,7 @@ from operators.local.layout import REPOSITORY
 from tests.commands import ASK, PAGES, RUN, blocks, plain
 from tests.e2e.bed import Bed
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(1800)]
 
 
 def test_the_commands_of_the_docs_do_what_they_say(bed: Bed, first: dict[str, Any], tmp_path: Path) -> None:
