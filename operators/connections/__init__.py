@@ -17,7 +17,7 @@
 | `nightshift_alerts` | extra `url`: a webhook that is told of failures, password: its token; `mail`: addresses |
 | `smtp_default` | Airflow's own, of the mail server; needed where `nightshift_alerts` lists addresses |
 | `nightshift_database` | Airflow's PostgreSQL, by a role that may replicate; schema: its database. Optional |
-| `nightshift_local` | extra `scratch`, `data_docs`: folders here; `airflow_database`, `availability`: files |
+| `nightshift_local` | extra `scratch`, `data_docs`, `task_logs`: folders; `airflow_database`, `availability`: files |
 
 The keys of encrypted files (`storage.encryption`: store secret, master keys) are those of the store in both; see
 docs/storage.md. Airflow hides them in logs and in the UI, for each stands under a name that says it is secret.
@@ -27,7 +27,7 @@ from __future__ import annotations
 
 from operators.connections.database import airflow_database_path, airflow_server
 from operators.connections.keys import fernet_keys, pseudonym_key, signing_key, trusted_keys, vault_public_key
-from operators.connections.machine import availability, data_docs_folder, scratch_folder
+from operators.connections.machine import availability, data_docs_folder, scratch_folder, task_log_folder
 from operators.connections.optional import ALERTS, Alerts, alerts, price_list, tracking_settings
 from operators.connections.recovery import RecoverySettings, drill_kit, keepers, recovery_settings
 from operators.connections.serving import serving_settings
@@ -60,6 +60,7 @@ __all__ = [
     "serving_settings",
     "signing_key",
     "store_settings",
+    "task_log_folder",
     "tracking_settings",
     "trusted_keys",
     "vault_public_key",

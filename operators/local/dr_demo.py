@@ -12,9 +12,10 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import closing, contextmanager
 from typing import Any
 
@@ -143,11 +144,11 @@ class Demo:
             rebuilt = rebuild(self.layout, self.environment, Wish(kit=read_kit(kit, None)), self.say, progress)
         restored = time.monotonic() - started
         dag_runs = losing.count_dag_runs(self.layout.airflow_database)
-        with ThreadPoolExecutor(1) as beside:
-            # The servers answer before all of Airflow is up.
-            asked = beside.submit(self._first_answers, started, record.loss.version)
-            platform = up(self.layout, self.environment, self.say)
-            answers, rto = asked.result()
+        # The servers answer before all of Airflow is up. A daemon: Ctrl-C does not wait for it.
+        asked: Future[tuple[list[list[str]], float]] = Future()
+        threading.Thread(target=self._first_answers, args=(started, record.loss.version, asked), daemon=True).start()
+        platform = up(self.layout, self.environment, self.say)
+        answers, rto = asked.result()
         with closing(open_store(platform.storage)) as store:
             left = losing.count_copies(store, record.loss)
         if left < len(record.loss.objects) * platform.storage.acknowledge:
@@ -177,12 +178,16 @@ class Demo:
 
             yield tell
 
-    def _first_answers(self, started: float, version: str) -> tuple[list[list[str]], float]:
-        """Ask until there are answers; return them, and the seconds since a moment of the monotonic clock."""
-        answers = self._ask(version)
+    def _first_answers(self, started: float, version: str, asked: Future[tuple[list[list[str]], float]]) -> None:
+        """Ask until there are answers; hand them on with the seconds since a moment of the monotonic clock."""
+        try:
+            answers = self._ask(version)
+        except PlatformError as error:
+            asked.set_exception(error)
+            return
         seconds = time.monotonic() - started
         self.say(f"answered: the first prediction, {seconds:.1f} s after the restore began")
-        return answers, seconds
+        asked.set_result((answers, seconds))
 
     def _ask(self, version: str) -> list[list[str]]:
         tls = serving.tls_settings(self.layout)

@@ -11,6 +11,7 @@ import httpx
 
 from operators.local import airflow, ports
 from operators.local.credentials import load_credentials
+from operators.local.disk import disk_use
 from operators.local.layout import Layout, PlatformError
 from operators.local.services import Service, all_services
 from operators.local.supervisor import Supervisor, marked
@@ -33,15 +34,16 @@ def answers(service: Service) -> bool:
         verify = service.certificate.pinned() if service.certificate else True
         with httpx.Client(trust_env=False, timeout=3, verify=verify) as client:
             return client.get(f"{service.url}{service.health_path}").status_code < 500
-    except httpx.HTTPError:
+    except (httpx.HTTPError, OSError, ValueError):
         return False
 
 
 def status(layout: Layout) -> dict[str, Any]:
-    """Return `{services: [{name, state, url}], ui: {url, user}, left_over, safety}`.
+    """Return `{services: [{name, state, url}], ui: {url, user}, left_over, safety, disk}`.
 
     `safety` says how old the last backup and drill are, None while the object stores are not all up. `left_over` counts
-    processes that outlived a killed supervisor: they may answer, but nothing restarts them.
+    processes that outlived a killed supervisor: they may answer, but nothing restarts them. `disk` is in bytes, `free`
+    among them.
     """
     placed = ports.load(layout)
     supervisor = Supervisor(layout)
@@ -58,6 +60,7 @@ def status(layout: Layout) -> dict[str, Any]:
         "ui": {"url": airflow.ui_url(placed), "user": user},
         "left_over": left_over,
         "safety": _safety(layout, placed) if all(stores) else None,
+        "disk": disk_use(layout),
     }
 
 
@@ -80,12 +83,18 @@ def _safety(layout: Layout, placed: ports.Ports) -> dict[str, Any] | None:
 def notes(document: dict[str, Any]) -> list[str]:
     """Return what a person should know beside the services' states."""
     count, safe = document["left_over"], document["safety"]
-    left = [f"{count} processes live on without their supervisor, which was killed: `make stop` ends them"]
+    told = ["disk: " + ", ".join(f"{name} {_size(size)}" for name, size in document["disk"].items() if size)]
+    if count:
+        told.insert(0, f"{count} processes live on without their supervisor, which was killed: `make stop` ends them")
     if safe is None:
-        return left if count else []
+        return told
     drilled = f", RPO {safe['rpo_seconds']:,.0f} s, RTO {safe['rto_seconds']:,.0f} s" if safe["rto_seconds"] else ""
-    told = f"last backup {safe['backup_at'] or 'none'}, last drill {safe['drill_at'] or 'none'}{drilled}"
-    return [*(left if count else []), told, *safe["problems"]]
+    told.append(f"last backup {safe['backup_at'] or 'none'}, last drill {safe['drill_at'] or 'none'}{drilled}")
+    return [*told, *safe["problems"]]
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
 
 
 def main() -> int:

@@ -250,6 +250,19 @@ def test_the_supervisor_waits_longer_than_a_server_may_take_to_end(layout: Layou
     assert limits.unready_seconds > 2 * caddy.CHECK_SECONDS
 
 
+def test_no_log_grows_without_end(layout: Layout):
+    """The supervisor's own and each service's are turned over, and a few old ones kept."""
+    parser = configparser.RawConfigParser()
+    parser.read_string(configuration(layout, services.all_services(layout, PLACED)))
+    sections = [name for name in parser.sections() if name.startswith("program:")]
+
+    assert len(sections) > 10
+    for section in sections:
+        assert parser[section]["stdout_logfile_maxbytes"] == "10MB" and parser[section]["redirect_stderr"] == "true"
+        assert int(parser[section]["stdout_logfile_backups"]) > 0
+    assert parser["supervisord"]["logfile_maxbytes"] == "5MB" and int(parser["supervisord"]["logfile_backups"]) > 0
+
+
 def test_caddy_accepts_the_configuration(tmp_path: Path):
     """Caddy itself finds the document valid."""
     path = tmp_path / "caddy.json"

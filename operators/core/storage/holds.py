@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 
 from operators.core.errors import QuorumLost
@@ -10,6 +9,7 @@ from operators.core.manifest import FORMAT, canonical, check_digest
 from operators.core.storage.documents import put_small, read_all
 from operators.core.storage.members import Membership
 from operators.core.storage.records import Record
+from operators.core.storage.sums import fields_of
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,7 +52,7 @@ def lift_hold(membership: Membership, record: Record, manifest: str) -> bool:
 def held(membership: Membership, record: Record) -> list[Hold]:
     """Return every hold, in the order of its digest."""
     documents = sorted(read_all(membership, record, "hold").items())
-    return [Hold(manifest=key.rsplit("/", 1)[1], reason=json.loads(data)["reason"]) for key, data in documents]
+    return [Hold(manifest=key.rsplit("/", 1)[1], reason=fields_of(data, key)["reason"]) for key, data in documents]
 
 
 def _key(manifest: str) -> str:

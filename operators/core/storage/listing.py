@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 
 from operators.core.storage.endpoint import Endpoint
@@ -10,6 +9,7 @@ from operators.core.storage.members import Membership
 from operators.core.storage.records import Member, Record
 from operators.core.storage.slots import read_slot
 from operators.core.storage.store import Store
+from operators.core.storage.sums import fields_of
 
 
 def manifest_digests(store: Store, start: str = "") -> list[str]:
@@ -31,7 +31,8 @@ def result_digests(store: Store, keys: Iterable[str]) -> dict[str, str]:
     """Return the digest of each of these run keys' results, of those that have one; the manifests are not read."""
     wanted = list(keys)
     slots = store.membership.round.map(lambda key: read_slot(store.membership, f"run/{key}"), wanted)
-    return {key: str(json.loads(data)["manifest"]) for key, data in zip(wanted, slots, strict=True) if data is not None}
+    found = {key: data for key, data in zip(wanted, slots, strict=True) if data is not None}
+    return {key: str(fields_of(data, f"result {key}")["manifest"]) for key, data in found.items()}
 
 
 def stream_names(store: Store) -> list[str]:

@@ -7,7 +7,6 @@ that it can see, it spares. So a file that a manifest names is there when the ma
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from operators.core.storage.documents import holds_any, put_small, read_all
 from operators.core.storage.endpoint import Endpoint
 from operators.core.storage.members import Membership
 from operators.core.storage.records import Member, Record, new_name
+from operators.core.storage.sums import fields_of
 
 PIN_SECONDS = 24 * 3600.0
 """A writer commits within this time of its first write, or not at all; longer than any task may run."""
@@ -47,7 +47,7 @@ class Pin:
     @classmethod
     def decode(cls, data: bytes) -> Pin:
         """Read back what `encode` wrote."""
-        document = json.loads(data)
+        document = fields_of(data, "a pin")
         return cls(id=document["id"], started=document["started"], expires=document["expires"])
 
 
@@ -175,7 +175,7 @@ def read_tombs(membership: Membership, record: Record) -> tuple[Tomb, ...]:
     tombs = []
     for key, data in sorted(read_all(membership, record, "tomb").items()):
         if key.endswith("/list"):
-            document = json.loads(data)
+            document = fields_of(data, f"the collector's {key}")
             number = int(key.split("/")[1])
             tombs.append(Tomb(number=number, created=document["created"], keys=frozenset(document["keys"])))
     return tuple(tombs)

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from operators.core.errors import StorageError
 from operators.core.manifest import FORMAT, canonical
 from operators.core.storage.endpoint import Endpoint, EndpointAway
-from operators.core.storage.sums import with_sum, without_sum
+from operators.core.storage.sums import fields_of, with_sum, without_sum
 
 IDENTITY_KEY = "identity.json"
 
@@ -117,12 +117,18 @@ def encode_identity(endpoint: str, incarnation: str) -> bytes:
 
 
 def read_identity(endpoint: Endpoint) -> tuple[str, str] | None:
-    """Return (endpoint id, incarnation), None where the endpoint has none: new, wiped, or no longer readable."""
+    """Return (endpoint id, incarnation), None where the endpoint has none: new, wiped, or no longer readable.
+
+    Raises:
+        StorageError: It is of another format: that is no endpoint to be taken for a wiped one and refilled.
+    """
     data = endpoint.get(IDENTITY_KEY)
+    if data is None:
+        return None
     try:
-        document = json.loads(data or b"{}")
+        document = fields_of(data, f"the identity of endpoint {endpoint.name}")
         return document["endpoint"], document["incarnation"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         return None
 
 
