@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import inspect
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator
 
 from operators.core.recipe import Recipe
+
+if TYPE_CHECKING:
+    from airflow.sdk.execution_time.hitl import HITLUser
 
 ANSWER_WITHIN = timedelta(hours=20)
 """Longer than a working day and shorter than a run may take."""
@@ -31,11 +34,14 @@ class ApproveReleaseOperator(ApprovalOperator):
     """
 
     def __init__(self, *, recipe: Recipe, verdict: str, **kwargs: Any) -> None:
+        named = recipe.deployment.approvers if recipe.deployment else ()
+        approvers: list[HITLUser] = [{"id": name, "name": name} for name in named]
         super().__init__(
             subject=f"Release a new {recipe.name}?",
             body=f"The gate passed it: `nightshift show {verdict}` has the figures, and its evaluation's page "
             "(`report.html`) what it gets wrong. It then goes to the servers step by step.",
             response_timeout=ANSWER_WITHIN,
+            assigned_users=approvers or None,
             # Of the waiting that is the limit; what runs is over in a second.
             execution_timeout=None,
             doc_md=inspect.cleandoc(self.doc_md),

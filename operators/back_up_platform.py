@@ -45,6 +45,7 @@ class BackUpPlatformOperator(BaseOperator):
         around = Surroundings(
             store=settings,
             database=connections.airflow_database_path(),
+            server=connections.airflow_server(),
             fernet_keys=connections.fernet_keys(),
             files=recovery.files,
             code=tuple(Path(path) for path in self.code),
@@ -59,6 +60,10 @@ class BackUpPlatformOperator(BaseOperator):
             backup.close()
             store.close()
         self.log.info("%s", dict(done.manifest.facts))
+        if skipped := done.manifest.facts.get("database_skipped"):
+            self.log.warning("Airflow's PostgreSQL got no new base backup: %s", skipped)
+        elif not done.manifest.facts["database"]:
+            self.log.warning("no database of Airflow's is in this backup: docs/recovery.md says what each one needs")
         if not recovery.has_keeper:
             self.log.warning(
                 "no recovery key is kept outside this platform: when its secrets are lost, no backup can be opened. "

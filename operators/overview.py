@@ -11,18 +11,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from operators import connections
-from operators.core.overview.attention import (
-    Need,
-    Severity,
-    of_backup,
-    of_live,
-    of_night,
-    of_pipeline,
-    of_safety,
-    worst,
-)
+from operators.core.overview.availability import History
 from operators.core.overview.live import ServerState, read_live, read_server, server_name
 from operators.core.overview.night import read_night
+from operators.core.overview.page import Card, Page, gaps_of, needs_of
 from operators.core.overview.parts import Part, Parts
 from operators.core.overview.prices import PriceList
 from operators.core.overview.runs import Pipeline, Run
@@ -47,45 +39,9 @@ class Sources:
     backup: Callable[[], Store]
     serving: Callable[[], ServingSettings]
     prices: Callable[[], PriceList | None]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Card:
-    """What is known of one recipe."""
-
-    pipeline: Pipeline
-    live: Part
-    """Of a `Live`, or None before the first release."""
-    servers: tuple[ServerState, ...]
-    backup: Part
-    """Of a `Dated`, or None before the first backup."""
-    night: Part
-    """Of a `Night`; never read where there was no run."""
-
-    @property
-    def is_served(self) -> bool:
-        """Say whether any server answers for this recipe: those of a small platform answer for one."""
-        return any(one.serving is not None for one in self.servers)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Page:
-    """Everything that the page shows."""
-
-    at: datetime.datetime
-    cards: tuple[Card, ...]
-    upkeep: tuple[Pipeline, ...]
-    safety: Part
-    needs: tuple[Need, ...]
-    """Most urgent first."""
-    prices: PriceList | None
-    gaps: tuple[str, ...]
-    """What could not be read, and why."""
-
-    @property
-    def severity(self) -> Severity:
-        """Return how soon somebody must act."""
-        return worst(self.needs)
+    availability: Callable[[], History | None]
+    keepers: Callable[[], frozenset[str] | None]
+    """Fingerprints of the recovery keys that somebody outside the platform has; None where that is not known here."""
 
 
 class Overview:
@@ -107,16 +63,22 @@ class Overview:
         used = [one for one in pipelines if one.recipe and not one.is_asleep]
         parts = self._begin(used)
         cards = tuple(self._card(pipeline, parts) for pipeline in used)
-        safety, prices = parts("safety"), parts("prices")
+        safety, keepers = parts("safety"), parts("keepers")
+        prices, availability = parts("prices"), parts("availability")
         upkeep = tuple(one for one in pipelines if one.recipe is None)
         return Page(
             at=now,
             cards=cards,
             upkeep=upkeep,
             safety=safety,
-            needs=_needs(pipelines, cards, safety, now),
+            keepers=keepers.value,
+            needs=needs_of(pipelines, cards, safety, keepers.value, now),
             prices=prices.value,
-            gaps=_gaps({"the store": safety, "the price list": prices}, cards),
+            availability=availability.value,
+            gaps=gaps_of(
+                {"the store": safety, "the price list": prices, "availability": availability, "recovery keys": keepers},
+                cards,
+            ),
         )
 
     def read(self, key: tuple[str, ...], read: Callable[[Store], Any], fresh_seconds: float = math.inf) -> Part:
@@ -137,6 +99,8 @@ class Overview:
     def _begin(self, pipelines: Sequence[Pipeline]) -> Callable[..., Part]:
         """Have every part read that is due, and return what collects one by its key."""
         self._parts.begin(("prices",), self._sources.prices, 60)
+        self._parts.begin(("keepers",), self._sources.keepers, 60)
+        self._parts.begin(("availability",), self._sources.availability, 10)
         self._parts.begin(("safety",), self._safety, 10)
         for pipeline in pipelines:
             self._begin_recipe(pipeline.recipe or "", pipeline.newest)
@@ -146,8 +110,8 @@ class Overview:
     def _begin_recipe(self, recipe: str, run: Run | None) -> None:
         self._parts.begin(("live", recipe), lambda: read_live(self.store(), recipe), 5)
         self._parts.begin(("backup", recipe), lambda: read_backup(self._backup(), recipe), 30)
-        for url, token in self._servers():
-            self._parts.begin(("server", url, recipe), partial(read_server, url, recipe, token), 3)
+        for url, settings in self._servers():
+            self._parts.begin(("server", url, recipe), partial(read_server, url, recipe, settings), 3)
         if run is not None:
             # Of a run that has ended nothing changes, unless somebody clears a task of it: then its end does, too.
             fresh = math.inf if run.has_ended else 5
@@ -164,12 +128,12 @@ class Overview:
             night=parts(*_night(run)) if run else Part(),
         )
 
-    def _servers(self) -> list[tuple[str, str]]:
+    def _servers(self) -> list[tuple[str, ServingSettings]]:
         try:
             settings = self._sources.serving()
         except Exception:  # no connection for servers: the page shows none
             return []
-        return [(url, settings.token) for url in settings.servers]
+        return [(url, settings) for url in settings.servers]
 
     def _safety(self) -> Safety:
         """Return the store's state, and open the store anew where its members have changed."""
@@ -199,6 +163,8 @@ def from_connections() -> Sources:
         backup=lambda: open_store(connections.backup_settings().for_readers()),
         serving=connections.serving_settings,
         prices=connections.price_list,
+        availability=connections.availability,
+        keepers=connections.keepers,
     )
 
 
@@ -211,42 +177,3 @@ def _server(url: str, part: Part) -> ServerState:
         return part.value
     reason = part.error or "it has not answered yet"
     return ServerState(name=server_name(url), serving=None, counted={}, reason=reason)
-
-
-def _needs(
-    pipelines: Sequence[Pipeline], cards: Sequence[Card], safety: Part, now: datetime.datetime
-) -> tuple[Need, ...]:
-    needs = [need for pipeline in pipelines for need in of_pipeline(pipeline, now)]
-    if safety.value is not None:
-        needs += of_safety(safety.value, now)
-    elif safety.error:
-        words = "The store does not answer."
-        needs.append(Need(severity=Severity.ACT, what=words, todo=f"make status says what is up. {safety.error}"))
-    for card in cards:
-        title = card.pipeline.title
-        # The servers of a small platform answer for one recipe: of another, their silence means nothing.
-        if card.live.value is not None:
-            served = card.servers if card.is_served or len(cards) == 1 else ()
-            needs += of_live(title, card.live.value, served)
-            # After a release the backup is on its way: only a run that ended has left something undone.
-            if card.backup.is_known and (card.pipeline.newest is None or card.pipeline.newest.has_ended):
-                needs += of_backup(title, card.live.value, card.backup.value)
-        if card.night.value is not None:
-            needs += of_night(title, card.night.value)
-    return tuple(sorted(needs, key=lambda need: -need.severity))
-
-
-def _gaps(named: dict[str, Part], cards: Sequence[Card]) -> tuple[str, ...]:
-    """Return in words what failed, each with its reason, and in one line what has not answered yet."""
-    for card in cards:
-        title = card.pipeline.title
-        named |= {f"{title}: what is live": card.live, f"{title}: its backup": card.backup}
-        if card.pipeline.newest:
-            named[f"{title}: what the run came to"] = card.night
-    failed = tuple(f"{what}: {part.error}{_known(part)}" for what, part in named.items() if part.error)
-    late = [f"{what}{_known(part)}" for what, part in named.items() if part.is_late and not part.error]
-    return (*failed, f"No answer yet, reload in a moment: {'; '.join(late)}") if late else failed
-
-
-def _known(part: Part) -> str:
-    return "" if part.age_seconds is None else f" (shown is what was known {part.age_seconds:.0f} s ago)"

@@ -11,6 +11,10 @@ PLATFORM = "(the platform)"
 
 def restore_form(recipes: list[str]) -> dict[str, Param]:
     """Return the typed fields of the form that starts a restore."""
+    return _what(recipes) | _where()
+
+
+def _what(recipes: list[str]) -> dict[str, Param]:
     return {
         "recipe": Param(
             recipes[0] if recipes else PLATFORM,
@@ -37,6 +41,11 @@ def restore_form(recipes: list[str]) -> dict[str, Param]:
             type=["null", "string"],
             pattern="^[a-z0-9_-]{1,96}$",
         ),
+    }
+
+
+def _where() -> dict[str, Param]:
+    return {
         "target": Param(
             "nightshift_restore_target",
             "Id of the Airflow connection of the place to restore into, with storage settings in its extra as "

@@ -16,12 +16,12 @@ BEGAN = datetime.datetime(2026, 11, 22, tzinfo=datetime.UTC)
 class AirflowDatabase:
     """Tables as Airflow's models declare them."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | None = None, *, url: str = "") -> None:
         from airflow.models import import_all_models
         from airflow.models.base import Base
 
         import_all_models()
-        self._engine = create_engine(f"sqlite:///{path}")
+        self._engine = create_engine(url or f"sqlite:///{path}")
         Base.metadata.create_all(self._engine)
         self.session = Session(self._engine)
         self._runs = 0
@@ -80,12 +80,13 @@ class AirflowDatabase:
         row = {"dag_id": dag_id, "run_id": run_id, "task_id": task_id, "map_index": map_index, "key": "return_value"}
         self.session.execute(insert(XComModel.__table__), [{**row, "dag_run_id": self._runs, "value": value}])
 
-    def ask(self, task_instance: uuid.UUID, subject: str) -> None:
-        """Have a task wait for a person."""
+    def ask(self, task_instance: uuid.UUID, subject: str, only: str | None = None) -> None:
+        """Have a task wait for a person, for one alone where he is named."""
         from airflow.models.hitl import HITLDetail
 
         row = {"ti_id": task_instance, "options": ["Approve"], "subject": subject, "params": {}, "params_input": {}}
-        self.session.execute(insert(HITLDetail.__table__), [{**row, "created_at": BEGAN}])
+        asked = [{"id": only, "name": only}] if only else None
+        self.session.execute(insert(HITLDetail.__table__), [{**row, "created_at": BEGAN, "assignees": asked}])
 
     @staticmethod
     def _task(

@@ -28,6 +28,7 @@ ON_A_STORE = frozenset(
         "nightshift releases mail_triage",
         "nightshift rollback mail_triage",
         "nightshift drill --history 10",
+        "nightshift audit",
     }
 )
 """Run by tests/cli/test_runbook.py, on a store in directories and two model servers."""
@@ -42,11 +43,17 @@ ON_A_PLATFORM = frozenset(
         "nightshift restore --kit kit.json",
         "nightshift restore --kit kit.json --only dataset-mail_triage",
         "nightshift restore latest:backup-mail_triage --target-file new-store.json --backup-file backup.json",
+        "nightshift recovery-key FILE",
         "nightshift drill",
         "nightshift forget --pending",
     }
 )
 """Run by tests/e2e/test_runbook.py, and the demo by tests/e2e/test_recovery.py, on a platform that ran the main job."""
+
+ON_POSTGRESQL = frozenset(
+    {"nightshift restore --kit kit.json --target-file store.json --postgresql /var/lib/postgresql/17/main"}
+)
+"""Run by tests/core/recovery/test_postgresql.py, over a server that was lost."""
 
 
 def commands() -> set[str]:

@@ -16,6 +16,7 @@ from s3fs import S3FileSystem
 
 from operators.core.settings import EndpointSettings
 from operators.local.ports import is_free
+from operators.local.seaweedfs import grpc_socket
 
 ACCESS_KEY, SECRET_KEY = "testkey", "testsecret"
 BUCKET = "nightshift-test"
@@ -57,7 +58,8 @@ class Seaweed:
         ports = [f"-{part}.port={self.ports[i]}" for i, part in enumerate(PARTS)]
         grpc = [f"-{part}.port.grpc={self.ports[i + len(PARTS)]}" for i, part in enumerate(PARTS)]
         command = [
-            binary, "server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-dir={self.folder / 'data'}",
+            binary, "-logtostderr=true",
+            "server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-dir={self.folder / 'data'}",
             "-master.peers=none", "-master.telemetry=false", "-master.volumeSizeLimitMB=64", "-volume.max=0",
             "-filer", "-s3", f"-s3.config={self.folder / 's3.json'}", "-s3.port.iceberg=0", "-s3.port.lance=0",
             f"-filer.localSocket={self.folder / 'f.sock'}", f"-s3.localSocket={self.folder / 's.sock'}", *ports, *grpc,
@@ -138,6 +140,8 @@ class Seaweed:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
             self._process = None
+        for part, port in zip(PARTS, self.ports[len(PARTS) :], strict=True):
+            grpc_socket(part, port).unlink(missing_ok=True)
 
 
 def _free_ports(count: int) -> list[int]:

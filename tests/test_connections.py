@@ -13,6 +13,7 @@ from airflow.sdk.exceptions import AirflowNotFoundException
 
 from operators.connections import (
     airflow_database_path,
+    airflow_server,
     landing_settings,
     signing_key,
     tracking_settings,
@@ -147,3 +148,26 @@ def test_only_a_sqlite_database_goes_into_a_backup(
     path = airflow_database_path()
 
     assert expected == (None if path is None else str(path))
+
+
+def test_airflow_s_postgresql_is_optional_and_told_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No connection: none. One that lacks its password is refused by name, and no value of it is repeated."""
+    whole = {"host": "db", "port": None, "login": "nightshift", "password": "secret", "schema": "airflow"}
+    held: dict[str, object] = {**whole, "extra_dejson": {"sslmode": "verify-full"}}
+    monkeypatch.setattr(Connection, "get", lambda name: SimpleNamespace(**held))
+    server = airflow_server()
+
+    assert server is not None
+    assert server.environment() == {
+        "PGHOST": "db", "PGPORT": "5432", "PGUSER": "nightshift", "PGPASSWORD": "secret", "PGSSLMODE": "verify-full",
+    }  # fmt: skip
+    assert "secret" not in repr(server)
+    held["password"] = None
+    with pytest.raises(ValueError, match="login, password and schema must be set"):
+        airflow_server()
+
+    def missing(name: str) -> None:
+        raise AirflowNotFoundException(name)
+
+    monkeypatch.setattr(Connection, "get", missing)
+    assert airflow_server() is None

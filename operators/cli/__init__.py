@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from operators.cli import (
+    admitting,
+    archiving,
     auditing,
     forgetting,
     keys,
@@ -82,7 +84,9 @@ def make_parser() -> argparse.ArgumentParser:
     forgetting.add_commands(commands, shared)
     revealing.add_commands(commands, shared)
     recovering.add_commands(commands, shared)
+    archiving.add_commands(commands, shared)
     measuring.add_commands(commands, shared)
+    admitting.add_commands(commands, shared)
     return parser
 
 

@@ -36,6 +36,7 @@ def add_commands(commands: Any, shared: argparse.ArgumentParser) -> None:
     back.add_argument("--only", metavar="NAME", help="with --kit: a stream, or the digest of a manifest, and no more")
     back.add_argument("--target-file", metavar="FILE", help="settings of the target place; with --kit by default ./var")
     back.add_argument("--backup-file", metavar="FILE", help="storage settings of the backup store")
+    back.add_argument("--postgresql", metavar="FOLDER", help="with --kit: Airflow's PostgreSQL there, where nothing is")
     back.add_argument("--airflow-database", metavar="FILE", help="also put Airflow's database there, where nothing is")
 
 

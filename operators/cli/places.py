@@ -117,7 +117,8 @@ def _platform() -> tuple[StorageSettings, StorageSettings, ServingSettings]:
     layout = platform_layout()
     placed, credentials = ports.load(layout), load_credentials(layout)
     store = seaweedfs.store_settings(layout, placed, credentials)
-    return store, seaweedfs.backup_settings(placed, credentials), serving.serving_settings(placed, credentials)
+    servers = serving.serving_settings(layout, placed, credentials)
+    return store, seaweedfs.backup_settings(placed, credentials), servers
 
 
 @contextmanager

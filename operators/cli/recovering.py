@@ -75,12 +75,15 @@ def restore_with_kit(options: argparse.Namespace) -> Answer:
     from operators.local.rebuild import Wish, read_kit, rebuild
 
     kit = read_kit(Path(options.kit), Path(options.backup_file) if options.backup_file else None)
-    wish = Wish(kit=kit, at=_moment(options.at), only=options.only)
+    folder = Path(options.postgresql).absolute() if options.postgresql else None
+    if folder and options.only:
+        raise WrongUse("--only brings back a part of the store, and no database: leave --postgresql out")
+    wish = Wish(kit=kit, at=_moment(options.at), only=options.only, postgresql=folder)
     started = time.monotonic()
     with shown_progress("restore") as progress:
         if options.target_file:
             target = StorageSettings.from_json(Path(options.target_file).read_text())
-            restored, reconciled = _into(target, wish, progress), None
+            restored, reconciled = _into(target, wish, progress)
         else:
             layout = Layout.from_environment(os.environ)
             try:
@@ -93,7 +96,12 @@ def restore_with_kit(options: argparse.Namespace) -> Answer:
         "seconds": round(time.monotonic() - started, 1),
         "reconciled": dataclasses.asdict(reconciled) if reconciled else None,
     }
-    return Answer(document=document, lines=(*_restored_lines(restored), *_reconciled_lines(reconciled)))
+    lines = [*_restored_lines(restored), *_reconciled_lines(reconciled)]
+    if folder:
+        lines.append(f"{folder} is the data folder of Airflow's PostgreSQL: give it its configuration, start it on it")
+    elif not options.target_file:
+        lines.append("next: `make run` starts the platform")
+    return Answer(document=document, lines=tuple(lines))
 
 
 def _moment(text: str | None) -> datetime.datetime | None:
@@ -106,8 +114,9 @@ def _moment(text: str | None) -> datetime.datetime | None:
     return found if found.tzinfo else found.replace(tzinfo=datetime.UTC)
 
 
-def _into(target_settings: StorageSettings, wish: Wish, progress: Any) -> RestoredPlatform:
+def _into(target_settings: StorageSettings, wish: Wish, progress: Any) -> tuple[RestoredPlatform, Reconciled | None]:
     from operators.core.recovery.backups import choose, unlock
+    from operators.core.recovery.database_restore import quarantine
     from operators.core.recovery.restore_platform import restore_platform
     from operators.core.storage import initialise
 
@@ -118,7 +127,9 @@ def _into(target_settings: StorageSettings, wish: Wish, progress: Any) -> Restor
     initialise(target_settings)
     keyed = dataclasses.replace(target_settings, encryption=target_settings.encryption or keys)
     with opened(dataclasses.replace(wish.kit.backup, encryption=keys)) as backup, opened(keyed) as target:
-        return restore_platform(backup, target, digest, only=wish.only, progress=progress)
+        server = wish.postgresql and quarantine(backup, digest, wish.postgresql, wish.at, progress)
+        done = restore_platform(backup, target, digest, only=wish.only, progress=progress)
+        return done, server.switch(target, backup) if server else None
 
 
 def _restored_lines(done: RestoredPlatform) -> list[str]:
@@ -145,7 +156,7 @@ def _reconciled_lines(done: Reconciled | None) -> list[str]:
     ]
     lines += [f"cleared, for it ran at the cut: {name}" for name in done.cleared]
     lines += [f"its run is marked failed, for it names what the store does not hold: {name}" for name in done.dangling]
-    return [*lines, "next: `make run` starts the platform"]
+    return lines
 
 
 def run_drill(options: argparse.Namespace) -> Answer:

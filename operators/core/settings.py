@@ -204,3 +204,11 @@ class ServingSettings:
     balancer_url: str
     token: str = field(repr=False)
     """Bearer token of the servers' repository routes."""
+    ca_file: str | None = None
+    """Certificate bundle to verify the servers' TLS with; None for the system's."""
+
+    def __post_init__(self) -> None:
+        if self.ca_file and not all(url.startswith("https://") for url in self.servers):
+            raise ValueError(
+                f"servers={list(self.servers)} with ca_file={self.ca_file}: what is to be verified is asked by https://"
+            )

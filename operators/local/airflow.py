@@ -11,7 +11,9 @@ from operators.core.settings import StorageSettings
 from operators.local import recovery, seaweedfs
 from operators.local.credentials import Credentials
 from operators.local.layout import HOME_VARIABLE, REPOSITORY, Layout, write_private
+from operators.local.logins import as_airflow_users, as_passwords, load_logins
 from operators.local.ports import SERVERS, Ports
+from operators.local.serving import tls_settings
 
 PARALLELISM = 4
 """Tasks at once; each holds about 300 MB before it does anything, and training takes every core anyway."""
@@ -48,8 +50,8 @@ def _options(layout: Layout, ports: Ports, credentials: Credentials, dags: Path)
             "load_examples": False,
             "execution_api_server_url": f"{url}/execution/",
             "fernet_key": credentials.fernet_key,
-            "simple_auth_manager_users": f"{credentials.ui_user}:admin",
-            "simple_auth_manager_passwords_file": layout.secrets / "airflow-users.json",
+            "simple_auth_manager_users": as_airflow_users(load_logins(layout, credentials)),
+            "simple_auth_manager_passwords_file": layout.passwords,
             "hostname_callable": "socket.gethostname",
         },
         "database": {"sql_alchemy_conn": f"sqlite:///{layout.airflow_database}"},
@@ -67,6 +69,15 @@ def _options(layout: Layout, ports: Ports, credentials: Credentials, dags: Path)
             "base_log_folder": layout.log / "tasks",
             "dag_processor_child_process_log_directory": layout.log / "tasks" / "dag_processor",
         },
+        **_patience(),
+        "dag_processor": {"refresh_interval": 15, "parsing_processes": 1},
+    }
+    return {f"AIRFLOW__{s.upper()}__{k.upper()}": str(v) for s, options in sections.items() for k, v in options.items()}
+
+
+def _patience() -> dict[str, dict[str, object]]:
+    """Return the options that say how soon something killed is noticed, and how long its absence is sat out."""
+    return {
         "scheduler": {
             "task_instance_heartbeat_sec": HEARTBEAT_SECONDS,
             "task_instance_heartbeat_timeout": HEARTBEAT_TIMEOUT_SECONDS,
@@ -81,9 +92,7 @@ def _options(layout: Layout, ports: Ports, credentials: Credentials, dags: Path)
             "max_failed_heartbeats": 12,
             "execution_api_retries": 8,
         },
-        "dag_processor": {"refresh_interval": 15, "parsing_processes": 1},
     }
-    return {f"AIRFLOW__{s.upper()}__{k.upper()}": str(v) for s, options in sections.items() for k, v in options.items()}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -98,46 +107,74 @@ class Places:
     """Folder of the base models."""
     servers: tuple[str, ...]
     balancer: str
+    servers_ca: str | None = None
+    """File that the servers' TLS is verified with; None where they speak without."""
     folders: Mapping[str, str]
     """The extra of `nightshift_local`."""
 
 
 def _connections(layout: Layout, ports: Ports, credentials: Credentials) -> dict[str, str]:
+    tls = tls_settings(layout)
     places = Places(
         store=seaweedfs.store_settings(layout, ports, credentials),
         backup=seaweedfs.backup_settings(ports, credentials),
         landing=layout.landing.as_uri(),
         models=str(layout.models),
-        servers=tuple(f"http://127.0.0.1:{ports[server]}" for server in SERVERS),
-        balancer=balancer_url(ports),
+        servers=tuple(tls.server_url(ports[server]) for server in SERVERS),
+        balancer=tls.balancer_url(ports["balancer"]),
+        servers_ca=tls.ca,
         folders={
             "scratch": str(layout.scratch),
             "data_docs": str(layout.data_docs),
             "airflow_database": str(layout.airflow_database),
             "task_logs": str(layout.log / "tasks"),
+            "availability": str(layout.availability),
         },
     )
-    own = {"public_keys": str(layout.recovery_keys), "files": recovery.secret_files(layout)}
+    keys, files = str(layout.recovery_keys), recovery.secret_files(layout)
     return {
         **connections(places, credentials),
-        "AIRFLOW_CONN_NIGHTSHIFT_RECOVERY": _connection(extra=own),
-        "AIRFLOW_CONN_NIGHTSHIFT_DRILL": _connection(extra={"kit": str(layout.drill_kit)}),
+        **recovery_connections(public_keys=keys, files=files, kit=str(layout.drill_kit)),
     }
 
 
 def connections(places: Places, credentials: Credentials) -> dict[str, str]:
     """Return the variables that hold the connections of operators/connections.py that every platform has."""
-    serving = {"servers": places.servers, "balancer": places.balancer}
-    parts: dict[str, dict[str, object]] = {
-        "store": {"extra": {"storage": json.loads(places.store.to_json())}},
-        "backup": {"extra": {"storage": json.loads(places.backup.to_json())}},
-        "landing": {"extra": {"url": places.landing}},
-        "models": {"extra": {"folder": places.models}},
-        "pseudonyms": {"password": credentials.pseudonym_key},
-        "signing": {"password": credentials.signing_key},
-        "serving": {"password": credentials.serving_token, "extra": serving},
-        "local": {"extra": dict(places.folders)},
-    }
+    return _named(
+        store={"extra": {"storage": json.loads(places.store.to_json())}},
+        backup={"extra": {"storage": json.loads(places.backup.to_json())}},
+        landing={"extra": {"url": places.landing}},
+        models={"extra": {"folder": places.models}},
+        pseudonyms={"password": credentials.pseudonym_key},
+        signing={"password": credentials.signing_key},
+        serving=_serving(places, credentials),
+        local={"extra": dict(places.folders)},
+    )
+
+
+def recovery_connections(*, public_keys: str, files: Mapping[str, str], kit: str) -> dict[str, str]:
+    """Return the variables that hold for whom backups are sealed, and the drill's kit."""
+    return _named(recovery={"extra": {"public_keys": public_keys, "files": dict(files)}}, drill={"extra": {"kit": kit}})
+
+
+def page_connections(places: Places, credentials: Credentials, public_keys: str) -> dict[str, str]:
+    """Return the variables of an API server whose tasks run elsewhere: what the pages read, and nothing that writes."""
+    return _named(
+        store={"extra": {"storage": json.loads(places.store.for_readers().to_json())}},
+        backup={"extra": {"storage": json.loads(places.backup.for_readers().to_json())}},
+        serving=_serving(places, credentials),
+        local={"extra": dict(places.folders)},
+        recovery={"extra": {"public_keys": public_keys}},
+    )
+
+
+def _serving(places: Places, credentials: Credentials) -> dict[str, object]:
+    trusting = {"ca_file": places.servers_ca} if places.servers_ca else {}
+    extra = {"servers": places.servers, "balancer": places.balancer, **trusting}
+    return {"password": credentials.serving_token, "extra": extra}
+
+
+def _named(**parts: dict[str, object]) -> dict[str, str]:
     return {f"AIRFLOW_CONN_NIGHTSHIFT_{name.upper()}": _connection(**part) for name, part in parts.items()}
 
 
@@ -150,18 +187,11 @@ def ui_url(ports: Ports) -> str:
     return f"http://127.0.0.1:{ports['airflow']}"
 
 
-def balancer_url(ports: Ports) -> str:
-    """Return the address that predictions are asked from."""
-    return f"http://127.0.0.1:{ports['balancer']}"
-
-
 def configure(layout: Layout, ports: Ports, credentials: Credentials, dags: Path = REPOSITORY / "dags") -> None:
-    """Write the environment file and the login, both readable by this user only."""
+    """Write the environment file and the passwords of all logins, both readable by this user only."""
     header = "# Makes the plain `airflow` command speak to this platform:  set -a; . THIS_FILE; set +a\n"
     write_private(layout.airflow_environment, header + shell_lines(environment(layout, ports, credentials, dags)))
-    write_private(
-        layout.secrets / "airflow-users.json", json.dumps({credentials.ui_user: credentials.ui_password}) + "\n"
-    )
+    write_private(layout.passwords, as_passwords(load_logins(layout, credentials)))
 
 
 def shell_lines(variables: Mapping[str, str]) -> str:

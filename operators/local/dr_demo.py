@@ -25,7 +25,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeE
 from operators.core import progress as core
 from operators.core.errors import NightshiftError
 from operators.core.storage import open_store
-from operators.local import airflow, inputs, losing, ports, serving
+from operators.local import inputs, losing, ports, serving
 from operators.local.credentials import load_credentials
 from operators.local.display import Display
 from operators.local.dr_report import Recovery, lost_lines, summary_lines
@@ -190,12 +190,14 @@ class Demo:
         asked.set_result((answers, seconds))
 
     def _ask(self, version: str) -> list[list[str]]:
+        tls = serving.tls_settings(self.layout)
         found = predict(
-            airflow.balancer_url(ports.load(self.layout)),
+            tls.balancer_url(ports.load(self.layout)["balancer"]),
             DEFAULT_RECIPE,
             self.recipe.anonymisation.task,
             self.recipe.examples,
             api_key=serving.own_key(load_credentials(self.layout)),
+            verify=tls.balancer.pinned() if tls.balancer else True,
             timeout_seconds=_ANSWER_SECONDS,
         )
         if others := {one["version"] for one in found} - {version}:

@@ -14,7 +14,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 DEMO = "dr-demo"
 """Folder, in a platform's own, of the platform that `make dr-demo` makes."""
 LONGEST_HOME = 70
-"""Characters; a Unix socket's path ends at 107 and the supervisor's lies in `run/`."""
+"""Characters; a Unix socket's path ends at 107 and the longest, multiprocessing's below `tmp/`, has 36 after this."""
 
 
 class PlatformError(RuntimeError):
@@ -54,6 +54,16 @@ class Layout:
     def secrets(self) -> Path:
         """Mode 0700: generated passwords and keys."""
         return self.home / "secrets"
+
+    @property
+    def logins(self) -> Path:
+        """Who may log in to Airflow beside the platform's own administrator."""
+        return self.secrets / "logins.json"
+
+    @property
+    def passwords(self) -> Path:
+        """What Airflow reads the passwords of all logins from."""
+        return self.secrets / "airflow-users.json"
 
     @property
     def recovery_keys(self) -> Path:
@@ -126,6 +136,11 @@ class Layout:
         return self.home / "scratch"
 
     @property
+    def temporary(self) -> Path:
+        """TMPDIR of every service and task: what they leave there goes with the platform's end."""
+        return self.home / "tmp"
+
+    @property
     def data_docs(self) -> Path:
         """Great Expectations' pages."""
         return self.home / "data_docs"
@@ -139,6 +154,11 @@ class Layout:
     def summary(self) -> Path:
         """What the last `make run` came to."""
         return self.home / "summary.json"
+
+    @property
+    def availability(self) -> Path:
+        """How often predictions could be had, by day."""
+        return self.home / "availability.json"
 
     @property
     def evaluation(self) -> Path:

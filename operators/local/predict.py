@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -13,7 +14,14 @@ from operators.local.layout import PlatformError
 
 
 def predict(
-    balancer_url: str, model: str, task: Task, texts: Sequence[str], *, api_key: str = "", timeout_seconds: float = 20
+    balancer_url: str,
+    model: str,
+    task: Task,
+    texts: Sequence[str],
+    *,
+    api_key: str = "",
+    verify: ssl.SSLContext | bool = True,
+    timeout_seconds: float = 20,
 ) -> list[dict[str, Any]]:
     """Return `{text, label, score, version}` for each text; the label of one with spans quotes them.
 
@@ -23,7 +31,7 @@ def predict(
     tensor = {"name": "text", "datatype": "BYTES", "shape": [len(texts)], "data": list(texts)}
     deadline = time.monotonic() + timeout_seconds
     headers = {"X-API-Key": api_key} if api_key else {}
-    with httpx.Client(trust_env=False, timeout=10, headers=headers) as client:
+    with httpx.Client(trust_env=False, timeout=10, headers=headers, verify=verify) as client:
         while True:
             try:
                 response = client.post(f"{balancer_url}/v2/models/{model}/infer", json={"inputs": [tensor]})

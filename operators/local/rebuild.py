@@ -17,10 +17,11 @@ from urllib.parse import urlsplit
 
 from operators.core.progress import Progress, no_progress
 from operators.core.recovery.backups import choose, unlock
+from operators.core.recovery.database_restore import quarantine
 from operators.core.recovery.escrow import Escrow
 from operators.core.recovery.kit import RecoveryKit
 from operators.core.recovery.reconcile import Reconciled, reconcile
-from operators.core.recovery.restore_platform import RestoredPlatform, restore_platform
+from operators.core.recovery.restore_platform import RestoredPlatform, has_sqlite, restore_platform
 from operators.core.settings import StorageSettings
 from operators.core.storage import initialise, open_store
 from operators.local import ports, seaweedfs, services
@@ -30,7 +31,7 @@ from operators.local.supervisor import Supervisor, marked
 from operators.local.up import wait_for_service
 
 Say = Callable[[str], None]
-CREDENTIALS, DRILL_KIT = "credentials.json", "drill-kit.json"
+CREDENTIALS, DRILL_KIT, LOGINS = "credentials.json", "drill-kit.json", "logins.json"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,6 +43,8 @@ class Wish:
     """The newest backup that is not after this; None for the newest."""
     only: str | None = None
     """A stream or a manifest's digest; None for everything."""
+    postgresql: Path | None = None
+    """Where Airflow's database goes as a data folder of PostgreSQL; None where it is not, or shall not come back."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -94,9 +97,10 @@ def _restore(
 ) -> Rebuilt:
     keyed = dataclasses.replace(wish.kit.backup, encryption=escrow.store.encryption)
     database = layout.airflow_database
-    wanted = None if wish.only is not None or database.exists() else database
     initialise(settings)
     with closing(open_store(keyed)) as backup, closing(open_store(settings)) as store:
+        wanted = database if wish.only is None and not database.exists() and has_sqlite(backup, digest) else None
+        server = wish.postgresql and quarantine(backup, digest, wish.postgresql, wish.at, progress)
         done = restore_platform(
             backup,
             store,
@@ -106,6 +110,8 @@ def _restore(
             progress=progress,
             before_writing=lambda: write_private(layout.restoring, digest + "\n"),
         )
+        if server:
+            return Rebuilt(restored=done, reconciled=server.switch(store, backup))
         return Rebuilt(restored=done, reconciled=reconcile(database, store, backup) if database.exists() else None)
 
 
@@ -114,8 +120,9 @@ def _put_secrets(layout: Layout, escrow: Escrow) -> None:
     if CREDENTIALS not in escrow.files:
         raise PlatformError(f"the backup's secrets hold no {CREDENTIALS}: it is of a platform that runs otherwise")
     wanted = {layout.secrets / CREDENTIALS: escrow.files[CREDENTIALS]}
-    if DRILL_KIT in escrow.files:
-        wanted[layout.drill_kit] = escrow.files[DRILL_KIT]
+    for name, path in ((DRILL_KIT, layout.drill_kit), (LOGINS, layout.logins)):
+        if name in escrow.files:
+            wanted[path] = escrow.files[name]
     # Without these the next backup would be sealed for the drill alone.
     wanted |= {layout.recovery_keys / f"{name}.pub": key + "\n" for name, key in escrow.recipients.items()}
     for path, text in wanted.items():

@@ -18,6 +18,7 @@ def secret_files(layout: Layout) -> dict[str, str]:
     named = {
         "credentials.json": layout.secrets / "credentials.json",
         "drill-kit.json": layout.drill_kit,
+        "logins.json": layout.logins,
         "airflow.env": layout.airflow_environment,
     }
     return {name: str(path) for name, path in named.items()}

@@ -56,6 +56,15 @@ class AirflowRest:
                 raise PlatformError(f"Airflow did not answer {method} {path}: {problem}")
             time.sleep(0.5)
 
+    def token(self) -> str:
+        """Return the token of this login, for another program.
+
+        Raises:
+            PlatformError: Refused, or no good answer within the patience.
+        """
+        self.call("GET", "/version")
+        return self._http.headers["Authorization"].removeprefix("Bearer ")
+
     def _once(self, method: str, path: str, **arguments: Any) -> httpx.Response:
         if "Authorization" not in self._http.headers:
             login = self._http.post("/auth/token", json=self._login)

@@ -90,7 +90,8 @@ def collect(platform: Platform, job: Job, run_id: str, tasks: Sequence[TaskProgr
         seconds={task.task_id: task.seconds for task in tasks if task.seconds},
         digests={task.task_id: found for task in tasks if (found := _digests(rest, job.dag_id, run_id, task))},
     )
-    balancer = airflow.balancer_url(platform.ports)
+    tls = serving.tls_settings(platform.layout)
+    balancer = tls.balancer_url(platform.ports["balancer"])
     store = open_store(seaweedfs.store_settings(platform.layout, platform.ports, platform.credentials))
     try:
         summary = summarise(store, facts, model_url=f"{balancer}/v2/models/{job.recipe}")
@@ -107,8 +108,9 @@ def collect(platform: Platform, job: Job, run_id: str, tasks: Sequence[TaskProgr
     recipe = load_recipe(RECIPES / f"{job.recipe}.py")
     wanted = recipe.examples if summary["release"] else ()
     key = serving.own_key(platform.credentials)
+    verify = tls.balancer.pinned() if tls.balancer else True
     summary["predictions"] = (
-        predict(balancer, job.recipe, recipe.anonymisation.task, wanted, api_key=key) if wanted else []
+        predict(balancer, job.recipe, recipe.anonymisation.task, wanted, api_key=key, verify=verify) if wanted else []
     )
     summary["ui"] = {"url": airflow.ui_url(platform.ports), "user": platform.credentials.ui_user}
     return summary

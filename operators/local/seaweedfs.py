@@ -12,21 +12,24 @@ from pathlib import Path
 from operators.core.settings import CacheSettings, EndpointSettings, StorageSettings
 from operators.local.credentials import Credentials
 from operators.local.layout import Layout, write_private
-from operators.local.ports import STORES, Ports
+from operators.local.ports import STORES, Ports, is_free
 
 BACKUP = "backup-store"
 VOLUME_MEGABYTES = 1024
 """A volume file's limit; volumes grow as they fill, so that many small ones cost nothing."""
+PARTS = ("s3", "master", "volume", "filer")
 CACHE_BYTES = 1024**3
 """A night of `mail_triage` reads 0.3 GB, most of it more than once."""
 
 
 def command(name: str, layout: Layout, ports: Ports, binary: Path) -> list[str]:
     """Return the command line of one store. SIGTERM does not stop it; SIGKILL does, and loses nothing acknowledged."""
-    port = {part: str(ports[f"{name}-{part}"]) for part in ("s3", "master", "volume", "filer")}
+    port = {part: str(ports[f"{name}-{part}"]) for part in PARTS}
     grpc = {part: str(ports[f"{name}-{part}-grpc"]) for part in port}
     return [
-        str(binary), "server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-dir={layout.endpoints / name}",
+        # Else it writes files of its own to the machine's temporary folder; standard error is in our log.
+        str(binary), "-logtostderr=true",
+        "server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-dir={layout.endpoints / name}",
         # Without `none` a restart after SIGKILL waits 17 s for peers that it never had.
         "-master.peers=none", "-master.telemetry=false", f"-master.volumeSizeLimitMB={VOLUME_MEGABYTES}",
         f"-master.port={port['master']}", f"-master.port.grpc={grpc['master']}",
@@ -39,6 +42,20 @@ def command(name: str, layout: Layout, ports: Ports, binary: Path) -> list[str]:
         # Both would listen on one fixed port for all four servers.
         "-s3.port.iceberg=0", "-s3.port.lance=0",
     ]  # fmt: skip
+
+
+def remove_sockets(ports: Ports) -> None:
+    """Have nothing left of what stores that were ended leave outside of their folders."""
+    for name in STORES:
+        for part in PARTS:
+            port = ports[f"{name}-{part}-grpc"]
+            if is_free(port):  # else somebody else's store listens there by now
+                grpc_socket(part, port).unlink(missing_ok=True)
+
+
+def grpc_socket(part: str, port: int) -> Path:
+    """Return where a part of a store has a Unix socket beside its port: no flag moves it, and SIGKILL leaves it."""
+    return Path(f"/tmp/seaweedfs-{part}-grpc-{port}.sock")  # noqa: S108 - not our choice
 
 
 def identities_file(name: str, layout: Layout) -> Path:

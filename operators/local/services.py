@@ -10,10 +10,11 @@ from pathlib import Path
 from operators.core.deployment.server.settings import SERVER_VARIABLE
 from operators.core.settings import STORAGE_VARIABLE, StorageSettings
 from operators.local import airflow, caddy, recovery, seaweedfs, serving
-from operators.local.credentials import Credentials, add_master_key
+from operators.local.credentials import Credentials, add_master_key, load_credentials
 from operators.local.layout import Layout, write_private
 from operators.local.ports import SERVERS, STORES, Ports
 from operators.local.ports import load as load_ports
+from operators.local.tls import Certificate, Tls
 
 BIN = Path(sys.executable).parent
 AIRFLOW_SERVICES = ("api-server", "scheduler", "dag-processor", "triggerer")
@@ -34,6 +35,8 @@ class Service:
     environment_file: Path | None = None
     ends_by: str = "TERM"
     """Signal that stops it."""
+    certificate: Certificate | None = None
+    """What it shows; None: it speaks plain HTTP."""
 
 
 def all_services(layout: Layout, ports: Ports, recipe: str = DEFAULT_RECIPE) -> tuple[Service, ...]:
@@ -48,15 +51,25 @@ def all_services(layout: Layout, ports: Ports, recipe: str = DEFAULT_RECIPE) -> 
         )
         for name in STORES
     )
+    tls = serving.tls_settings(layout)
     balancer = Service(
         name="balancer",
         command=(str(BIN / "caddy"), "run", "--config", str(layout.run / "caddy.json")),
-        url=airflow.balancer_url(ports),
+        url=tls.balancer_url(ports["balancer"]),
+        certificate=tls.balancer,
     )
-    return (*stores, balancer, *_servers(layout, ports, recipe), *_airflow(layout, ports))
+    watcher = Service(name="watcher", command=_watch(layout, ports, recipe, tls))
+    return (*stores, balancer, *_servers(layout, ports, recipe, tls), watcher, *_airflow(layout, ports))
 
 
-def _servers(layout: Layout, ports: Ports, recipe: str) -> tuple[Service, ...]:
+def _watch(layout: Layout, ports: Ports, recipe: str, tls: Tls) -> tuple[str, ...]:
+    address = f"127.0.0.1:{ports['balancer']}"
+    program = (sys.executable, "-m", "operators.core.overview.watcher")
+    shown = ("--certificate", tls.balancer.chain) if tls.balancer else ()
+    return (*program, "--balancer", address, *shown, "--model", recipe, "--file", str(layout.availability))
+
+
+def _servers(layout: Layout, ports: Ports, recipe: str, tls: Tls) -> tuple[Service, ...]:
     return tuple(
         Service(
             name=name,
@@ -65,8 +78,9 @@ def _servers(layout: Layout, ports: Ports, recipe: str) -> tuple[Service, ...]:
                 "--port", str(ports[name]), "--grpc-port", str(ports[f"{name}-grpc"]),
                 "--name", name, "--folder", str(layout.servers / name), "--model", recipe,
             ),
-            url=f"http://127.0.0.1:{ports[name]}",
+            url=tls.server_url(ports[name]),
             health_path="/v2/health/live",
+            certificate=tls.servers,
             environment_file=layout.secrets / "serving.env",
         )
         for name in SERVERS
@@ -99,7 +113,8 @@ def configure(layout: Layout, ports: Ports, credentials: Credentials, dags: Path
     airflow.configure(layout, ports, credentials, dags)
     recovery.configure(layout, seaweedfs.backup_settings(ports, credentials), credentials)
     settings = serving.server_settings(layout, credentials)
-    write_private(layout.run / "caddy.json", json.dumps(caddy.local_configuration(ports, settings.limits), indent=1))
+    balancing = caddy.local_configuration(ports, settings.limits, serving.tls_settings(layout))
+    write_private(layout.run / "caddy.json", json.dumps(balancing, indent=1))
     storage = seaweedfs.store_settings(layout, ports, credentials)
     # For `nightshift --storage-file`, for a restore elsewhere, and for programs of one's own.
     write_private(layout.secrets / "store.json", storage.to_json())
@@ -120,5 +135,13 @@ def serving_environment(layout: Layout, storage: StorageSettings, credentials: C
 
 def renew_master_key(layout: Layout) -> None:
     """Have a new version of the master key in every file that services read when they are started."""
-    dags = airflow.read_environment(layout.airflow_environment)["AIRFLOW__CORE__DAGS_FOLDER"]
-    configure(layout, load_ports(layout), add_master_key(layout), Path(dags))
+    configure(layout, load_ports(layout), add_master_key(layout), _dags(layout))
+
+
+def renew_logins(layout: Layout) -> None:
+    """Have the logins as they are now in the files that Airflow's API server reads when it is started."""
+    airflow.configure(layout, load_ports(layout), load_credentials(layout), _dags(layout))
+
+
+def _dags(layout: Layout) -> Path:
+    return Path(airflow.read_environment(layout.airflow_environment)["AIRFLOW__CORE__DAGS_FOLDER"])

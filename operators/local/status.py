@@ -31,7 +31,8 @@ def answers(service: Service) -> bool:
     if service.url is None:
         return True
     try:
-        with httpx.Client(trust_env=False, timeout=3) as client:
+        verify = service.certificate.pinned() if service.certificate else True
+        with httpx.Client(trust_env=False, timeout=3, verify=verify) as client:
             return client.get(f"{service.url}{service.health_path}").status_code < 500
     except httpx.HTTPError:
         return False

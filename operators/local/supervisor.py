@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -14,7 +15,9 @@ from typing import Any
 
 import psutil
 
+from operators.local import seaweedfs
 from operators.local.layout import HOME_VARIABLE, Layout, PlatformError, write_private
+from operators.local.ports import load as load_ports
 from operators.local.services import BIN, Service
 
 MARK = "NIGHTSHIFT_PLATFORM"
@@ -101,11 +104,14 @@ class Supervisor:
         write_private(path, configuration(self.layout, services))
         for stale in self.layout.run.glob("*.sock"):
             stale.unlink()
+        remove_temporary(self.layout)
+        self.layout.temporary.mkdir(mode=0o700)
         kept = {k: v for k, v in environment.items() if not k.startswith(("AIRFLOW", "PYTHONDONTWRITE", "PYTHONPATH"))}
         child = {
             **kept,
             HOME_VARIABLE: str(self.layout.home),
             MARK: str(self.layout.home),
+            "TMPDIR": str(self.layout.temporary),
             "PATH": f"{BIN}{os.pathsep}{environment.get('PATH', os.defpath)}",
             # setproctitle would write its title over the environment block, and with it over the mark.
             "SPT_NOENV": "1",
@@ -158,6 +164,13 @@ class Supervisor:
         while self.is_up() and time.monotonic() < deadline:
             time.sleep(0.1)
         end_marked(self.layout)
+        remove_temporary(self.layout)
+
+
+def remove_temporary(layout: Layout) -> None:
+    """Have nothing left of what this platform's processes, none of which lives, kept for their own time only."""
+    shutil.rmtree(layout.temporary, ignore_errors=True)
+    seaweedfs.remove_sockets(load_ports(layout))
 
 
 def marked(layout: Layout) -> list[psutil.Process]:

@@ -55,7 +55,7 @@ class Platform:
     @property
     def serving(self) -> ServingSettings:
         """Return where its model servers are."""
-        return serving.serving_settings(self.ports, self.credentials)
+        return serving.serving_settings(self.layout, self.ports, self.credentials)
 
 
 def up(

@@ -13,10 +13,11 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from nightshift_ui import words
 from nightshift_ui.addresses import Addresses
 from operators.core.overview.attention import Severity
+from operators.core.overview.availability import EVERY_SECONDS
 from operators.core.overview.lineage import NODE_HEIGHT, NODE_WIDTH, Drawing
 from operators.core.overview.live import traffic
+from operators.core.overview.page import Page
 from operators.core.overview.runs import Pipeline
-from operators.overview import Page
 
 _TEMPLATES = Environment(
     loader=FileSystemLoader(Path(__file__).with_name("templates")),
@@ -27,7 +28,7 @@ _TEMPLATES = Environment(
 )
 _TEMPLATES.filters.update(
     duration=words.duration, age=words.age, size=words.size, energy=words.energy, share=words.share,
-    instant=words.instant, pretty=words.pretty, plain=words.plain,
+    instant=words.instant, pretty=words.pretty, plain=words.plain, uptime=words.uptime,
 )  # fmt: skip
 
 
@@ -53,6 +54,7 @@ class Pages:
             startable=startable,
             asleep=[one for one in pipelines if one.recipe and one.is_asleep],
             traffic=traffic,
+            every_seconds=EVERY_SECONDS,
             Severity=Severity,
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import math
 
 UNITS = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"), (1.0, "s"))
 BYTES = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
@@ -54,6 +55,13 @@ def energy(joules: float) -> str:
 def share(value: float | None) -> str:
     """Return a share of 1 in per cent."""
     return "not known" if value is None else f"{100 * value:.1f} %"
+
+
+def uptime(value: float | None) -> str:
+    """Return a share of 1 in per cent, never more than it is: 100 % is all of it."""
+    if value is None:
+        return "not known"
+    return "100 %" if value == 1 else f"{math.floor(value * 10_000) / 100:.2f} %"
 
 
 def instant(at: datetime.datetime | None) -> str:

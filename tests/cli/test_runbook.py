@@ -129,6 +129,8 @@ def test_each_command_does_what_the_runbook_says(
     with contextlib.closing(servers[0].controlled()) as server:
         assert server.infer("lottery", "1").label == "spam"
 
+    assert type_in("nightshift audit")[0] == 0
+
     facts = {"rpo_seconds": 9.0, "rto_seconds": 20.0, "verified_bytes": 10**9}
     for rto in (20.0, 20.0, 50.0):
         record_drill(store, {**facts, "rto_seconds": rto}, DrillSpec())

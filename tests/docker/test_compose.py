@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.resources
 import importlib.util
+import itertools
 import json
 import re
 from pathlib import Path
@@ -101,6 +102,21 @@ def test_every_command_is_one_that_there_is() -> None:
     assert seen == set(parse)
 
 
+def test_the_database_archives_by_a_command_that_there_is_and_fast_enough() -> None:
+    """What PostgreSQL is told is an option of the command line, within the minute that a loss may cost."""
+    told = services()["postgres"]["command"]
+    settings = dict(option.split("=", 1) for flag, option in itertools.pairwise(told) if flag == "-c")
+    program, *arguments = settings["archive_command"].split()
+    options = make_parser().parse_args(arguments)
+    copied = [rest.split()[-1] for keyword, rest in stages()["database"] if keyword == "COPY"]
+
+    assert (program, options.file) == ("nightshift", "%p")
+    assert options.backup_file == "/run/secrets/backup_settings.json"
+    assert settings["archive_mode"] == "on"
+    assert int(settings["archive_timeout"].removesuffix("s")) < 60
+    assert {settings["hba_file"], "/opt/nightshift"} <= set(copied)
+
+
 def test_the_secrets_are_those_that_are_made(mounted: dict[str, str]) -> None:
     """Each lies where `make containers` puts it, is used, and is declared."""
     declared = compose()["secrets"]
@@ -116,24 +132,30 @@ def _source(secret: str | dict[str, str]) -> str:
 
 
 def test_each_service_has_the_secrets_that_it_needs_and_no_others() -> None:
-    """No worker has the database's, no Airflow service has the store's, no server may write."""
+    """No worker has the database's; of Airflow's services the API server alone reads the store; servers only read."""
     given = {name: {_source(item) for item in service.get("secrets", [])} for name, service in services().items()}
     who = {secret: {name for name, has in given.items() if secret in has} for secret in compose()["secrets"]}
 
-    assert who["connections.env"] == {"worker"}
+    assert who["connections.env"] == who["drill-kit.json"] == {"worker"}
+    assert who["page.env"] == {"api-server"}
     assert who["database.env"] == {"airflow-init", "api-server", "scheduler", "dag-processor", "triggerer"}
     assert who["broker.env"] == {"scheduler", "worker"}
-    assert who["store_settings.json"] == who["backup_settings.json"] == {"store-init"}
+    assert who["store_settings.json"] == {"store-init"}
+    assert who["backup_settings.json"] == {"store-init", "postgres", "base-backup"}
+    assert who["postgres_password"] == {"postgres", "base-backup"}
     assert who["store_readers.json"] == who["backup_readers.json"] == {"exporter"}
     assert given["server-1"] == given["server-2"] == {"serving.env"}
 
 
+READERS = ("serving.env", "page.env", "store_readers.json", "backup_readers.json")
+
+
 def test_who_only_reads_cannot_write_encrypted_files(mounted: dict[str, str]) -> None:
-    """Servers and the exporter lack the secret that data keys are made from."""
+    """Servers, the exporter and the pages lack the secret that data keys are made from."""
     secret = json.loads(mounted["store_settings.json"])["encryption"]["store_secret"]
 
     assert secret
-    assert not any(secret in mounted[name] for name in ("serving.env", "store_readers.json", "backup_readers.json"))
+    assert not any(secret in mounted[name] for name in READERS)
 
 
 def test_no_secret_is_in_the_compose_file(mounted: dict[str, str]) -> None:
@@ -196,7 +218,9 @@ def test_databases_are_reached_by_airflow_only_and_nothing_leaves_but_by_edge() 
 
     assert {name for name, item in networks.items() if not (item or {}).get("internal")} == {"edge"}
     assert "worker" not in on["database"] | on["edge"]
-    assert on["database"] == {"postgres", "airflow-init", "api-server", "scheduler", "dag-processor", "triggerer"}
+    airflow_services = {"airflow-init", "api-server", "scheduler", "dag-processor", "triggerer"}
+    assert on["database"] == {"postgres", "base-backup", *airflow_services}
+    assert on["archive"] == {"postgres", "base-backup", "backup-store"}
     assert on["broker"] == {"redis", "scheduler", "worker"}
 
 
@@ -239,7 +263,7 @@ def _checks_itself(service: dict[str, Any]) -> bool:
 
 def test_volumes_are_mounted_on_folders_that_the_image_gives_to_its_user() -> None:
     """A named volume takes over the owner of what it is mounted on: else it would be root's."""
-    made = next(rest for keyword, rest in stages()["base"] if keyword == "RUN")
+    made = next(rest for keyword, rest in stages()["base"] if keyword == "RUN") + " /var/lib/postgresql/data "
     for service in services().values():
         if service["image"].startswith("nightshift-"):
             targets = [item.split(":")[1] for item in service.get("volumes", []) if isinstance(item, str)]
@@ -255,7 +279,7 @@ def test_the_folders_of_the_connections_are_mounted_in_the_worker(mounted: dict[
         item["target"] if isinstance(item, dict) else item.split(":")[1] for item in services()["worker"]["volumes"]
     }
 
-    assert {"/landing", "/models", *containers.FOLDERS.values()} <= targets
+    assert {"/landing", "/models", containers.RECOVERY_KEYS, *containers.FOLDERS.values()} <= targets
     assert "file:///landing" in mounted["connections.env"]
     assert "COPY dags /opt/dags" in [" ".join(line) for line in stages()["worker"]]
     assert {item["environment"]["AIRFLOW__CORE__DAGS_FOLDER"] for name, item in services().items()

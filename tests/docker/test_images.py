@@ -22,7 +22,9 @@ from operators.local import containers
 from operators.local.credentials import load_credentials
 from operators.local.layout import Layout
 from operators.local.ports import free_base
+from operators.local.seaweedfs import grpc_socket
 from tests.docker.files import DOCKER, inherited
+from tests.local.certificates import authority, issue
 
 BIN = Path(sys.executable).parent
 WITH_SECRETS = DOCKER / "images" / "with-secrets.sh"
@@ -174,6 +176,8 @@ def test_the_store_s_command_keeps_objects_and_counts_requests(mounted: Path, tm
 
         eventually(is_made, log)
         text = httpx.get(f"http://127.0.0.1:{base + 1}/metrics").text
+    for part, port in ((flag.strip("-").split(".")[0], port) for flag, port in ports.items() if flag.endswith("grpc")):
+        grpc_socket(part, port).unlink(missing_ok=True)
     assert re.search(r"^SeaweedFS_s3_request_total\{", text, flags=re.MULTILINE)
 
 
@@ -201,6 +205,46 @@ def test_the_balancer_s_command_balances_and_counts_requests(mounted: Path, tmp_
     assert "caddy_http_request_duration_seconds_count{" in seen
     assert "caddy_reverse_proxy_upstreams_healthy{" in seen
     assert not is_admin_open
+
+
+def test_the_balancer_s_command_shows_a_certificate(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> None:
+    """Where `serving.json` names one: both files are mounted, callers come by TLS, and workers are told so."""
+    home, base = tmp_path_factory.mktemp("t"), free_base(os.getpid() + 19)
+    made, _ = authority(tmp_path, "own")
+    shown = issue(made, tmp_path, "shown", "models.example.org")
+    (home / "secrets").mkdir()
+    wanted = {"balancer": {"tls_certificate": shown.chain, "tls_key": shown.key}}
+    (home / "secrets" / "serving.json").write_text(json.dumps(wanted))
+    assert containers.main([str(home)]) == 0
+    mounted = home / "secrets" / "mounted"
+    text = (mounted / "caddy.json").read_text().replace("/run/secrets", str(mounted))
+    for port, old in enumerate((":8080", ":9180"), start=base):
+        text = text.replace(f'"{old}"', f'"127.0.0.1:{port}"')
+    (tmp_path / "caddy.json").write_text(text)
+    words = [word.replace("/run/secrets/caddy.json", str(tmp_path / "caddy.json")) for word in command_of("balancer")]
+    log = tmp_path / "log"
+    with running([str(BIN / words[0]), *words[1:]], {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}, log):
+        eventually(lambda: is_well("balancer", {"9180": str(base + 1)}), log)
+        status = httpx.get(f"https://127.0.0.1:{base}/v2/health/ready", verify=shown.pinned()).status_code
+
+    assert status == 503
+    assert "https://balancer:8080" in (mounted / "connections.env").read_text()
+
+
+def test_what_containers_do_not_have_is_refused(
+    tmp_path_factory: pytest.TempPathFactory, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """TLS of the servers: the message says which lines to take out, and nothing is written."""
+    home = tmp_path_factory.mktemp("r")
+    made, ca = authority(tmp_path, "own")
+    servers = issue(made, tmp_path, "servers")
+    (home / "secrets").mkdir()
+    wanted = {"tls_certificate": servers.chain, "tls_key": servers.key, "tls_ca": ca}
+    (home / "secrets" / "serving.json").write_text(json.dumps(wanted))
+
+    assert containers.main([str(home)]) == 2
+    assert "take tls_certificate, tls_key, tls_ca" in capsys.readouterr().err
+    assert not (home / "secrets" / "mounted").exists()
 
 
 def test_commands_are_lists_that_no_shell_reads() -> None:

@@ -13,8 +13,9 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -44,8 +45,8 @@ def need_servers() -> Path:
 class Cluster:
     """The processes of one such Airflow, each in a session of its own."""
 
-    def __init__(self, bed: Bed) -> None:
-        self.bed = bed
+    def __init__(self, bed: Bed, schedulers: Sequence[str] = ("scheduler",)) -> None:
+        self.bed, self._schedulers = bed, tuple(schedulers)
         self._programs = need_servers()
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._database_port, self._redis_port = (free_base(os.getpid() + 31) + offset for offset in (0, 1))
@@ -66,8 +67,12 @@ class Cluster:
         for settings in self.bed.stores():
             eventually(lambda settings=settings: _is_made(settings), "the stores")  # type: ignore[misc]
         self._airflow("db", "migrate")
-        for name in ("api-server", "scheduler", "dag-processor"):
+        for name in ("api-server", "dag-processor"):
             self._run(name, [str(BIN / "airflow"), name], self._control())
+        for count, name in enumerate(self._schedulers, start=1):
+            self._run(name, [str(BIN / "airflow"), "scheduler"], self._control())
+            # One after the other, so that the order of their jobs is that of their names.
+            eventually(lambda count=count: len(self.scheduler_jobs()) == count, name)  # type: ignore[misc]
         for name in WORKERS:
             self.start_worker(name)
         eventually(lambda: _answers(self.bed), "the API server")
@@ -83,8 +88,27 @@ class Cluster:
         line = {parent.pid for parent in process.parents()}
         return next(name for name in WORKERS if self._processes[name].pid in line)
 
-    def kill_worker(self, name: str) -> None:
-        """End a worker with every process of its session, as a machine that loses its power."""
+    def scheduler_jobs(self) -> list[int]:
+        """Return the numbers under which the schedulers work, in the order of their names."""
+        return [row[0] for row in self.ask("SELECT id FROM job WHERE job_type = 'SchedulerJob' ORDER BY id")]
+
+    def scheduler_of(self, task_id: str) -> str:
+        """Return the name of the scheduler that put a task into the queue."""
+        ((job,),) = self.ask("SELECT queued_by_job_id FROM task_instance WHERE task_id = %s", task_id)
+        return self._schedulers[self.scheduler_jobs().index(job)]
+
+    def ask(self, text: str, *values: object) -> list[tuple[Any, ...]]:
+        """Return what Airflow's database answers."""
+        import psycopg2
+
+        place = {"host": "127.0.0.1", "port": self._database_port, "dbname": "postgres"}
+        opened = psycopg2.connect(**place, user="postgres", password=self._database_password)
+        with contextlib.closing(opened), opened.cursor() as cursor:
+            cursor.execute(text, values)
+            return list(cursor.fetchall())
+
+    def kill(self, name: str) -> None:
+        """End a worker or a scheduler with every process of its session, as a machine that loses its power."""
         os.killpg(self._processes[name].pid, signal.SIGKILL)
         self._processes[name].wait()
 

@@ -67,7 +67,7 @@ def kill_the_worker_of(cluster: Cluster, rest: AirflowRest, run_id: str, task_id
         pair = _watcher_and_worker(ids) if ids else None
         if pair is not None and cluster.bed.ranks():
             name = cluster.worker_of(pair[0])
-            cluster.kill_worker(name)
+            cluster.kill(name)
             return name
         assert rest.run(DAG_ID, run_id)["state"] not in ("success", "failed"), cluster.log("scheduler")
         time.sleep(0.5)

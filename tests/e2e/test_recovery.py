@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
-from operators.local import airflow, losing, ports
+from operators.local import losing, ports
 from operators.local.layout import HOME_VARIABLE, REPOSITORY
 from operators.local.rebuild import _running
 from operators.local.stop import stop
@@ -126,7 +126,7 @@ def test_a_bare_machine_answers_in_the_time_that_is_printed(shown: Bed, make_bed
     layout, bare = shown.layout.demo, make_bed()
     environment = {**shown.environment(), HOME_VARIABLE: str(layout.home)}
     released = httpx.post(
-        f"{airflow.balancer_url(ports.load(layout))}/v2/models/mail_triage/infer", json=QUESTION, trust_env=False
+        f"http://127.0.0.1:{ports.load(layout)['balancer']}/v2/models/mail_triage/infer", json=QUESTION, trust_env=False
     ).json()
     kit = bare.home.with_name(f"{bare.home.name}.kit")
     subprocess.run([sys.executable, "-m", "operators.cli", "recovery-key", str(kit)], env=environment, check=True)
@@ -137,7 +137,7 @@ def test_a_bare_machine_answers_in_the_time_that_is_printed(shown: Bed, make_bed
             restore = Watched("operators.cli", "restore", "--kit", str(kit), environment=bare.environment())
             assert restore.end() == 0, restore.text
             run = Watched("operators.local.run", "--day", "2002-09-26", environment=bare.environment())
-            balancer = airflow.balancer_url(ports.wanted_ports(bare.environment()))
+            balancer = f"http://127.0.0.1:{ports.wanted_ports(bare.environment())['balancer']}"
             answered, answer = wait_for_answer(balancer, restore.began + 600)
             run.until("the model servers were empty")
             run.interrupt()

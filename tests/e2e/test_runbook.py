@@ -39,6 +39,7 @@ class Shell:
             "nightshift ": f"{REPOSITORY}/.venv/bin/nightshift ",
             "20000": str(ports.free_base(os.getpid() + 501)),
             "kit.json": str(folder / "kit.json"),
+            "FILE": str(folder / "kit.json"),
             "new-store.json": str(folder / "new-store.json"),
             "backup.json": str(bed.layout.secrets / "backup.json"),
         }
@@ -94,7 +95,7 @@ def test_each_command_does_what_the_runbook_says(make_bed: Callable[[], Bed], tm
     with contextlib.closing(bed.store()) as store:
         live = ReleaseLine(store, "mail_triage").live
     assert live is not None
-    shell.line("nightshift recovery-key kit.json")
+    shell("nightshift recovery-key FILE")
     back_up(bed.home, bed.environment())
 
     told = shell("nightshift drill")

@@ -23,6 +23,7 @@ from operators.core.settings import StorageSettings
 from operators.core.storage import Store
 from operators.local import caddy
 from operators.local.services import BIN
+from tests.core.deployment.balancer import balanced as two_places
 from tests.core.deployment.conftest import ServerProcess, free_port
 from tests.core.deployment.tiny import RECIPE, tiny_verdict
 from tests.core.signers import TRUSTED
@@ -154,6 +155,39 @@ def test_a_server_told_to_end_costs_no_request(balanced: Balanced) -> None:
 
     assert set(balanced.statuses) == {200}
     assert status in (0, -signal.SIGTERM)
+
+
+def _ask(url: str) -> int:
+    tensor = {"name": "text", "datatype": "BYTES", "shape": [1], "data": ["lottery"]}
+    return httpx.post(f"{url}/v2/models/{RECIPE}/infer", json={"inputs": [tensor]}, timeout=20).status_code
+
+
+def test_a_server_that_hangs_is_out_within_a_second_and_back_when_it_answers(balanced: Balanced) -> None:
+    """Stopped by SIGSTOP it takes connections and answers nothing: it is asked nothing more until it goes on."""
+    first, second = balanced.servers
+    assert first.process is not None
+    first.process.send_signal(signal.SIGSTOP)
+    time.sleep(1.05)
+    begun = time.monotonic()
+    statuses = [_ask(balanced.url) for _ in range(20)]
+    took = time.monotonic() - begun
+    alone = _answered(second)
+    first.process.send_signal(signal.SIGCONT)
+    with balanced:
+        back_seconds = _wait_until_asked(first)
+
+    assert statuses == [200] * 20 and took < 10
+    assert alone == 20
+    assert back_seconds < 5
+
+
+def test_a_fixed_set_of_servers_takes_turns(tmp_path: Path, balanced: Balanced) -> None:
+    """As many places as servers: of 40 requests each has 20."""
+    with two_places(tmp_path, balanced.servers) as url:
+        statuses = [_ask(url) for _ in range(40)]
+
+    assert statuses == [200] * 40
+    assert [_answered(server) for server in balanced.servers] == [20, 20]
 
 
 def test_the_balancer_passes_no_way_to_the_repository(balanced: Balanced) -> None:

@@ -6,6 +6,7 @@ import configparser
 import json
 import stat
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -289,7 +290,7 @@ def test_supervisord_ends_whole_groups_and_starts_again_what_died(layout: Layout
     parser.read_string(configuration(layout, services.all_services(layout, PLACED)))
     programs = [parser[section] for section in parser.sections() if section.startswith("program:")]
 
-    assert len(ports.STORES) + len(ports.SERVERS) + len(services.AIRFLOW_SERVICES) + 1 == len(programs)
+    assert len(ports.STORES) + len(ports.SERVERS) + len(services.AIRFLOW_SERVICES) + 2 == len(programs)
     assert all(
         program["autorestart"] == program["killasgroup"] == program["stopasgroup"] == "true" for program in programs
     )
@@ -313,3 +314,22 @@ def test_a_home_too_long_for_a_socket_is_refused(tmp_path: Path):
     """Unix sockets have short paths; the message says so rather than the supervisor's failure."""
     with pytest.raises(PlatformError, match="Unix sockets"):
         Layout(home=tmp_path / ("x" * 100))
+
+
+def test_the_runbook_s_way_to_another_signing_key(layout: Layout, credentials: Credentials):
+    """Its own line, run: gate, servers and the drill's kit have the new key, nothing else changed."""
+    runbook = (airflow.REPOSITORY / "docs" / "runbook.md").read_text()
+    line = next(line for line in runbook.splitlines() if line.strip().startswith("sed ") and "signing_key" in line)
+    line = line.replace("var/secrets", str(layout.secrets))
+    subprocess.run(["/bin/sh", "-c", line], check=True)
+    changed = load_credentials(layout)
+    services.configure(layout, PLACED, changed, Path("/dags"))
+    public = Signer(bytes.fromhex(changed.signing_key)).public_key
+    gate = airflow.read_environment(layout.airflow_environment)["AIRFLOW_CONN_NIGHTSHIFT_SIGNING"]
+    server = ServerSettings.from_environment(airflow.read_environment(layout.secrets / "serving.env"))
+
+    assert changed.signing_key != credentials.signing_key
+    assert replace(changed, signing_key=credentials.signing_key) == credentials
+    assert json.loads(gate)["password"] == changed.signing_key
+    assert server.trusted == (public,)
+    assert json.loads(layout.drill_kit.read_text())["trusted"] == [public]

@@ -18,6 +18,7 @@ from operators.core.storage import Store, open_store
 from operators.local import ports, seaweedfs
 from operators.local.credentials import load_credentials
 from operators.local.layout import Layout, PlatformError
+from operators.local.logins import load_logins, set_login
 from operators.local.rebuild import Wish, rebuild
 from operators.local.supervisor import marked
 from operators.local.up import check
@@ -46,10 +47,11 @@ def lost(short_path: Path) -> tuple[Store, RecoveryKit]:
         f'{{"endpoints": [{{"name": "e0", "url": "file://{endpoint.folder}"}}], "acknowledge": 1}}'  # type: ignore[attr-defined]
     )
     kit = RecoveryKit.new(where, [SIGNER.public_key])
+    set_login(former, load_credentials(former), "ada", "operator")
     around = Surroundings(
         store=StorageSettings(endpoints=where.endpoints, acknowledge=1, encryption=encryption),
         database=database,
-        files={"credentials.json": former.secrets / "credentials.json"},
+        files={"credentials.json": former.secrets / "credentials.json", "logins.json": former.logins},
         recipients={"keeper": kit.public_key},
     )
     back_up_platform(store, backup, around, signer=SIGNER)
@@ -77,6 +79,7 @@ def test_a_bare_machine_has_everything_back(lost: tuple[Store, RecoveryKit], sho
     done = rebuild(layout, environment, Wish(kit=kit), print)
 
     held = {path.stem: path.read_text().strip() for path in layout.recovery_keys.glob("*.pub")}
+    assert [one.name for one in load_logins(layout, load_credentials(layout))] == ["admin", "ada"]
     assert held["keeper"] == kit.public_key and sorted(held) == ["drill", "keeper"]
     assert marked(layout) == [] and not layout.restoring.exists()
     assert 0 < time.time() - float(layout.restored.read_text()) < 600

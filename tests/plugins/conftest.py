@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from pathlib import Path
 
 import pytest
@@ -12,13 +13,14 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from nightshift_ui.app import build_app
 
+from operators.core.overview.availability import History
 from operators.core.overview.prices import PriceList
 from operators.core.overview.runs import Pipeline, Run
 from operators.core.settings import EndpointSettings, ServingSettings, StorageSettings
 from operators.core.storage import initialise, open_store
 from operators.overview import Overview, Sources
 from tests.core.erasure.nights import copy_of
-from tests.core.overview.nights import back_up, first_run, pipeline_of
+from tests.core.overview.nights import RECIPE, back_up, back_up_whole, first_run, pipeline_of
 
 
 def backup_beside(settings: StorageSettings) -> StorageSettings:
@@ -34,6 +36,15 @@ def backup_beside(settings: StorageSettings) -> StorageSettings:
     return found
 
 
+def watched() -> History:
+    """Return what a watcher saw in some days, the last of which is today."""
+    now, history = datetime.datetime.now(datetime.UTC), History()
+    for day, silent in ((40, 0), (2, 3), (0, 0)):
+        for look in range(240):
+            history = history.noting(RECIPE, now - datetime.timedelta(days=day), look >= silent)
+    return history
+
+
 def sources_of(settings: StorageSettings) -> Sources:
     """Return sources of one store and a backup beside it, without servers."""
     return Sources(
@@ -41,6 +52,8 @@ def sources_of(settings: StorageSettings) -> Sources:
         backup=lambda: open_store(backup_beside(settings)),
         serving=lambda: ServingSettings(servers=(), balancer_url="http://127.0.0.1:1", token="none"),
         prices=lambda: PriceList(currency="EUR", machine_hour=1.2, kilowatt_hour=0.3),
+        availability=watched,
+        keepers=lambda: frozenset({"keeper"}),
     )
 
 
@@ -71,7 +84,10 @@ def _auth_manager() -> None:
 @pytest.fixture(scope="module")
 def night(first_night: Path, tmp_path_factory: pytest.TempPathFactory) -> StorageSettings:
     """A store of a good night, of these tests alone."""
-    return copy_of(first_night, tmp_path_factory.mktemp("night"))
+    settings = copy_of(first_night, tmp_path_factory.mktemp("night"))
+    now = datetime.datetime.now(datetime.UTC)
+    back_up_whole(open_store(settings), now - datetime.timedelta(hours=3), "drill", "keeper")
+    return settings
 
 
 @pytest.fixture(scope="module")

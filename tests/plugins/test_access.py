@@ -64,9 +64,13 @@ def test_no_route_changes_anything(app: FastAPI, run: Run) -> None:
 
 def test_a_viewer_sees_and_an_operator_may_also_start(app: FastAPI) -> None:
     """The way to the trigger form is shown to whom Airflow would let trigger."""
-    seen = {role: as_role(app, role).get("/nightshift/").text for role in ("viewer", "op", "admin")}
+    seen = {role: as_role(app, role).get("/nightshift/").text for role in ("viewer", "user", "admin")}
 
-    assert {role: "Run it again" in text for role, text in seen.items()} == {"viewer": False, "op": True, "admin": True}
+    assert {role: "Run it again" in text for role, text in seen.items()} == {
+        "viewer": False,
+        "user": True,
+        "admin": True,
+    }
     assert "Retrain tiny" in seen["viewer"]
 
 
@@ -93,7 +97,7 @@ def test_every_answer_carries_the_strict_policy(app: FastAPI, run: Run) -> None:
 
 def test_no_page_holds_a_script_or_a_foreign_address(app: FastAPI, run: Run) -> None:
     """What the policy forbids is not even there."""
-    client = as_role(app, "op")
+    client = as_role(app, "user")
     release = run.digest("deploy")
     for path in ("/", f"/manifest/{release}", f"/lineage/{release}", f"/quarantine/{release}"):
         text = client.get(f"/nightshift{path}").text

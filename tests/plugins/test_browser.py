@@ -69,6 +69,7 @@ def test_a_viewer_clicks_from_the_verdict_to_the_roots(browser: Chrome, night: S
     """Lineage, manifest, data docs and rows held back are each a click away, and nothing offers to start a run."""
     with served(for_cookies(app_of(night, pipeline_of(run)))) as address:
         enter(browser, address, "viewer")
+        keep_picture(browser, "morning")
         said = headline(browser)
         offers = browser.find_elements("link text", "Run it again")
         trail = []
@@ -91,7 +92,7 @@ def test_a_viewer_clicks_from_the_verdict_to_the_roots(browser: Chrome, night: S
 def test_an_operator_is_led_to_the_form(browser: Chrome, night: StorageSettings, run: Run) -> None:
     """The button leads to the DAG's page in Airflow, where the form is."""
     with served(for_cookies(app_of(night, pipeline_of(run)))) as address:
-        enter(browser, address, "op")
+        enter(browser, address, "user")
         button = browser.find_element("link text", "Run it again")
 
         assert urlsplit(button.get_attribute("href")).path == f"/dags/{DAG_ID}"
@@ -108,7 +109,7 @@ def test_no_page_has_a_serious_fault(
     with served(for_cookies(app_of(night, pipeline_of(run, run)))) as address:
         browser.set_window_size(width, 900)
         use_dark(browser, is_dark)
-        enter(browser, address, "op")
+        enter(browser, address, "user")
         for path in paths:
             browser.get(f"{address}/nightshift/{path}")
 
@@ -123,7 +124,7 @@ def test_the_keyboard_reaches_what_the_mouse_does(browser: Chrome, night: Storag
     from selenium.webdriver import ActionChains, Keys
 
     with served(for_cookies(app_of(night, pipeline_of(run)))) as address:
-        enter(browser, address, "op")
+        enter(browser, address, "user")
         stops = len(browser.find_elements("css selector", "a[href], summary"))
         seen = []
         for _ in range(stops):
@@ -171,7 +172,7 @@ def test_with_nothing_run_yet_the_page_says_what_to_do(
 ) -> None:
     """Calm, and one click from the first run."""
     with served(for_cookies(app_of(storage_settings, pipeline_of(is_paused=True)))) as address:
-        enter(browser, address, "op")
+        enter(browser, address, "user")
         keep_picture(browser, "empty")
 
         assert headline(browser) == "Nothing has run yet"

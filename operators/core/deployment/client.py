@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import logging
+import ssl
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Self
 
 import httpx
 
@@ -14,6 +16,7 @@ from operators.core.deployment.scrape import Scrape, read_scrape
 from operators.core.errors import DeploymentError, HealthCheckFailed, Overtaken
 from operators.core.settings import ServingSettings
 
+LOG = logging.getLogger("nightshift.deployment")
 RETRY_SECONDS = 0.25
 REQUEST_SECONDS = 30.0
 
@@ -61,12 +64,33 @@ class Answer:
 class Server:
     """One model server, reached directly and never through the balancer."""
 
-    def __init__(self, url: str, model: str, token: str, timeout_seconds: float) -> None:
-        """Reach the server at `url`; it may be away for `timeout_seconds` before a call fails."""
+    def __init__(self, url: str, model: str, token: str, timeout_seconds: float, *, ca_file: str | None = None) -> None:
+        """Reach the server at `url`; it may be away for `timeout_seconds` before a call fails.
+
+        Args:
+            url: Its base address.
+            model: What it answers for.
+            token: Of its repository routes.
+            timeout_seconds: How long it may be away.
+            ca_file: Authorities that its certificate is verified with; None for the system's.
+
+        Raises:
+            DeploymentError: The file cannot be read.
+        """
         self.url, self._model, self._timeout = url.rstrip("/"), model, timeout_seconds
         self._client = httpx.Client(
-            base_url=self.url, timeout=REQUEST_SECONDS, headers={"Authorization": f"Bearer {token}"}, trust_env=False
+            base_url=self.url,
+            timeout=REQUEST_SECONDS,
+            headers={"Authorization": f"Bearer {token}"},
+            trust_env=False,
+            verify=True if ca_file is None else _trusting(ca_file),
         )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def serving(self) -> Serving:
         """Return what it serves."""
@@ -129,6 +153,7 @@ class Server:
                 if response.status_code not in (429, 503) or not patient or time.monotonic() > until:
                     return response
             except httpx.TransportError as error:
+                _check_believed(self.url, error)
                 if time.monotonic() > until:
                     raise DeploymentError(
                         f"the model server at {self.url} is away for {self._timeout:g} s ({type(error).__name__}): "
@@ -146,12 +171,49 @@ def open_servers(settings: ServingSettings, model: str, timeout_seconds: float) 
     """
     if not settings.servers:
         raise DeploymentError("no model server is configured: list at least one in the serving connection")
-    servers = [Server(url, model, settings.token, timeout_seconds) for url in settings.servers]
+    with contextlib.ExitStack() as opened:
+        yield [
+            opened.enter_context(Server(url, model, settings.token, timeout_seconds, ca_file=settings.ca_file))
+            for url in settings.servers
+        ]
+
+
+def _with_what_loads(server: Server, wanted: Serving) -> Serving:
+    """Return `wanted`, without its former release where a server that does not hold that one refuses it.
+
+    Whom the platform trusts no longer may have signed it. That takes nothing from what is live there; the servers that
+    hold it can still go back.
+    """
+    former = str(wanted.former)
     try:
-        yield servers
-    finally:
-        for server in servers:
-            server.close()
+        server.load(former, wanted.releases[former])
+    except HealthCheckFailed as refusal:
+        LOG.warning("%s has no former release to go back to: %s", server.url, refusal)
+        rest = {version: digest for version, digest in wanted.releases.items() if version != former}
+        return replace(wanted, releases=rest, former=None)
+    return wanted
+
+
+def _trusting(ca_file: str) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=ca_file)
+    except (OSError, ssl.SSLError) as error:
+        raise DeploymentError(
+            f"ca_file {ca_file} of the serving connection cannot be read ({error}): it holds, in PEM, the authorities "
+            "that the servers' certificates are verified with"
+        ) from None
+
+
+def _check_believed(url: str, error: httpx.TransportError) -> None:
+    """Return unless a server showed a certificate that is not believed: no waiting helps then."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            raise DeploymentError(
+                f"the certificate of {url} is not believed ({cause.verify_message}): it must name that host, be valid, "
+                "and be issued by an authority of `ca_file` in the serving connection"
+            ) from error
+        cause = cause.__cause__ or cause.__context__
 
 
 def highest_order(servers: Iterable[Server]) -> int:
@@ -168,6 +230,8 @@ def bring(server: Server, wanted: Serving, *, tidy: bool = False) -> bool:
         tidy: Also unload what is not wanted.
     """
     now = server.serving()
+    if wanted.former not in (None, *now.releases):
+        wanted = _with_what_loads(server, wanted)
     missing = {version: digest for version, digest in wanted.releases.items() if now.releases.get(version) != digest}
     for version, digest in missing.items():
         server.load(version, digest)

@@ -16,7 +16,9 @@ from operators.core.deployment.roll_back import Deployed, note_rollback
 from operators.core.deployment.rollout import Rollout
 from operators.core.deployment.spec import DeploymentSpec
 from operators.core.deployment.watch import check_golden
+from operators.core.errors import SignatureRefused
 from operators.core.progress import Progress, no_progress
+from operators.core.signing import check_signature
 from operators.core.storage import Store
 
 
@@ -51,7 +53,8 @@ def deploy(
     wanted = Wanted.read(store, recipe, verdict, trusted)
     note_rollback(store, servers, recipe)
     line, log = ReleaseLine(store, recipe), DeployLog(store, recipe, above=highest_order(servers))
-    reason = _why_nothing_to_do(line, log, wanted, by_name)
+    is_loadable = line.live is not None and _would_load(store, line.live, trusted)
+    reason = _why_nothing_to_do(line, log, wanted, by_name, is_loadable)
     release = None if reason else make_release(store, wanted)
     _end_unfinished(line, log, release, wanted)
     if release is None:
@@ -88,12 +91,23 @@ def settle(
     return Deployed(release=live.digest, version=live.version, is_changed=False, repaired=repaired, note=note)
 
 
-def _why_nothing_to_do(line: ReleaseLine, log: DeployLog, wanted: Wanted, by_name: bool) -> str | None:
+def _would_load(store: Store, release: Release, trusted: Collection[str]) -> bool:
+    """Say whether a server that does not hold a release would take it: none takes the word of a key given up."""
+    try:
+        check_signature(store, str(release.manifest.input("verdict").manifest), trusted)
+    except SignatureRefused:
+        return False
+    return True
+
+
+def _why_nothing_to_do(
+    line: ReleaseLine, log: DeployLog, wanted: Wanted, by_name: bool, is_loadable: bool
+) -> str | None:
     live = line.live
     if live is None:
         return None
     if live.model == wanted.model:
-        return f"{live.version} is live already"
+        return f"{live.version} is live already" if is_loadable else None
     if by_name:
         return None
     if live.day > wanted.day:

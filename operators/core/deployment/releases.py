@@ -19,7 +19,7 @@ UNDER_WAY = ("staged", "prepared", "committed", "rehearsing", "rehearsed", "shad
 """Steps after which a candidate is neither live nor withdrawn."""
 STEP = ("action", "release", "version", "order", "at")
 """What every step says."""
-STEP_REVISION = 6
+STEP_REVISION = 7
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -131,10 +131,13 @@ class ReleaseLine:
 
     @property
     def former(self) -> Release | None:
-        """The release that was live before this one, but for those an erasure forgot: what a rollback goes to."""
+        """The newest release of another model that was live and no erasure forgot: what a rollback goes to."""
+        live = self.live
         for entry in reversed(self._entries):
-            if entry.manifest not in (self._entries[-1].manifest, *self._forgotten):
-                return Release.read(self._store, entry.manifest)
+            if live is not None and entry.manifest not in (live.digest, *self._forgotten):
+                found = Release.read(self._store, entry.manifest)
+                if found.model != live.model:
+                    return found
         return None
 
     def append(self, digest: str) -> None:
@@ -159,12 +162,10 @@ class ReleaseLine:
         """Return what every server shall serve by this line: the live release, and the former one resident."""
         live, former = self.live, self.former
         releases = {one.version: one.digest for one in (former, live) if one}
-        # Two releases of one model share a version: the newer one holds it, and there is nothing to fall back to.
-        is_other = former is not None and live is not None and former.version != live.version
         return Serving(
             releases=releases,
             current=live.version if live else None,
-            former=former.version if former and is_other else None,
+            former=former.version if former else None,
         )
 
 

@@ -38,8 +38,9 @@ class Rollout:
     def __post_init__(self) -> None:
         self.before = self.line.serving()
         self.reached, self.steps = self.log.steps_left(self.release, self.spec.shares)
-        if self.before.current is None:
-            self.steps = []
+        live = self.line.live
+        if live is None or live.model == self.release.model:
+            self.steps = []  # nothing to compare with, or nothing to compare: the same model under a new verdict
 
     def run(self) -> None:
         """Have the release live on every server.

@@ -35,6 +35,8 @@ class DeploymentSpec:
     """Whether a twin that answers wrongly on purpose goes first to the first share, and must be thrown out."""
     needs_approval: bool = False
     """Whether a person must approve the release, in the Airflow UI, before it begins."""
+    approvers: tuple[str, ...] = ()
+    """Logins of those who may; of nobody else then, whatever their role. Empty: everybody who may start runs."""
 
     def __post_init__(self) -> None:
         if not self.shares or list(self.shares) != sorted(set(self.shares)) or self.shares[0] <= 0:
@@ -52,6 +54,8 @@ class DeploymentSpec:
             raise ValueError(
                 f"shares={self.shares}: a rehearsal needs a first step below 1, for the twin to be held to"
             )
+        if self.approvers and not self.needs_approval:
+            raise ValueError(f"approvers={self.approvers}: nobody is asked unless needs_approval is true")
         self._check_ranges()
 
     def _check_ranges(self) -> None:

@@ -16,6 +16,9 @@ from operators.core.overview.safety import Safety
 SCRUB_DAYS, RUN_DAYS = 3, 2
 """Days after which a nightly thing that did not happen is worth a person's look."""
 
+BACKUP_AGE = datetime.timedelta(hours=26)
+"""Of the platform's newest backup, at most: there is one a night, and a night may begin late."""
+
 CLOCKS_DIFFER = datetime.timedelta(hours=1)
 """At most, between the endpoints of a store and of its backup."""
 
@@ -127,6 +130,23 @@ def of_backup(title: str, live: Live, backup: Dated | None) -> Iterator[Need]:
         yield Need(
             severity=Severity.LOOK, what=words, todo="Clear the task back_up.", target=Target(manifest=backup.digest)
         )
+
+
+def of_platform_backup(
+    backup: Dated | None, live: Sequence[Live], keepers: frozenset[str] | None, now: datetime.datetime
+) -> Iterator[Need]:
+    """Yield what the backups of the platform need, given what is live and the keys that keepers have."""
+    target = Target(dag_id="back_up_platform")
+    since = backup.cut_at if backup else min((one.since for one in live if one.since), default=None)
+    if since and now - since > BACKUP_AGE:
+        hours = (now - since).total_seconds() / 3600
+        words = "The platform was never backed up" if backup is None else "The newest backup of the platform is old"
+        todo = "Is back_up_platform paused, or red?"
+        yield Need(severity=Severity.LOOK, what=f"{words}: {hours:,.0f} hours.", todo=todo, target=target)
+    if backup and keepers is not None and not keepers.intersection(backup.facts["sealed_for"]):
+        words = "Nobody outside this platform can open its newest backup."
+        todo = "Lost with the platform, its keys would be lost: nightshift recovery-key FILE makes one, then back up."
+        yield Need(severity=Severity.LOOK, what=words, todo=todo, target=target)
 
 
 def of_safety(safety: Safety, now: datetime.datetime) -> Iterator[Need]:

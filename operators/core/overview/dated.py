@@ -27,6 +27,12 @@ class Dated:
         """Return the manifest's facts."""
         return self.manifest.facts
 
+    @property
+    def cut_at(self) -> datetime.datetime | None:
+        """Return the moment that a backup is of, where the facts say one."""
+        told = self.facts.get("at")
+        return datetime.datetime.fromisoformat(told) if isinstance(told, str) else self.at
+
 
 def read_newest(store: Store, stream: str) -> Dated | None:
     """Return the newest entry of a stream, None where it is empty.

@@ -11,6 +11,7 @@ from operators.core.deployment.releases import Release
 from operators.core.deployment.scrape import Sample
 from operators.core.errors import NightshiftError
 from operators.core.overview.dated import read_newest
+from operators.core.settings import ServingSettings
 from operators.core.storage import Store
 
 
@@ -90,15 +91,13 @@ def read_live(store: Store, recipe: str) -> Live | None:
     )
 
 
-def read_server(url: str, recipe: str, token: str) -> ServerState:
+def read_server(url: str, recipe: str, settings: ServingSettings) -> ServerState:
     """Return what a server says it serves of a recipe. It is asked once; one that hangs is waited for."""
-    server = Server(url, recipe, token, timeout_seconds=0.0)
     try:
-        return ServerState(name=server_name(url), serving=server.serving(), counted=server.scrape().everything)
+        with Server(url, recipe, settings.token, timeout_seconds=0.0, ca_file=settings.ca_file) as server:
+            return ServerState(name=server_name(url), serving=server.serving(), counted=server.scrape().everything)
     except NightshiftError as error:
         return ServerState(name=server_name(url), serving=None, counted={}, reason=str(error))
-    finally:
-        server.close()
 
 
 def server_name(url: str) -> str:

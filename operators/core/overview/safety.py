@@ -6,6 +6,7 @@ import datetime
 from dataclasses import dataclass
 
 from operators.core.overview.dated import Dated, instant, read_newest
+from operators.core.recovery.back_up_platform import RECORD as BACKUPS
 from operators.core.recovery.drill import STREAM as DRILLS
 from operators.core.recovery.spec import BackUpSpec
 from operators.core.storage import Store
@@ -41,6 +42,8 @@ class Safety:
     """The newest report; None where nobody scrubbed yet."""
     drill: Dated | None = None
     """The newest rehearsal of a recovery; None where there was none."""
+    backup: Dated | None = None
+    """What is on record of the newest backup of the platform; None before the first."""
 
     @property
     def away(self) -> tuple[EndpointState, ...]:
@@ -66,6 +69,7 @@ def read_safety(store: Store) -> Safety:
         acknowledge=record.acknowledge,
         scrub=read_newest(store, SCRUBS),
         drill=read_newest(store, DRILLS),
+        backup=read_newest(store, BACKUPS),
     )
 
 

@@ -18,18 +18,20 @@ from operators.core.progress import Progress, no_progress
 from operators.core.recovery.back_up import pieces_of
 from operators.core.recovery.code import pack_code
 from operators.core.recovery.copying import Copied, Piece, copy_all, listed_pieces, store_keys
+from operators.core.recovery.covering import cover_database
 from operators.core.recovery.cut import Cut, read_cut
 from operators.core.recovery.database import compressed, copied_database
 from operators.core.recovery.escrow import CONNECTION, VARIABLE, Escrow, export_rows
 from operators.core.recovery.inventory import CODE_FILE, DATABASE_FILE, ESCROW_FILE, INVENTORY_FILE, PLATFORM, Inventory
 from operators.core.recovery.kit import fingerprint, seal
+from operators.core.recovery.postgresql import PostgresServer
 from operators.core.settings import StorageSettings
 from operators.core.signing import SIGNED_BY, Signer
 from operators.core.storage import Entry, Store
 from operators.core.storage.erasures import copy_rows
 from operators.core.storage.keyring import all_versions
 
-REVISION = 6
+REVISION = 7
 STAGE = "back_up_platform"
 RECORD = "backup"
 """The stream of what was backed up and when, in the store itself; its entries name no file."""
@@ -44,7 +46,9 @@ class Surroundings:
     store: StorageSettings = field(repr=False)
     """The store's, with its keys: for the escrow."""
     database: Path | None = None
-    """Airflow's SQLite database; None where Airflow keeps it elsewhere and somebody else backs it up."""
+    """Airflow's SQLite database, where it is one."""
+    server: PostgresServer | None = None
+    """Airflow's PostgreSQL, where this process may reach it; else somebody beside it makes the base backups."""
     fernet_keys: tuple[str, ...] = field(repr=False, default=())
     """What Airflow encrypts connections and variables with, the current one first."""
     files: Mapping[str, Path] = field(default_factory=dict)
@@ -83,6 +87,7 @@ def back_up_platform(
     head = stream.head()
     known = None if head is None else _inventory_of(backup, head.manifest)
     at = moment(store.membership.clock())
+    postgresql = cover_database(backup, around.server)
     with _read_airflow(around) as (database, escrow):
         cut = read_cut(store, known, progress)
         copied = _copy(store, backup, cut, 0 if head is None else head.generation + 1, progress)
@@ -95,7 +100,7 @@ def back_up_platform(
     )
     with unsealed(backup) as plain:
         sealed = _put_escrow(plain, escrow, tuple(around.recipients.values()))
-        made = Made(files=(*files, *sealed), facts={"at": at, **_facts(cut.inventory, copied, around)})
+        made = Made(files=(*files, *sealed), facts={"at": at, **_facts(cut.inventory, copied, around), **postgresql})
         manifest = Manifest.of(call, signer.sign(plain, call, made))
     digest = backup.put_manifest(manifest)
     if stream.append(digest, head).manifest != digest:

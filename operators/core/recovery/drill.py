@@ -29,7 +29,7 @@ from operators.core.storage.graph import closure
 from operators.core.storage.roots import roots
 
 STREAM = "drill"
-REVISION = 6
+REVISION = 7
 COPIES, ACKNOWLEDGE = 3, 2
 """Of the place that is restored into: as many as a platform has."""
 

@@ -109,6 +109,11 @@ def restore_platform(
     )
 
 
+def has_sqlite(backup: Store, digest: str) -> bool:
+    """Say whether a backup of the platform holds a SQLite database of Airflow's."""
+    return any(entry.name == DATABASE_FILE for entry in backup.manifest(digest).files)
+
+
 def _part(backup: Store, inventory: Inventory, only: str) -> Inventory:
     """Return what a stream or a manifest of an inventory reaches, as an inventory."""
     streams = {name: history for name, history in inventory.streams.items() if name == only}

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 from collections.abc import Iterable, Sequence
 
 from operators.core.progress import Progress, no_progress
+from operators.core.recovery.base_backups import STREAM as DATABASE
 from operators.core.recovery.inventory import INVENTORY_FILE, PLATFORM, Inventory
+from operators.core.recovery.log_retention import needed_log
 from operators.core.recovery.spec import RetentionSpec
 from operators.core.storage import Store
 from operators.core.storage.graph import closure, objects
@@ -62,15 +65,18 @@ def needed(backup: Store, spec: RetentionSpec, progress: Progress = no_progress)
         if name.startswith(RELEASE_BACKUPS)
         for entry in backup.stream(name).entries()
     }
-    wanted = [digest for digest in roots(backup) if digest not in platform]
+    bases = {entry.manifest for entry in backup.stream(DATABASE).entries()}
+    wanted = [digest for digest in roots(backup) if digest not in platform | bases]
     # A release's backup is a result: what it was made from is reached, as a manifest, on the backup store too.
     manifests = closure(backup, wanted, progress)
     stored = set(objects(manifests))
-    digests = set(manifests) | platform
-    for inventory, files in _inventories(backup, [*kept_backups(backup, spec), *sorted(releases)]):
+    digests = set(manifests) | platform | bases
+    keep = kept_backups(backup, spec)
+    for inventory, files in _inventories(backup, [*keep, *sorted(releases)]):
         digests |= set(inventory.manifests)
         stored |= {*inventory.objects, *files}
-    return Reached(manifests=frozenset(digests), objects=frozenset(stored))
+    log = needed_log(backup, keep, kept_backups(backup, dataclasses.replace(spec, weekly=0, monthly=0, yearly=0)))
+    return Reached(manifests=frozenset(digests), objects=frozenset(stored | log.objects), documents=log.documents)
 
 
 def _inventories(backup: Store, digests: Iterable[str]) -> Iterable[tuple[Inventory, list[str]]]:

@@ -29,8 +29,8 @@ from operators.core.storage.roots import Reached, reached
 from operators.core.storage.store import Store
 from operators.core.storage.wrapping import CHECK_NAME
 
-_KINDS = ("man/", "obj/", "key/")
-"""In the order of deletion: a manifest never outlives its files."""
+_KINDS = ("wal/", "man/", "obj/", "key/")
+"""In the order of deletion: what names a file never outlives it."""
 
 
 Answer = TypeVar("Answer")
@@ -205,7 +205,7 @@ class Collector:
             raise CollectionRefused("the store has no result and no stream: an empty listing is never believed")
         keys = {object_key("man", digest) for digest in needed.manifests}
         keys |= {object_key("obj", digest) for digest in needed.objects}
-        return keys | _wrapped_keys(listed, needed.objects)
+        return keys | needed.documents | _wrapped_keys(listed, needed.objects)
 
     def _delete(self, record: Record, keys: Iterable[str]) -> None:
         wanted = list(keys)

@@ -21,7 +21,7 @@ from operators.core.storage.wrapping import decode_wrapped
 
 SMALL_BYTES = 1024 * 1024
 CONTENT = ("obj/", "man/", "key/")
-SUMMED = ("run/", "log/", "member/", "hold/", "pin/", "tomb/")
+SUMMED = ("run/", "log/", "member/", "hold/", "pin/", "tomb/", "wal/")
 SLOW_SECONDS = 1.0
 """An endpoint that has not answered a read by then, or has sent less a second than below, is slow: the next one is
 asked too. On a machine that is not overloaded few reads take so long."""

@@ -29,6 +29,8 @@ class Reached:
     manifests: frozenset[str]
     objects: frozenset[str]
     """As stored."""
+    documents: frozenset[str] = frozenset()
+    """Keys of those that name files of a log of PostgreSQL; only a backup store has any."""
 
 
 def roots(store: Store) -> list[str]:

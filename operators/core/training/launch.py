@@ -40,6 +40,7 @@ def agent_config(folder: Path, ranks: int) -> LaunchConfig:
     The rendezvous is a file and so is the ranks' own (see `worker`); gloo is bound to `lo` by environment. What remains
     is NCCL's bootstrap socket on GPU machines, which NCCL_SOCKET_IFNAME=lo binds to loopback too.
     """
+    from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs
     from torch.distributed.launcher.api import LaunchConfig
 
     rendezvous = (folder / names.RENDEZVOUS).resolve()
@@ -55,6 +56,8 @@ def agent_config(folder: Path, ranks: int) -> LaunchConfig:
         run_id=f"job-{os.getpid()}",
         local_addr="127.0.0.1",
         start_method="fork",
+        # Where a rank leaves its traceback; by default a folder of the machine's own that nobody removes.
+        logs_specs=DefaultLogsSpecs(log_dir=str(folder / "agent")),
         # Without SIGTERM, at which the agent would end the ranks before they have saved anything.
         signals_to_handle="SIGINT,SIGHUP,SIGQUIT",
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -20,6 +21,7 @@ import httpx
 
 from operators.core.deployment.server.limits import Limits
 from operators.local.caddy import local_configuration
+from operators.local.tls import Tls
 from tests.core.deployment.conftest import ServerProcess
 from tests.core.deployment.tiny import RECIPE
 
@@ -46,16 +48,20 @@ class Calls:
 
 
 @contextmanager
-def balanced(folder: Path, servers: Sequence[ServerProcess]) -> Iterator[str]:
-    """Run the balancer over the servers while a block runs; gives its address."""
+def balanced(
+    folder: Path, servers: Sequence[ServerProcess], tls: Tls | None = None, health: int = 200
+) -> Iterator[str]:
+    """Run the balancer over the servers while a block runs; gives its address once its health is `health`."""
+    tls = tls or Tls()
     ports = {"balancer": _free_port(), "balancer-admin": _free_port(), "server-1": servers[0].port,
              "server-2": servers[1].port}  # fmt: skip
-    (folder / "caddy.json").write_text(json.dumps(local_configuration(ports, Limits())))
+    (folder / "caddy.json").write_text(json.dumps(local_configuration(ports, Limits(), tls)))
     program = Path(sys.executable).parent / "caddy"
     caddy = subprocess.Popen([program, "run", "--config", folder / "caddy.json"], stderr=subprocess.DEVNULL)
-    url = f"http://127.0.0.1:{ports['balancer']}"
+    url = tls.balancer_url(ports["balancer"])
+    verify = tls.balancer.pinned() if tls.balancer else True
     try:
-        _wait(url)
+        _wait(url, verify, health)
         yield url
     finally:
         caddy.send_signal(signal.SIGTERM)
@@ -63,12 +69,12 @@ def balanced(folder: Path, servers: Sequence[ServerProcess]) -> Iterator[str]:
 
 
 @contextmanager
-def steady_calls(url: str, texts: Sequence[str]) -> Iterator[Calls]:
+def steady_calls(url: str, texts: Sequence[str], verify: ssl.SSLContext | bool = True) -> Iterator[Calls]:
     """Have callers ask these texts in turn, each on a connection that it keeps, while a block runs."""
     calls, over, lock = Calls(), threading.Event(), threading.Lock()
 
     def call(caller: int) -> None:
-        with httpx.Client(timeout=20) as client:
+        with httpx.Client(timeout=20, verify=verify) as client:
             for number, text in enumerate(cycle(texts)):
                 if over.wait(PAUSE_SECONDS):
                     return
@@ -102,13 +108,13 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _wait(url: str) -> None:
+def _wait(url: str, verify: ssl.SSLContext | bool, health: int) -> None:
     until = time.monotonic() + 20
     while time.monotonic() < until:
         try:
-            if httpx.get(f"{url}/v2/health/ready").status_code == 200:
+            if httpx.get(f"{url}/v2/health/ready", verify=verify).status_code == health:
                 return
         except httpx.TransportError:
             pass
         time.sleep(0.05)
-    raise AssertionError("the balancer has no ready server after 20 s")
+    raise AssertionError(f"the balancer's health is not {health} after 20 s")

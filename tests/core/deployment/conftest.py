@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import httpx
@@ -101,9 +101,10 @@ class ServerThread:
         storage: StorageSettings,
         limits: Limits | None = None,
         api_keys: dict[str, str] | None = None,
+        trusted: Sequence[str] = TRUSTED,
     ) -> None:
         self.folder = folder
-        files = ReleaseFiles(RECIPE, lambda: open_store(storage), TRUSTED, TOKEN)
+        files = ReleaseFiles(RECIPE, lambda: open_store(storage), trusted, TOKEN)
         self.versions = Versions(folder, files, threads=1)
         service = Service(name=name, model=RECIPE, versions=self.versions, limits=limits or Limits())
         app = build_app(service, Access(api_keys or {}, TOKEN))

@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -100,6 +101,27 @@ def test_no_request_fails_through_a_killed_controller_a_killed_server_and_a_roll
     assert calls.by(second.version) > 50 and after > before
     actions = [step["action"] for step in deploy_steps(store, RECIPE)]
     assert actions.count("live") == 2 and actions.count("staged") == 2
+
+
+def test_a_server_killed_in_the_middle_of_a_release_costs_no_request_and_no_release(
+    tmp_path: Path, store: Store, processes: list[ServerProcess], reached: list[Server]
+) -> None:
+    """While the candidate answers half: the release waits for the server, which comes back with its part of it."""
+    first = _deploy(store, reached, tiny_verdict(store, day="2002-09-25", work=WORK))
+    verdict = tiny_verdict(store, OTHER, work=WORK)
+    with balanced(tmp_path, processes) as url, steady_calls(url, TEXTS) as calls, ThreadPoolExecutor(1) as beside:
+        release = beside.submit(_deploy, store, reached, verdict)
+        while DeployLog(store, RECIPE).last.get("share") != 0.5:
+            assert not release.done(), release.result()
+            time.sleep(0.05)
+        back = _killed_and_back(processes[0])
+        second = release.result(120)
+        back.join()
+        serving = [server.serving() for server in reached]
+
+    assert calls.failed == 0, calls.answers
+    assert [(one.current, one.former) for one in serving] == [(second.version, first.version)] * 2
+    assert [step["action"] for step in deploy_steps(store, RECIPE)].count("live") == 2
 
 
 @pytest.mark.parametrize(

@@ -293,6 +293,22 @@ def test_a_load_that_names_no_release_is_a_400(caller: httpx.Client) -> None:
     assert (response.status_code, "'release'" in response.json()["error"]) == (400, True)
 
 
+def test_a_request_without_an_id_has_one_everywhere(caller: httpx.Client, live: Release) -> None:
+    """The id that is made for a request is the answer's, the header's and so the log's, and no other request has it."""
+    answers = [caller.post(f"{MODEL}/infer", json=_body("meeting")) for _ in range(2)]
+    ids = [answer.json()["id"] for answer in answers]
+
+    assert [answer.headers["X-Request-Id"] for answer in answers] == ids
+    assert len(set(ids)) == 2
+
+
+def test_an_inference_is_asked_for_by_post(caller: httpx.Client, live: Release) -> None:
+    """Another method is 405, and the answer says which one is taken."""
+    response = caller.get(f"{MODEL}/infer")
+
+    assert (response.status_code, response.headers["Allow"], "POST" in response.json()["error"]) == (405, "POST", True)
+
+
 def test_the_description_is_of_what_is_served(caller: httpx.Client, live: Release) -> None:
     """`/openapi.json` names every route, and answers fit what it says of them."""
     document = caller.get("/openapi.json").json()
@@ -304,5 +320,11 @@ def test_the_description_is_of_what_is_served(caller: httpx.Client, live: Releas
 
     jsonschema.validate(right.json(), answers["200"]["content"]["application/json"]["schema"])
     jsonschema.validate(wrong.json(), answers["400"]["content"]["application/json"]["schema"])
-    assert {f"{REPOSITORY}/load", "/v2/repository/index", "/metrics", "/v2/health/ready"} <= set(document["paths"])
+    assert {
+        f"{MODEL}/versions/{{version}}/infer",
+        f"{REPOSITORY}/load",
+        "/v2/repository/index",
+        "/metrics",
+        "/v2/health/ready",
+    } <= set(document["paths"])
     assert caller.get("/docs").status_code == 404

@@ -133,6 +133,18 @@ def wait_until(condition: Callable[[], object], seconds: float = 120.0) -> None:
         time.sleep(0.02)
 
 
+def test_a_training_leaves_nothing_in_the_temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither torchrun's agent nor its ranks: what they leave is in the job's folder, and goes with it."""
+    place, temporary = Place(tmp_path), tmp_path / "tmp"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    spec = replace(SPEC, epochs=1, ranks=1)
+    place.fine_tune(spec=spec)
+
+    assert list(temporary.iterdir()) == []
+    assert list((place.scratch / "training").iterdir()) == []
+
+
 def test_a_finished_model_is_found_and_not_trained_again(uninterrupted: tuple[Place, Result]) -> None:
     """The second call does no step, and the local folder of the first is gone."""
     place, first = uninterrupted

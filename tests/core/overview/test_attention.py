@@ -9,7 +9,15 @@ from pathlib import Path
 import pytest
 
 from operators.core.deployment.client import Serving
-from operators.core.overview.attention import Severity, of_backup, of_live, of_night, of_pipeline, of_safety
+from operators.core.overview.attention import (
+    Severity,
+    of_backup,
+    of_live,
+    of_night,
+    of_pipeline,
+    of_platform_backup,
+    of_safety,
+)
 from operators.core.overview.live import Live, Proof, ServerState, read_live, traffic
 from operators.core.overview.night import Night
 from operators.core.overview.runs import Approval
@@ -20,7 +28,7 @@ from operators.core.settings import StorageSettings
 from operators.core.storage import Store, open_store
 from operators.core.storage.scrubbing import ScrubSpec, scrub_storage
 from tests.core.erasure.nights import settings_of
-from tests.core.overview.nights import NOON, RECIPE, back_up, pipeline_of, run_of, task
+from tests.core.overview.nights import NOON, RECIPE, back_up, back_up_whole, pipeline_of, run_of, task
 
 # Great Expectations, which makes the night's data set, imports a module that Python has given up.
 pytestmark = pytest.mark.filterwarnings("ignore:module 'sre_:DeprecationWarning")
@@ -164,3 +172,33 @@ def test_a_drill_that_missed_a_target_is_urgent(store: Store) -> None:
     [need] = [found for found in of_safety(read_safety(store), NOON) if found.severity is Severity.ACT]
 
     assert need.what.startswith("The last drill shows: ")
+
+
+@pytest.mark.parametrize(
+    ("hours", "keys", "keepers", "expected"),
+    [
+        (3, ("drill", "ada"), frozenset({"ada"}), []),
+        (3, ("drill", "ada"), None, []),
+        (3, ("drill",), frozenset({"ada"}), ["Nobody outside this platform can open its newest backup."]),
+        (3, ("drill",), frozenset(), ["Nobody outside this platform can open its newest backup."]),
+        (30, ("ada",), frozenset({"ada"}), ["The newest backup of the platform is old: 30 hours."]),
+    ],
+)
+def test_a_platform_s_backup_must_be_young_and_a_keeper_s(
+    store: Store, hours: int, keys: tuple[str, ...], keepers: frozenset[str] | None, expected: list[str]
+) -> None:
+    """Its age is that of its cut; a key made since does not open it; of keys that are not known nothing is said."""
+    back_up_whole(store, NOON - datetime.timedelta(hours=hours), *keys)
+
+    assert [need.what for need in of_platform_backup(read_safety(store).backup, [LIVE], keepers, NOON)] == expected
+
+
+def test_a_platform_that_was_never_backed_up_is_given_a_night(store: Store) -> None:
+    """Nothing is asked before a release has lived for longer than that, nor where nothing is live."""
+    day = datetime.timedelta(days=2)
+    backup = read_safety(store).backup
+
+    assert list(of_platform_backup(backup, [LIVE], frozenset(), NOON)) == []
+    assert list(of_platform_backup(backup, [], frozenset(), NOON + day)) == []
+    [need] = of_platform_backup(backup, [LIVE], frozenset(), NOON + day)
+    assert need.what == "The platform was never backed up: 48 hours."

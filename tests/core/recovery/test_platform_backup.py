@@ -201,6 +201,18 @@ def test_pruning_takes_only_what_no_kept_backup_needs(store: Store, backup: Stor
     assert orphan.stored_sha256 not in left
 
 
+def test_a_new_platform_is_backed_up_and_pruned_before_it_has_released_anything(backup: Store, save: Save) -> None:
+    """Neither a release nor a recovery key is needed: it says that nobody can open it, and nothing is taken away."""
+    first, second = save(), save()
+    collector = Collector(backup, CollectSpec(), needs=lambda held, progress: needed(held, RetentionSpec(), progress))
+    plan = collector.sweep()
+    plan = collector.mark() if plan.is_listless else plan
+
+    assert (first.manifest.facts["results"], first.manifest.facts["sealed_for"]) == (0, [])
+    assert plan.keys == ()
+    assert kept_backups(backup, RetentionSpec())[-1] == second.digest
+
+
 def test_nothing_is_pruned_while_a_backup_cannot_be_read(store: Store, backup: Store, save: Save) -> None:
     """The manifest of a backup is lost: what it needs cannot be told, and that is refused."""
     make_release(store, "2002-09-01", b"one")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 from fastapi import FastAPI, HTTPException, Request, Response
@@ -17,6 +17,7 @@ from operators.core.deployment.server.frame import Frame
 from operators.core.deployment.server.inference import NotServed
 from operators.core.deployment.server.protocol import VERSION
 from operators.core.deployment.server.rest import RestInference
+from operators.core.deployment.server.schema import infer_paths
 from operators.core.deployment.server.service import Service
 
 
@@ -29,15 +30,23 @@ def build_app(service: Service, access: Access) -> ASGIApp:
         yield
         await service.close()
 
-    app = FastAPI(
-        title=f"Nightshift: {service.model}", version=VERSION, lifespan=lifespan, docs_url=None, redoc_url=None
-    )
+    app = _App(title=f"Nightshift: {service.model}", version=VERSION, lifespan=lifespan, docs_url=None, redoc_url=None)
+    app.inference_paths = infer_paths(service.model)
     app.add_exception_handler(StarletteHTTPException, _error)
-    RestInference(service).add_to(app)  # first: routes are tried in order
     app.include_router(Repository(service, access).routes())
     _add_health(app, service)
     _add_model(app, service)
-    return Frame(app, access)
+    return Frame(RestInference(service, app), access)
+
+
+class _App(FastAPI):
+    """All routes but inference, and the description of all."""
+
+    inference_paths: Mapping[str, Any]
+
+    def openapi(self) -> dict[str, Any]:
+        document = super().openapi()
+        return {**document, "paths": {**self.inference_paths, **document["paths"]}}
 
 
 def _add_health(app: FastAPI, service: Service) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 
-from starlette.datastructures import MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -24,7 +23,7 @@ class Frame:
         self._app, self._access = app, access
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on; `state` takes `request_id`, and from the routes `version` and `texts`."""
+        """Pass a request on; `state` gives `request_id` and `headers`, takes `version` and `texts`."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -32,14 +31,15 @@ class Frame:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         request_id = usable_id(headers.get("x-request-id"))
         state = scope.setdefault("state", {})
-        state["request_id"] = request_id
+        state["request_id"], state["headers"] = request_id, headers
         status = 500
 
         async def note(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message)["X-Request-Id"] = request_id
+                listed = [*message.get("headers", ()), (b"x-request-id", request_id.encode("latin-1"))]
+                message = {**message, "headers": listed}
             await send(message)
 
         caller = self._access.caller(headers) if path.startswith(MODELS) else None

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import datetime
-import json
+import itertools
 import logging
+import os
 import re
 import sys
-import uuid
 from typing import Any
+
+import msgspec
 
 REQUESTS = logging.getLogger("nightshift.requests")
 _ID = re.compile(r"[\x21-\x7e]{1,256}")
+_PROCESS = os.urandom(10).hex()
+_COUNT = itertools.count()
 
 
 class JsonFormatter(logging.Formatter):
@@ -24,7 +28,7 @@ class JsonFormatter(logging.Formatter):
         line |= getattr(record, "fields", {})
         if record.exc_info:
             line["error"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False, default=str)
+        return msgspec.json.encode(line, enc_hook=str).decode()
 
 
 def log_as_json() -> None:
@@ -36,7 +40,7 @@ def log_as_json() -> None:
 
 def usable_id(given: str | None) -> str:
     """Return the id that a caller gave its request, or one made for it where it is none for a header or a log."""
-    return given if given and _ID.fullmatch(given) else uuid.uuid4().hex
+    return given if given and _ID.fullmatch(given) else f"{_PROCESS}{next(_COUNT):012x}"
 
 
 def log_request(*, request_id: str, status: int | str, seconds: float, **fields: Any) -> None:

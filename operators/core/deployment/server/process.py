@@ -31,6 +31,7 @@ class ServerProcess(uvicorn.Server):
         access = Access(settings.api_keys, token)
         config = uvicorn.Config(
             build_app(service, access), host=host, port=port, access_log=False, log_config=None, server_header=False,
+            proxy_headers=False,  # who asks is told by keys, not by addresses
             limit_concurrency=settings.limits.connections, timeout_keep_alive=IDLE_SECONDS,
             timeout_graceful_shutdown=max(1, round(settings.limits.drain_seconds)),
             ssl_certfile=settings.tls_certificate, ssl_keyfile=settings.tls_key,

@@ -9,7 +9,6 @@ Source:
 from __future__ import annotations
 
 import struct
-import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -71,14 +70,14 @@ class Tensor:
 
 
 def request_id(given: Any) -> str:
-    """Return the caller's id, or one made for it.
+    """Return the id that a caller gave, or that was made for it.
 
     Raises:
         BadRequest: It is none.
     """
-    if not isinstance(given, str | None) or len(given or "") > MAX_ID_CHARACTERS:
+    if not isinstance(given, str) or len(given) > MAX_ID_CHARACTERS:
         raise BadRequest(f"'id' must be text of at most {MAX_ID_CHARACTERS} characters")
-    return given or uuid.uuid4().hex
+    return given
 
 
 def limit_seconds(timeout: Any) -> float | None:

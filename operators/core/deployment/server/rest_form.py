@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from operators.core.deployment.server.protocol import (
     BadRequest,
     InferRequest,
@@ -33,7 +35,7 @@ class RestRequest:
     """Of those that do, by name."""
 
 
-def decode_request(body: bytes, header_length: str | None, given_id: str | None, max_texts: int) -> RestRequest:
+def decode_request(body: bytes, header_length: str | None, given_id: str, max_texts: int) -> RestRequest:
     """Read an inference request.
 
     Args:
@@ -81,7 +83,7 @@ def encode_response(
             output["data"] = tensor.values
         outputs.append({**output, "parameters": parameters} if parameters else output)
     document = {"model_name": model, "model_version": version, "id": request.infer.id, "outputs": outputs}
-    head = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+    head = msgspec.json.encode(document)
     return b"".join([head, *blobs]), len(head) if blobs else None
 
 

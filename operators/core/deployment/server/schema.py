@@ -1,4 +1,4 @@
-"""What `/openapi.json` says of the inference routes; the others describe themselves."""
+"""What `/openapi.json` says of the inference routes; the others, which are the framework's, describe themselves."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ _WHY = {
     500: "The model broke on this request.",
     503: "No version is loaded, or no answer in time: come again after `Retry-After` seconds.",
 }
-INFER: dict[str, Any] = {
+_INFER: dict[str, Any] = {
     "requestBody": {
         "required": True,
         "content": {"application/json": {"schema": _REQUEST}, "application/octet-stream": {}},
@@ -88,4 +88,15 @@ INFER: dict[str, Any] = {
         },
     },
 }
-"""Request and responses of an inference."""
+_VERSION = {"name": "version", "in": "path", "required": True, "schema": {"type": "string"}}
+
+
+def infer_paths(model: str) -> dict[str, Any]:
+    """Return the description of a model's inference routes, by path."""
+    path = f"/v2/models/{model}"
+    return {
+        f"{path}/infer": {"post": {"summary": "Answer with the version that the split chooses", **_INFER}},
+        f"{path}/versions/{{version}}/infer": {
+            "post": {"summary": "Answer with one version", "parameters": [_VERSION], **_INFER}
+        },
+    }

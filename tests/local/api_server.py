@@ -1,0 +1,91 @@
+"""Airflow's API server with its database and our DAGs, and nothing else of a platform: who asks is all that matters."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+from operators.local import airflow, ports, services
+from operators.local.credentials import load_credentials
+from operators.local.layout import HOME_VARIABLE, Layout
+from operators.local.logins import Login, set_login
+
+START_SECONDS = 240.0
+
+
+@dataclass(frozen=True)
+class ApiServer:
+    """A server that is up."""
+
+    layout: Layout
+    url: str
+    logins: dict[str, Login]
+    """By role."""
+    process: subprocess.Popen[bytes]
+
+    def client(self, role: str | None) -> httpx.Client:
+        """Return a client that is logged in with a role, or not at all."""
+        headers = {}
+        if role is not None:
+            login = {"username": self.logins[role].name, "password": self.logins[role].password}
+            answer = httpx.post(f"{self.url}/auth/token", json=login, trust_env=False, timeout=60)
+            headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
+        return httpx.Client(base_url=self.url, headers=headers, trust_env=False, timeout=60)
+
+    def stop(self) -> None:
+        """End it."""
+        self.process.terminate()
+        self.process.wait(timeout=60)
+
+
+def start(home: Path) -> ApiServer:
+    """Return a server with one login a role, once it answers."""
+    layout = Layout(home=home)
+    layout.make()
+    credentials, placed = (
+        load_credentials(layout),
+        ports.wanted_ports({ports.BASE_VARIABLE: str(ports.free_base(os.getpid()))}),
+    )
+    ports.save(layout, placed)
+    logins = {role: set_login(layout, credentials, f"a-{role}", role) for role in ("viewer", "operator", "admin")}
+    services.configure(layout, placed, credentials, airflow.REPOSITORY / "dags")
+    variables = {
+        **{name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "NIGHTSHIFT"))},
+        **airflow.read_environment(layout.airflow_environment),
+        HOME_VARIABLE: str(home),
+    }
+    for command in (["db", "migrate"], ["dags", "reserialize"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "airflow", *command], env=variables, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    with (layout.log / "api-server.log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "airflow", "api-server"], env=variables, stdout=log, stderr=log
+        )
+    server = ApiServer(layout=layout, url=airflow.ui_url(placed), logins=logins, process=process)
+    try:
+        _wait(server)
+    except BaseException:
+        server.stop()
+        raise
+    return server
+
+
+def _wait(server: ApiServer) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    with server.client(None) as client:
+        while time.monotonic() < deadline and server.process.poll() is None:
+            try:
+                if client.get("/api/v2/version").status_code == 200:
+                    return
+            except httpx.TransportError:
+                pass
+            time.sleep(0.3)
+    raise AssertionError((server.layout.log / "api-server.log").read_text()[-3000:])
