@@ -15,7 +15,7 @@ BENCH_B2 := shard_io ingest_rows
 BENCH_B3 := replicate
 BENCH_B4 := kill_training
 BENCH_B5 := save_beside
-BENCH_B6 := compressed
+BENCH_B6 := compressed pruned
 BENCH_B7 := serve
 BENCH_B9 := scrub_repair
 BENCH_B11 := back_up
@@ -28,7 +28,7 @@ unexport PYTHONDONTWRITEBYTECODE
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 export NIGHTSHIFT_HOME NIGHTSHIFT_PORT_BASE
 
-.PHONY: help setup base-model run status stop clean dr-demo containers backfill test lint test-faults test-ceph test-gpu test-oip test-e2e bench lock
+.PHONY: help setup base-model run status stop clean dr-demo containers backfill test lint test-faults test-ceph test-gpu test-oip test-e2e pictures bench lock
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -86,6 +86,9 @@ test-oip: $(STAMP) .venv-bench-serving/.installed ## Model servers by Triton's c
 
 test-e2e: $(STAMP) ## Every test of the whole platform
 	@$(BIN)/python -m pytest -m e2e
+
+pictures: $(STAMP) ## Take the pictures of the docs anew, by the tests of the pages (Debian's chromium and chromium-driver)
+	@NIGHTSHIFT_PICTURES="$(CURDIR)/docs/images" $(BIN)/python -m pytest -q tests/plugins/test_browser.py
 
 bench: $(STAMP) .venv-bench/.installed .venv-bench-readers/.installed .venv-bench-mosaic/.installed .venv-bench-serving/.installed ## Measure against named rivals on an idle machine (ONLY=B3, BENCH="--pairs 3"); results in var/bench
 	@for name in $(if $(ONLY),$(BENCH_$(ONLY)),$(BENCH_B1) $(BENCH_B2) $(BENCH_B3) $(BENCH_B4) $(BENCH_B5) $(BENCH_B6) $(BENCH_B7) $(BENCH_B9) $(BENCH_B11)); do $(BIN)/python -m tests.benchmarks.$$name $(BENCH); done

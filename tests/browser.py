@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 CHROMIUM, DRIVER = "NIGHTSHIFT_CHROMIUM", "NIGHTSHIFT_CHROMEDRIVER"
 """Variables with the paths of both programs, where they are not on the PATH."""
 WIDE, NARROW = 1100, 380
+PLUGIN = Path(__file__).resolve().parents[1] / "plugins" / "nightshift_ui"
 SERIOUS = ("serious", "critical")
 
 
@@ -72,13 +74,20 @@ def complaints(browser: Chrome) -> list[str]:
 
 
 def keep_picture(browser: Chrome, name: str) -> None:
-    """Put a picture of the whole page into the folder that `NIGHTSHIFT_PICTURES` names, if it names one."""
+    """Put a picture of the whole page into the folder that `NIGHTSHIFT_PICTURES` names, if any: see `make pictures`."""
     folder = os.environ.get("NIGHTSHIFT_PICTURES")
     if folder:
         width, height = browser.get_window_size()["width"], browser.execute_script("return document.body.scrollHeight")
         browser.set_window_size(width, min(height + 150, 5000))
         browser.save_screenshot(str(Path(folder) / f"{name}.png"))
+        (Path(folder) / "taken").write_text(f"{digest_of_the_page()}\n")
         browser.set_window_size(width, 900)
+
+
+def digest_of_the_page() -> str:
+    """Return what the page looks like, as a digest of its templates and styles."""
+    parts = [path for part in ("templates", "static") for path in sorted((PLUGIN / part).iterdir()) if path.is_file()]
+    return hashlib.sha256(b"".join(path.read_bytes() for path in parts)).hexdigest()
 
 
 @contextmanager

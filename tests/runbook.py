@@ -51,7 +51,7 @@ ON_A_PLATFORM = frozenset(
 """Run by tests/e2e/test_runbook.py, and the demo by tests/e2e/test_recovery.py, on a platform that ran the main job."""
 
 ON_POSTGRESQL = frozenset(
-    {"nightshift restore --kit kit.json --target-file store.json --postgresql /var/lib/postgresql/17/main"}
+    {"nightshift restore --kit kit.json --target-file store.json --postgresql FOLDER --only database"}
 )
 """Run by tests/core/recovery/test_postgresql.py, over a server that was lost."""
 

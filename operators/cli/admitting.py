@@ -49,9 +49,9 @@ def admit(options: argparse.Namespace) -> Answer:
     layout = platform_layout()
     try:
         answer = _dismissed(layout, options.name) if options.remove else _admitted(layout, options.name, options.role)
+        return Answer(document=answer.document, lines=(*answer.lines, _made_known(layout)))
     except PlatformError as error:
         raise WrongUse(str(error)) from error
-    return Answer(document=answer.document, lines=(*answer.lines, _made_known(layout)))
 
 
 def _admitted(layout: Layout, name: str, role: str) -> Answer:
@@ -97,8 +97,10 @@ def _known(layout: Layout) -> tuple[Login, ...]:
 
 def _made_known(layout: Layout) -> str:
     """Have the API server read the logins anew where it runs; say what is left to do."""
-    from operators.local.services import renew_logins
+    from operators.local.ports import load
+    from operators.local.services import all_services, renew_logins
     from operators.local.supervisor import Supervisor
+    from operators.local.waiting import wait_for_service
 
     if not layout.airflow_environment.exists():  # of containers, whose files `make containers` makes
         return "`make containers` puts that into the files that containers mount; then start the API server again."
@@ -108,4 +110,6 @@ def _made_known(layout: Layout) -> str:
         return "The platform is down; it knows once it is up."
     supervisor.stop(["api-server"])
     supervisor.start(["api-server"])
-    return "The API server starts again and knows in some seconds; tasks that run wait for it."
+    served = {one.name: one for one in all_services(layout, load(layout))}
+    wait_for_service(supervisor, layout, served["api-server"])
+    return "The API server was started again and knows; tasks that run waited for it."

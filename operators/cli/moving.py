@@ -33,7 +33,7 @@ def add_commands(commands: Any, shared: argparse.ArgumentParser) -> None:
     back.add_argument("backup", nargs="?", help="a release's: digest of its manifest, or latest:backup-<recipe>")
     back.add_argument("--kit", metavar="FILE", help="the platform's instead: what `nightshift recovery-key` wrote")
     back.add_argument("--at", metavar="TIME", help="with --kit: as it was then, UTC, e.g. 2026-11-22T18:00")
-    back.add_argument("--only", metavar="NAME", help="with --kit: a stream, or the digest of a manifest, and no more")
+    back.add_argument("--only", metavar="NAME", help="with --kit: a stream, a manifest's digest, or `database`")
     back.add_argument("--target-file", metavar="FILE", help="settings of the target place; with --kit by default ./var")
     back.add_argument("--backup-file", metavar="FILE", help="storage settings of the backup store")
     back.add_argument("--postgresql", metavar="FOLDER", help="with --kit: Airflow's PostgreSQL there, where nothing is")

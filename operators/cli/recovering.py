@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from operators.cli.answer import Answer, WrongUse
-from operators.cli.places import opened, platform_layout, shown_progress
+from operators.cli.places import opened, platform_layout, shown_progress, store_settings
 from operators.core.recovery.spec import DRILL_KEY
 from operators.core.settings import StorageSettings
 
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from operators.core.recovery.reconcile import Reconciled
     from operators.core.recovery.restore_platform import RestoredPlatform
     from operators.local.rebuild import Wish
+
+DATABASE = "database"
+"""What `--only` names for Airflow's PostgreSQL without the store."""
 
 
 def add_commands(commands: Any, shared: argparse.ArgumentParser) -> None:
@@ -71,14 +74,19 @@ def recovery_key(options: argparse.Namespace) -> Answer:
 
 def restore_with_kit(options: argparse.Namespace) -> Answer:
     """Restore the platform, or one name of it: this machine's, or into the place that the target file names."""
+    from operators.cli.databases import restore_alone, started_on
     from operators.local.layout import Layout, PlatformError
     from operators.local.rebuild import Wish, read_kit, rebuild
 
     kit = read_kit(Path(options.kit), Path(options.backup_file) if options.backup_file else None)
     folder = Path(options.postgresql).absolute() if options.postgresql else None
-    if folder and options.only:
-        raise WrongUse("--only brings back a part of the store, and no database: leave --postgresql out")
+    if bool(folder) != (options.only == DATABASE) and options.only:
+        raise WrongUse(f"--postgresql goes with `--only {DATABASE}`, and that with --postgresql; else leave --only out")
     wish = Wish(kit=kit, at=_moment(options.at), only=options.only, postgresql=folder)
+    if options.only == DATABASE:
+        digest, agreed = restore_alone(options, wish)
+        lines = [*_reconciled_lines(agreed), started_on(wish)]
+        return Answer(document={"backup": digest, "reconciled": dataclasses.asdict(agreed)}, lines=tuple(lines))
     started = time.monotonic()
     with shown_progress("restore") as progress:
         if options.target_file:
@@ -98,10 +106,14 @@ def restore_with_kit(options: argparse.Namespace) -> Answer:
     }
     lines = [*_restored_lines(restored), *_reconciled_lines(reconciled)]
     if folder:
-        lines.append(f"{folder} is the data folder of Airflow's PostgreSQL: give it its configuration, start it on it")
+        lines.append(started_on(wish))
     elif not options.target_file:
         lines.append("next: `make run` starts the platform")
     return Answer(document=document, lines=tuple(lines))
+
+
+def _started_on(folder: Path) -> str:
+    return f"{folder} is the data folder of Airflow's PostgreSQL: give it its configuration, and start it on it"
 
 
 def _moment(text: str | None) -> datetime.datetime | None:
@@ -115,15 +127,12 @@ def _moment(text: str | None) -> datetime.datetime | None:
 
 
 def _into(target_settings: StorageSettings, wish: Wish, progress: Any) -> tuple[RestoredPlatform, Reconciled | None]:
-    from operators.core.recovery.backups import choose, unlock
+    from operators.cli.databases import unlocked
     from operators.core.recovery.database_restore import quarantine
     from operators.core.recovery.restore_platform import restore_platform
     from operators.core.storage import initialise
 
-    with opened(wish.kit.backup) as plain:
-        digest = choose(plain, wish.at).backup
-        escrow = unlock(plain, digest, wish.kit)
-    keys = escrow.store.encryption
+    digest, keys = unlocked(wish)
     initialise(target_settings)
     keyed = dataclasses.replace(target_settings, encryption=target_settings.encryption or keys)
     with opened(dataclasses.replace(wish.kit.backup, encryption=keys)) as backup, opened(keyed) as target:
@@ -163,7 +172,7 @@ def run_drill(options: argparse.Namespace) -> Answer:
     """Drill once, with the drill's kit or a keeper's; or tell of those that were."""
     if options.history is not None:
         return _history(options)
-    from operators.cli.places import recipes, serving_settings, store_settings
+    from operators.cli.places import recipes, serving_settings
     from operators.core.recovery.spec import DrillSpec
     from operators.core.scratch import scratch_folder
     from operators.drill import drill
@@ -188,7 +197,6 @@ def run_drill(options: argparse.Namespace) -> Answer:
 
 def _history(options: argparse.Namespace) -> Answer:
     """Return the newest drills, oldest first; 1 where the last one missed a target, or there was none."""
-    from operators.cli.places import store_settings
     from operators.core.recovery.drill import past_drills
 
     if options.history < 1:

@@ -20,6 +20,12 @@ def data_docs_folder() -> Path:
     return Path(extra_of("nightshift_local", "data_docs"))
 
 
+def task_log_folder() -> Path | None:
+    """Return the folder of tasks' logs on this machine; None where they are kept elsewhere, by others' rules."""
+    path = Connection.get("nightshift_local").extra_dejson.get("task_logs")
+    return Path(path) if path else None
+
+
 def availability() -> History | None:
     """Return how often predictions could be had; None where nobody watches that.
 
@@ -28,9 +34,3 @@ def availability() -> History | None:
     """
     path = Connection.get("nightshift_local").extra_dejson.get("availability")
     return History.load(Path(path)) if path else None
-
-
-def task_log_folder() -> Path | None:
-    """Return the folder of tasks' logs on this machine; None where they are kept elsewhere, by others' rules."""
-    path = Connection.get("nightshift_local").extra_dejson.get("task_logs")
-    return Path(path) if path else None

@@ -127,8 +127,8 @@ def _connections(layout: Layout, ports: Ports, credentials: Credentials) -> dict
             "scratch": str(layout.scratch),
             "data_docs": str(layout.data_docs),
             "airflow_database": str(layout.airflow_database),
-            "task_logs": str(layout.log / "tasks"),
             "availability": str(layout.availability),
+            "task_logs": str(layout.log / "tasks"),
         },
     )
     keys, files = str(layout.recovery_keys), recovery.secret_files(layout)
@@ -139,7 +139,7 @@ def _connections(layout: Layout, ports: Ports, credentials: Credentials) -> dict
 
 
 def connections(places: Places, credentials: Credentials) -> dict[str, str]:
-    """Return the variables that hold the connections of operators/connections.py that every platform has."""
+    """Return the variables that hold the connections of operators/connections that every platform has."""
     return _named(
         store={"extra": {"storage": json.loads(places.store.to_json())}},
         backup={"extra": {"storage": json.loads(places.backup.to_json())}},

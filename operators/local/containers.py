@@ -108,7 +108,7 @@ def files(layout: Layout) -> dict[str, str]:
 
 def _tls(layout: Layout) -> Tls:
     """Return what callers of the balancer are shown; in containers nothing else is settled by these settings."""
-    tls = serving.tls_settings(layout)
+    tls = serving.checked_tls(layout)
     if tls.servers is not None or tls.host != LOOPBACK:
         raise PlatformError(
             f"{layout.secrets}/serving.json: in containers the servers speak plain HTTP, on a network that nothing "

@@ -24,14 +24,15 @@ from operators.core.recovery.reconcile import Reconciled, reconcile
 from operators.core.recovery.restore_platform import RestoredPlatform, has_sqlite, restore_platform
 from operators.core.settings import StorageSettings
 from operators.core.storage import initialise, open_store
-from operators.local import ports, seaweedfs, services
+from operators.local import ports, recovery, seaweedfs, services
 from operators.local.credentials import load_credentials
-from operators.local.layout import REPOSITORY, Layout, PlatformError, write_private
+from operators.local.layout import Layout, PlatformError, write_private
+from operators.local.serving import operator_file
 from operators.local.supervisor import Supervisor, marked
-from operators.local.up import wait_for_service
+from operators.local.waiting import wait_for_service
 
 Say = Callable[[str], None]
-CREDENTIALS, DRILL_KIT, LOGINS = "credentials.json", "drill-kit.json", "logins.json"
+CREDENTIALS, DRILL_KIT, LOGINS, SERVING = "credentials.json", "drill-kit.json", "logins.json", "serving.json"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -87,6 +88,9 @@ def rebuild(
         with _stores(layout, placed, environment) as settings:
             say(f"restoring the backup of {chosen.at}")
             rebuilt = _restore(layout, settings, wish, escrow, chosen.backup, progress)
+    # Last: a certificate that it names may be missing on this machine, which the next start says.
+    if SERVING in escrow.files and not operator_file(layout).exists():
+        write_private(operator_file(layout), escrow.files[SERVING])
     write_private(layout.restored, f"{began}\n")
     layout.restoring.unlink()
     return rebuilt
@@ -152,7 +156,9 @@ def _own_backup(
 def _stores(layout: Layout, placed: Mapping[str, int], environment: Mapping[str, str]) -> Iterator[StorageSettings]:
     """Have the three endpoints up for the length of a block."""
     credentials = load_credentials(layout)
-    services.configure(layout, placed, credentials, REPOSITORY / "dags")
+    # The stores alone: nothing that an operator settled for the servers may stand in a restore's way.
+    seaweedfs.configure(layout, credentials)
+    recovery.configure(layout, seaweedfs.backup_settings(placed, credentials), credentials)
     ports.save(layout, placed)
     names = [name for name in ports.STORES if name != seaweedfs.BACKUP]
     with _running(layout, placed, environment, names):
@@ -166,7 +172,7 @@ def _running(
     """Have some services up for the length of a block; the last block ends the supervisor."""
     supervisor = Supervisor(layout)
     is_first = not supervisor.is_up()
-    known = services.all_services(layout, placed)
+    known = services.stores(layout, placed)
     if is_first:
         supervisor.boot(known, environment)
     try:

@@ -11,6 +11,7 @@ from operators.core.settings import StorageSettings
 from operators.core.signing import Signer
 from operators.local.credentials import Credentials
 from operators.local.layout import Layout, PlatformError, write_private
+from operators.local.serving import operator_file
 
 
 def secret_files(layout: Layout) -> dict[str, str]:
@@ -20,6 +21,7 @@ def secret_files(layout: Layout) -> dict[str, str]:
         "drill-kit.json": layout.drill_kit,
         "logins.json": layout.logins,
         "airflow.env": layout.airflow_environment,
+        "serving.json": operator_file(layout),
     }
     return {name: str(path) for name, path in named.items()}
 

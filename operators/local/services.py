@@ -6,6 +6,7 @@ import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from operators.core.deployment.server.settings import SERVER_VARIABLE
 from operators.core.settings import STORAGE_VARIABLE, StorageSettings
@@ -41,7 +42,20 @@ class Service:
 
 def all_services(layout: Layout, ports: Ports, recipe: str = DEFAULT_RECIPE) -> tuple[Service, ...]:
     """Return the services, those that others need first; the model servers answer for one recipe."""
-    stores = tuple(
+    tls = serving.tls_settings(layout)
+    balancer = Service(
+        name="balancer",
+        command=(str(BIN / "caddy"), "run", "--config", str(layout.run / "caddy.json")),
+        url=tls.balancer_url(ports["balancer"]),
+        certificate=tls.balancer,
+    )
+    watcher = Service(name="watcher", command=_watch(layout, ports, recipe, tls))
+    return (*stores(layout, ports), balancer, *_servers(layout, ports, recipe, tls), watcher, *_airflow(layout, ports))
+
+
+def stores(layout: Layout, ports: Ports) -> tuple[Service, ...]:
+    """Return the object stores, which need nothing else to run."""
+    return tuple(
         Service(
             name=name,
             command=tuple(seaweedfs.command(name, layout, ports, BIN / "weed")),
@@ -51,19 +65,10 @@ def all_services(layout: Layout, ports: Ports, recipe: str = DEFAULT_RECIPE) -> 
         )
         for name in STORES
     )
-    tls = serving.tls_settings(layout)
-    balancer = Service(
-        name="balancer",
-        command=(str(BIN / "caddy"), "run", "--config", str(layout.run / "caddy.json")),
-        url=tls.balancer_url(ports["balancer"]),
-        certificate=tls.balancer,
-    )
-    watcher = Service(name="watcher", command=_watch(layout, ports, recipe, tls))
-    return (*stores, balancer, *_servers(layout, ports, recipe, tls), watcher, *_airflow(layout, ports))
 
 
 def _watch(layout: Layout, ports: Ports, recipe: str, tls: Tls) -> tuple[str, ...]:
-    address = f"127.0.0.1:{ports['balancer']}"
+    address = urlsplit(tls.balancer_url(ports["balancer"])).netloc
     program = (sys.executable, "-m", "operators.core.overview.watcher")
     shown = ("--certificate", tls.balancer.chain) if tls.balancer else ()
     return (*program, "--balancer", address, *shown, "--model", recipe, "--file", str(layout.availability))
@@ -113,7 +118,7 @@ def configure(layout: Layout, ports: Ports, credentials: Credentials, dags: Path
     airflow.configure(layout, ports, credentials, dags)
     recovery.configure(layout, seaweedfs.backup_settings(ports, credentials), credentials)
     settings = serving.server_settings(layout, credentials)
-    balancing = caddy.local_configuration(ports, settings.limits, serving.tls_settings(layout))
+    balancing = caddy.local_configuration(ports, settings.limits, serving.checked_tls(layout))
     write_private(layout.run / "caddy.json", json.dumps(balancing, indent=1))
     storage = seaweedfs.store_settings(layout, ports, credentials)
     # For `nightshift --storage-file`, for a restore elsewhere, and for programs of one's own.

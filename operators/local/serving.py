@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from operators.core.deployment.server.limits import Limits
@@ -49,10 +50,22 @@ def tls_settings(layout: Layout) -> Tls:
     """Return which certificates balancer and servers show, none of them by default.
 
     Raises:
-        PlatformError: The operator's file cannot be read, or says what cannot be; the message says what.
+        PlatformError: The operator's file cannot be read, or says one half of something.
     """
     with _operator_s_file(layout) as wanted:
         return Tls.read(wanted)
+
+
+def checked_tls(layout: Layout) -> Tls:
+    """Return the same, tried.
+
+    Raises:
+        PlatformError: The files cannot be used as they are meant; the message says which, and why.
+    """
+    with _operator_s_file(layout) as wanted:
+        tls = Tls.read(wanted)
+        tls.check()
+        return tls
 
 
 def serving_settings(layout: Layout, ports: Ports, credentials: Credentials) -> ServingSettings:
@@ -73,7 +86,7 @@ def serving_settings(layout: Layout, ports: Ports, credentials: Credentials) -> 
 @contextmanager
 def _operator_s_file(layout: Layout) -> Iterator[dict[str, Any]]:
     """Give what the operator's file holds; what the block finds wrong with it is told by the file's name."""
-    path = layout.secrets / "serving.json"
+    path = operator_file(layout)
     try:
         wanted: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
         if unknown := sorted(set(wanted) - FIELDS):
@@ -81,6 +94,11 @@ def _operator_s_file(layout: Layout) -> Iterator[dict[str, Any]]:
         yield wanted
     except (TypeError, AttributeError, ValueError, OSError) as error:
         raise PlatformError(f"{path} cannot be used: {error}") from None
+
+
+def operator_file(layout: Layout) -> Path:
+    """Return where the operator says whom the servers answer, and by which certificates."""
+    return layout.secrets / "serving.json"
 
 
 def own_key(credentials: Credentials) -> str:

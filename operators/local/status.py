@@ -34,7 +34,7 @@ def answers(service: Service) -> bool:
         verify = service.certificate.pinned() if service.certificate else True
         with httpx.Client(trust_env=False, timeout=3, verify=verify) as client:
             return client.get(f"{service.url}{service.health_path}").status_code < 500
-    except httpx.HTTPError:
+    except (httpx.HTTPError, OSError, ValueError):
         return False
 
 

@@ -2,6 +2,7 @@
 
 By default nowhere, for everything listens on loopback. What the operator's files say is tried before anything starts:
 a handshake in memory proves that key, certificate and authority fit, which Caddy would only log, request by request.
+Who only looks or goes back does not try them: a certificate that has run out must not stand in the way of a rollback.
 """
 
 from __future__ import annotations
@@ -27,7 +28,12 @@ class Certificate:
     chain: str
     key: str
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
+        """Return if both can be read and belong together.
+
+        Raises:
+            ValueError: They do not; the message names both.
+        """
         for name, path in (("tls_certificate", self.chain), ("tls_key", self.key)):
             _check_file(name, path)
         self._shown_by_a_server()
@@ -95,6 +101,15 @@ class Tls:
                 "tls_certificate and tls_key of the servers need tls_ca, and it needs them: who asks a server must "
                 "know what to verify it with"
             )
+
+    def check(self) -> None:
+        """Return if the files can be used as they are meant, today.
+
+        Raises:
+            ValueError: They cannot; the message says which, and why.
+        """
+        for certificate in filter(None, (self.balancer, self.servers)):
+            certificate.check()
         if self.servers is not None and self.ca is not None:
             self.servers.check_vouched_for(self.ca, LOOPBACK)
 
@@ -103,7 +118,7 @@ class Tls:
         """Return what an operator's file says.
 
         Raises:
-            ValueError: It says one half of something, or what cannot be.
+            ValueError: It says one half of something.
         """
         balancer = wanted.get("balancer", {})
         if unknown := sorted(set(balancer) - BALANCER_FIELDS):

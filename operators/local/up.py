@@ -13,19 +13,16 @@ from pathlib import Path
 from operators.core.errors import NightshiftError, StorageError
 from operators.core.settings import ServingSettings, StorageSettings
 from operators.core.storage import initialise
-from operators.local import airflow, ports, seaweedfs, services, serving, status
+from operators.local import airflow, ports, seaweedfs, services, serving
 from operators.local.credentials import Credentials, load_credentials
 from operators.local.disk import check_disk
 from operators.local.layout import REPOSITORY, Layout, PlatformError, write_private
-from operators.local.rest import AirflowRest, wait_until
+from operators.local.rest import AirflowRest
 from operators.local.serve_live import serve_live
 from operators.local.supervisor import Supervisor, marked
+from operators.local.waiting import START_SECONDS, wait_for_airflow, wait_for_service
 
 Say = Callable[[str], None]
-START_SECONDS = 180.0
-"""An idle machine with two cores needs about 20; a busy one may need several times that."""
-MAX_BACKOFFS = 30
-"""Looks, three a second, at which a starting service was found to have ended, before it is given up."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -96,7 +93,7 @@ def up(
         platform.supervisor.boot(platform.services, environment)
     _start(platform, say)
     _serve_live(platform, recipe, say)
-    _wait_for_airflow(platform)
+    wait_for_airflow(platform.supervisor, platform.layout, platform.rest)
     platform.rest.ensure_pool("accelerators", 1, "Tasks that use every accelerator or core there is: one at a time.")
     return platform
 
@@ -220,56 +217,3 @@ def _migrated(layout: Layout) -> Path:
 def _wait(platform: Platform, wanted: Iterable[services.Service]) -> None:
     for service in wanted:
         wait_for_service(platform.supervisor, platform.layout, service)
-
-
-def wait_for_service(supervisor: Supervisor, layout: Layout, service: services.Service) -> None:
-    """Return once a service that was started answers.
-
-    Raises:
-        PlatformError: It does not, or ends again and again, with the end of its log; or the platform was stopped.
-    """
-    ends = 0
-
-    def is_up() -> bool:
-        nonlocal ends
-        _check_supervised(supervisor)
-        state = supervisor.states().get(service.name)
-        ends += state == "BACKOFF"
-        if ends > MAX_BACKOFFS:  # it ends again and again: waiting longer will not help
-            raise PlatformError(_stuck(layout, service.name))
-        return status.state_of(service, state) == "up"
-
-    wait_until(is_up, START_SECONDS, lambda: _stuck(layout, service.name))
-
-
-def _check_supervised(supervisor: Supervisor) -> None:
-    """Return where there is something to wait for."""
-    if not supervisor.is_up():
-        raise PlatformError("the platform was stopped while it started: run it again")
-
-
-def _stuck(layout: Layout, name: str) -> str:
-    log = layout.log / f"{name}.log"
-    lines = log.read_text(errors="replace").splitlines()[-5:] if log.exists() else []
-    return "\n".join([f"{name} did not come up; the end of {log}:", *lines])
-
-
-def _wait_for_airflow(platform: Platform) -> None:
-    rest = platform.rest
-    parts = {
-        "metadatabase": "api-server",
-        "scheduler": "scheduler",
-        "dag_processor": "dag-processor",
-        "triggerer": "triggerer",
-    }
-
-    def missing() -> list[str]:
-        _check_supervised(platform.supervisor)
-        health = rest.health()
-        return [service for part, service in parts.items() if (health.get(part) or {}).get("status") != "healthy"]
-
-    wait_until(
-        lambda: not missing(),
-        START_SECONDS,
-        lambda: _stuck(platform.layout, missing()[0] if missing() else "api-server"),
-    )

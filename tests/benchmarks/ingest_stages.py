@@ -1,6 +1,6 @@
 """Both sides of `ingest_rows`: landed files through the stages, or through plain pyarrow, with what each took.
 
-ingest_stages.py stages LANDING FORMAT POLICY ANSWER
+ingest_stages.py LAST_STAGE LANDING FORMAT POLICY ANSWER
 ingest_stages.py pyarrow LANDING FORMAT STORE_FOLDER ANSWER
 """
 
@@ -11,7 +11,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,15 +22,17 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from operators.core.anonymisation.spec import Action, AnonymisationSpec, ColumnPolicy
-from operators.core.ingestion.ingest import PART_NAME, ingest
-from operators.core.ingestion.parquet import OPTIONS, ROW_GROUP_ROWS
+from operators.core.ingestion.ingest import ingest
+from operators.core.ingestion.ingest_file import PART_NAME
+from operators.core.ingestion.parquet import OPTIONS
 from operators.core.ingestion.publish import publish_dataset
+from operators.core.ingestion.row_groups import ROW_GROUP_ROWS
 from operators.core.ingestion.spec import DatasetSpec, IngestionSpec
 from operators.core.progress import no_progress
 from operators.core.settings import LandingSettings, StorageSettings
 from operators.core.sources.discover import discover
-from operators.core.sources.spec import Column, ColumnType, Content, Format, SourceSpec
-from operators.core.storage import Store, open_store
+from operators.core.sources.spec import Column, ColumnType, Content, Format, ReadLimits, SourceSpec
+from operators.core.storage import Result, Store, open_store
 from operators.core.validation.spec import Expectation, ValidationSpec
 from operators.core.validation.validate import validate
 
@@ -71,6 +73,9 @@ def source(form: str) -> SourceSpec:
         id_column="id",
         label_column="label",
         text_columns=("text",),
+        limits=ReadLimits(
+            max_file_bytes=4 * 1024**3, max_decoded_bytes=4 * 1024**3, max_rows=10**7, max_cpu_seconds=3600
+        ),
     )
 
 
@@ -94,30 +99,45 @@ def _cpu() -> float:
     return sum(sum(process.cpu_times()[:4]) for process in processes)
 
 
-def run_stages(landing: Path, form: str, policy: str) -> dict[str, Any]:
-    """Take a landing zone from its files to a data set."""
+def run_stages(landing: Path, form: str, policy: str, last: str) -> dict[str, Any]:
+    """Take a landing zone from its files to a data set, as far as a stage; what was made before is found.
+
+    Args:
+        landing: Where the files are.
+        form: What they are.
+        policy: One of `POLICIES`.
+        last: A stage, or `checked`: then what was made is read and counted.
+    """
     store = open_store(StorageSettings.from_environment(os.environ))
-    zone, clock = LandingSettings(url=landing.as_uri()), Clock()
-    common: dict[str, Any] = {"landing": zone, "source": source(form), "progress": no_progress}
-    with clock.stage("discover"):
-        (listing,) = discover(
-            store, landing=zone, spec=source(form), first_day=DAY, last_day=DAY, progress=no_progress, groups=1
-        )
-    with clock.stage("validate"):
-        valid = validate(store, listing=listing.digest, spec=SUITE, **common)
-    with clock.stage("ingest"):
-        part = ingest(
-            store, validation=valid.digest, anonymisation=POLICIES[policy], spec=IngestionSpec(), key=KEY, **common
-        )
-    with clock.stage("publish_dataset"):
-        made = publish_dataset(
-            store, parts=[part.digest], recipe="notes", day=DAY, spec=DatasetSpec(), key=KEY, progress=no_progress
-        )
-    rows = made.manifest.facts["rows"]
-    assert rows["in"] == rows["kept"] + rows["duplicates"] + sum(rows["quarantined"].values())
-    answer = {"rows": rows["in"], "characters": _characters(store, part.digest), "wall": clock.wall, "cpu": clock.cpu}
+    clock, made = Clock(), [""]
+    for stage, step in _steps(store, LandingSettings(url=landing.as_uri()), form, policy).items():
+        with clock.stage(stage):
+            made.append(step(made[-1]).digest)
+        if stage == last:
+            break
+    answer: dict[str, Any] = {"wall": clock.wall, "cpu": clock.cpu}
+    if last == "checked":
+        rows = store.manifest(made[-1]).facts["rows"]
+        assert rows["in"] == rows["kept"] + rows["duplicates"] + sum(rows["quarantined"].values())
+        answer |= {"rows": rows["in"], "characters": _characters(store, made[-2])}
     store.close()
     return answer
+
+
+def _steps(store: Store, zone: LandingSettings, form: str, policy: str) -> dict[str, Callable[[str], Result]]:
+    """Return what each stage does with the digest that the stage before it came to."""
+    common: dict[str, Any] = {"landing": zone, "source": source(form), "progress": no_progress}
+    of_day: dict[str, Any] = {"landing": zone, "spec": source(form), "first_day": DAY, "last_day": DAY}
+    return {
+        "discover": lambda _: discover(store, progress=no_progress, groups=1, **of_day)[0],
+        "validate": lambda digest: validate(store, listing=digest, spec=SUITE, **common),
+        "ingest": lambda digest: ingest(
+            store, validation=digest, anonymisation=POLICIES[policy], spec=IngestionSpec(), key=KEY, **common
+        ),
+        "publish_dataset": lambda digest: publish_dataset(
+            store, parts=[digest], recipe="notes", day=DAY, spec=DatasetSpec(), key=KEY, progress=no_progress
+        ),
+    }
 
 
 def _characters(store: Store, group: str) -> int:
@@ -149,7 +169,8 @@ def run_pyarrow(landing: Path, form: str, target: Path) -> dict[str, Any]:
 def main() -> None:
     """Do one side, and write what it took."""
     work, landing, form, last, answer = sys.argv[1:]
-    made = run_pyarrow(Path(landing), form, Path(last)) if work == "pyarrow" else run_stages(Path(landing), form, last)
+    zone = Path(landing)
+    made = run_pyarrow(zone, form, Path(last)) if work == "pyarrow" else run_stages(zone, form, last, work)
     Path(answer).write_text(json.dumps(made))
 
 

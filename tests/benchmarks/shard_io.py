@@ -100,10 +100,11 @@ class Bed:
 
 
 def make_store(folder: Path) -> StorageSettings:
-    """Return the settings of a new store in one directory."""
-    folder.mkdir()
+    """Return the settings of a store in one directory, a new one where there is none."""
     settings = StorageSettings(endpoints=(EndpointSettings(name="a", url=f"file://{folder}"),), acknowledge=1)
-    initialise(settings, rounds=0)
+    if not folder.is_dir():
+        folder.mkdir(parents=True)
+        initialise(settings, rounds=0)
     return settings
 
 

@@ -130,7 +130,7 @@ def disk_limit(folder: Path, mebibytes: int = 512) -> float:
     return round(mebibytes / seconds, 1)
 
 
-def parse(description: str | None, *, ways: Sequence[str] = ()) -> argparse.Namespace:
+def parse(description: str | None, *, ways: Sequence[str] = (), keeps: bool = False) -> argparse.Namespace:
     """Read the command line that all benchmarks have; refuse a machine that others use.
 
     Exits with 2 where others use the machine.
@@ -138,14 +138,18 @@ def parse(description: str | None, *, ways: Sequence[str] = ()) -> argparse.Name
     Args:
         description: Of the benchmark.
         ways: What `--only` chooses from, where a benchmark can be run in parts.
+        keeps: Whether there is `--keep`, for a benchmark that makes for long what it then times.
     """
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--pairs", type=int, default=5, help="how often each way is run (default 5)")
     parser.add_argument("--scale", type=float, default=1.0, help="of the data; below 1 the figures are no result")
     parser.add_argument("--busy", action="store_true", help="measure although the machine is busy")
     if ways:
-        told = "beside ours, only this one (may be repeated); a part meets no goal that it lacks a way for"
+        told = "of what is measured, only this (may be repeated)"
         parser.add_argument("--only", action="append", choices=ways, help=told)
+    if keeps:
+        told = "folder where the models stay, to be timed by another run; --pairs 0 makes them and times nothing"
+        parser.add_argument("--keep", type=Path, help=told)
     options = parser.parse_args()
     busy = psutil.cpu_percent(interval=2.0) / 100 * (os.cpu_count() or 1)
     if busy > BUSY_PER_CORE * (os.cpu_count() or 1) and not options.busy:

@@ -92,9 +92,10 @@ class Cluster:
         """Return the numbers under which the schedulers work, in the order of their names."""
         return [row[0] for row in self.ask("SELECT id FROM job WHERE job_type = 'SchedulerJob' ORDER BY id")]
 
-    def scheduler_of(self, task_id: str) -> str:
-        """Return the name of the scheduler that put a task into the queue."""
-        ((job,),) = self.ask("SELECT queued_by_job_id FROM task_instance WHERE task_id = %s", task_id)
+    def scheduler_of(self, run_id: str, task_id: str) -> str:
+        """Return the name of the scheduler that put a task of a run into the queue."""
+        which = "SELECT queued_by_job_id FROM task_instance WHERE run_id = %s AND task_id = %s"
+        ((job,),) = self.ask(which, run_id, task_id)
         return self._schedulers[self.scheduler_jobs().index(job)]
 
     def ask(self, text: str, *values: object) -> list[tuple[Any, ...]]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import socket
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -35,8 +37,18 @@ def make_bed() -> Iterator[Callable[[], Bed]]:
 
 
 @pytest.fixture(scope="session")
-def bed(make_bed: Callable[[], Bed]) -> Bed:
-    """A platform for the main job, undisturbed."""
+def another_airflow() -> Iterator[None]:
+    """The ports that Airflow takes unless told, held by somebody else: UI, logs of scheduler and triggerer, health."""
+    with contextlib.ExitStack() as stack:
+        for port in (8080, 8793, 8794, 8974):
+            with contextlib.suppress(OSError):  # held already: as well
+                stack.enter_context(socket.create_server(("", port)))
+        yield
+
+
+@pytest.fixture(scope="session")
+def bed(make_bed: Callable[[], Bed], another_airflow: None) -> Bed:
+    """A platform for the main job, undisturbed, on a machine where somebody else's Airflow runs."""
     return make_bed()
 
 

@@ -87,7 +87,7 @@ def test_a_click_in_the_navigation_and_one_to_the_run(bed: Bed, first: dict[str,
         complaints(browser)
         entry.click()
         wait_for(lambda: urlsplit(browser.current_url).path == "/nightshift/")
-        keep_picture(browser, "platform")
+        keep_picture(browser, "morning")
 
         assert first["release"]["version"] in browser.page_source
         assert faults(browser) == []
@@ -95,6 +95,7 @@ def test_a_click_in_the_navigation_and_one_to_the_run(bed: Bed, first: dict[str,
 
         browser.find_element("css selector", ".verdict a").click()
         wait_for(lambda: browser.find_elements("partial link text", "publish_dataset"))
+        keep_picture(browser, "run")
         assert urlsplit(browser.current_url).path == f"/dags/{DAG_ID}/runs/{quote(first['run_id'], safe='')}"
 
         browser.get(f"{browser.current_url}/tasks/publish_dataset/details")

@@ -18,7 +18,7 @@ from operators.core.storage.listing import manifest_digests
 from operators.core.storage.members import open_members
 from operators.core.storage.sealing import HEADER
 from operators.core.storage.vault import is_sealed
-from operators.local import supervisor
+from operators.local import ports, seaweedfs, supervisor
 from operators.local.credentials import load_credentials
 from operators.local.layout import REPOSITORY
 from operators.recipes import load_recipe
@@ -164,8 +164,14 @@ def test_a_parameter_that_does_not_exist_is_refused(bed: Bed, first: dict[str, A
 
 
 def test_after_stop_no_process_is_left_and_the_ports_are_free(bed: Bed, first: dict[str, Any]):
-    """`make stop` ends all of it, and the state is still there for the next start."""
+    """`make stop` ends all of it, leaves nothing temporary, and the state is still there for the next start."""
+    placed = ports.load(bed.layout)
+    sockets = [
+        seaweedfs.grpc_socket(part, placed[f"{name}-{part}-grpc"]) for name in ports.STORES for part in seaweedfs.PARTS
+    ]
     bed.stop()
 
     assert supervisor.marked(bed.layout) == []
     assert bed.layout.summary.exists()
+    assert not bed.layout.temporary.exists()
+    assert not any(path.exists() for path in sockets)

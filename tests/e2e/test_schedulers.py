@@ -44,7 +44,7 @@ def test_a_scheduler_that_dies_in_a_training_costs_nothing(cluster: Cluster) -> 
     rest.unpause(DAG_ID)
 
     eventually(lambda: bool(cluster.bed.ranks()), "the training", 1800)
-    killed = cluster.scheduler_of("fine_tune")
+    killed = cluster.scheduler_of(run_id, "fine_tune")
     cluster.kill(killed)
     assert cluster.bed.ranks(), "the training had ended before the scheduler was killed"
     state = wait_for_end(rest, run_id)

@@ -5,18 +5,19 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 
-from operators.local import airflow, ports, services
+from operators.local import airflow, ports, services, stop
 from operators.local.credentials import load_credentials
 from operators.local.layout import HOME_VARIABLE, Layout
 from operators.local.logins import Login, set_login
+from operators.local.supervisor import Supervisor
+from operators.local.waiting import wait_for_service
 
-START_SECONDS = 240.0
+NAME = "api-server"
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,6 @@ class ApiServer:
     url: str
     logins: dict[str, Login]
     """By role."""
-    process: subprocess.Popen[bytes]
 
     def client(self, role: str | None) -> httpx.Client:
         """Return a client that is logged in with a role, or not at all."""
@@ -39,9 +39,8 @@ class ApiServer:
         return httpx.Client(base_url=self.url, headers=headers, trust_env=False, timeout=60)
 
     def stop(self) -> None:
-        """End it."""
-        self.process.terminate()
-        self.process.wait(timeout=60)
+        """End it, and its supervisor."""
+        stop.stop(self.layout)
 
 
 def start(home: Path) -> ApiServer:
@@ -65,27 +64,13 @@ def start(home: Path) -> ApiServer:
             [sys.executable, "-m", "airflow", *command], env=variables, capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    with (layout.log / "api-server.log").open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "airflow", "api-server"], env=variables, stdout=log, stderr=log
-        )
-    server = ApiServer(layout=layout, url=airflow.ui_url(placed), logins=logins, process=process)
+    own, supervisor = services.all_services(layout, placed), Supervisor(layout)
+    supervisor.boot(own, os.environ)
+    server = ApiServer(layout=layout, url=airflow.ui_url(placed), logins=logins)
     try:
-        _wait(server)
+        supervisor.start([NAME])
+        wait_for_service(supervisor, layout, next(one for one in own if one.name == NAME))
     except BaseException:
         server.stop()
         raise
     return server
-
-
-def _wait(server: ApiServer) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    with server.client(None) as client:
-        while time.monotonic() < deadline and server.process.poll() is None:
-            try:
-                if client.get("/api/v2/version").status_code == 200:
-                    return
-            except httpx.TransportError:
-                pass
-            time.sleep(0.3)
-    raise AssertionError((server.layout.log / "api-server.log").read_text()[-3000:])

@@ -25,7 +25,7 @@ from operators.local.services import Service
 from operators.local.status import answers
 from operators.local.supervisor import Supervisor
 from operators.local.tls import Tls
-from operators.local.up import wait_for_service
+from operators.local.waiting import wait_for_service
 from tests.core.deployment.balancer import balanced, steady_calls
 from tests.core.deployment.conftest import TOKEN, ServerProcess
 from tests.core.deployment.tiny import RECIPE, tiny_verdict

@@ -30,6 +30,11 @@ def test_ports_are_one_block_of_distinct_numbers_from_the_base():
     assert {"store-1-s3-grpc", "backup-store-filer-grpc"} <= set(wanted)
 
 
+def test_somebody_else_s_airflow_is_no_obstacle():
+    """UI, logs and health: none of the ports that Airflow takes unless told is asked for."""
+    assert not set(ports.wanted_ports({}).values()) & {8080, 8793, 8794, 8974, 9091}
+
+
 def test_a_single_port_can_be_moved():
     """A service's own variable moves it alone."""
     wanted = ports.wanted_ports({"NIGHTSHIFT_PORT_SERVER_1": "25000"})

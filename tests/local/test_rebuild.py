@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 import time
@@ -29,12 +30,17 @@ from tests.core.recovery.test_reconcile import TABLES
 pytestmark = pytest.mark.integration
 
 
+SERVING = json.dumps({"api_keys": {"mail": "ab" * 32}, "tls_ca": "/not/on/this/machine.pem"})
+"""What the operator wrote of the servers: lost, they would answer whoever asks."""
+
+
 @pytest.fixture
 def lost(short_path: Path) -> tuple[Store, RecoveryKit]:
     """What a platform was that is gone but for its backup in a folder, and its kit."""
     former = Layout(home=short_path / "f")
     former.make()
     encryption = load_credentials(former).encryption
+    (former.secrets / "serving.json").write_text(SERVING)
     store = new_store(short_path / "store", 1, 1, encryption)
     backup = new_store(short_path / "backup", 1, 1, encryption)
     make_release(store, "2002-09-01", b"one")
@@ -51,7 +57,7 @@ def lost(short_path: Path) -> tuple[Store, RecoveryKit]:
     around = Surroundings(
         store=StorageSettings(endpoints=where.endpoints, acknowledge=1, encryption=encryption),
         database=database,
-        files={"credentials.json": former.secrets / "credentials.json", "logins.json": former.logins},
+        files={name: former.secrets / name for name in ("credentials.json", "serving.json", "logins.json")},
         recipients={"keeper": kit.public_key},
     )
     back_up_platform(store, backup, around, signer=SIGNER)
@@ -79,6 +85,7 @@ def test_a_bare_machine_has_everything_back(lost: tuple[Store, RecoveryKit], sho
     done = rebuild(layout, environment, Wish(kit=kit), print)
 
     held = {path.stem: path.read_text().strip() for path in layout.recovery_keys.glob("*.pub")}
+    assert (layout.secrets / "serving.json").read_text() == SERVING
     assert [one.name for one in load_logins(layout, load_credentials(layout))] == ["admin", "ada"]
     assert held["keeper"] == kit.public_key and sorted(held) == ["drill", "keeper"]
     assert marked(layout) == [] and not layout.restoring.exists()

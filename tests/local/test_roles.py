@@ -186,6 +186,22 @@ def test_a_machine_has_a_token_until_it_is_ended(
     assert (before, refused, after) == (200, 403, 403)
 
 
+def test_a_login_that_is_made_while_the_platform_runs_is_known_when_the_command_ends(
+    server: ApiServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It may do at once what its role may, and nothing once it is removed."""
+    monkeypatch.setenv(HOME_VARIABLE, str(server.layout.home))
+    assert main(["login", "eve", "--role", "viewer", "--json"]) == 0
+    login = {"username": "eve", "password": json.loads(capsys.readouterr().out)["password"]}
+    with server.client(None) as client:
+        given = client.post("/auth/token", json=login).json()["access_token"]
+        client.headers["Authorization"] = f"Bearer {given}"
+        seen = client.get("/api/v2/dags").status_code
+        assert main(["login", "eve", "--remove"]) == 0
+
+        assert (seen, client.post("/auth/token", json=login).status_code) == (200, 401)
+
+
 def test_a_token_of_nobody_is_refused(server: ApiServer) -> None:
     """A wrong password opens nothing."""
     with server.client(None) as client:

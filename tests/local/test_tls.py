@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 
-from operators.local import airflow, ports, serving
+from operators.local import airflow, ports, services, serving
 from operators.local.credentials import load_credentials
 from operators.local.layout import Layout, PlatformError
-from operators.local.services import all_services
 from operators.local.tls import Tls
 from tests.local.certificates import authority, issue
 
@@ -34,7 +33,9 @@ def _read(files: dict[str, str], wanted: dict[str, Any]) -> Tls:
     text = json.dumps(wanted)
     for name, path in files.items():
         text = text.replace(f'"{name}"', json.dumps(path))
-    return Tls.read(json.loads(text))
+    tls = Tls.read(json.loads(text))
+    tls.check()
+    return tls
 
 
 SERVERS = {"tls_certificate": "chain", "tls_key": "key", "tls_ca": "ca"}
@@ -77,13 +78,23 @@ def test_whole_settings_are_taken(files: dict[str, str]) -> None:
 
 
 def test_the_operator_s_file_is_named(short_path: Path) -> None:
-    """As for whatever else it may say wrongly."""
+    """As for whatever else it may say wrongly; a file that went missing stops a start, and nobody who only looks."""
     layout = Layout(home=short_path / "h")
     layout.make()
     (layout.secrets / "serving.json").write_text('{"tls_ca": "/nowhere.pem"}')
 
     with pytest.raises(PlatformError, match=r"secrets/serving\.json cannot be used: tls_certificate and tls_key"):
         serving.tls_settings(layout)
+    (layout.secrets / "serving.json").write_text('{"balancer": {"tls_certificate": "/no.pem", "tls_key": "/no.pem"}}')
+    with pytest.raises(PlatformError, match=r"serving\.json cannot be used: tls_certificate=/no\.pem: there"):
+        services.configure(layout, PLACED, load_credentials(layout), Path("/dags"))
+    assert serving.tls_settings(layout).balancer_url(1) == "https://127.0.0.1:1"
+
+
+def watched(layout: Layout) -> str:
+    """Return the address at which the platform's watcher asks the balancer."""
+    (watcher,) = [one for one in services.all_services(layout, PLACED) if one.name == "watcher"]
+    return watcher.command[watcher.command.index("--balancer") + 1]
 
 
 def test_every_part_of_the_platform_is_told(files: dict[str, str], short_path: Path) -> None:
@@ -96,10 +107,13 @@ def test_every_part_of_the_platform_is_told(files: dict[str, str], short_path: P
     credentials = load_credentials(layout)
     variables = airflow.environment(layout, PLACED, credentials, Path("/dags"))
     extra = json.loads(variables["AIRFLOW_CONN_NIGHTSHIFT_SERVING"])["extra"]
-    probed = {one.name: one for one in all_services(layout, PLACED) if one.certificate}
+    probed = {one.name: one for one in services.all_services(layout, PLACED) if one.certificate}
 
     assert extra["servers"] == [f"https://127.0.0.1:{PLACED[name]}" for name in ports.SERVERS]
     assert (extra["balancer"], extra["ca_file"]) == (f"https://127.0.0.1:{PLACED['balancer']}", files["ca"])
     assert set(probed) == {"balancer", *ports.SERVERS}
     assert all(str(one.url).startswith("https://") for one in probed.values())
     assert serving.server_settings(layout, credentials).certificate == (Path(files["chain"]), Path(files["key"]))
+    assert watched(layout) == f"127.0.0.1:{PLACED['balancer']}"
+    (layout.secrets / "serving.json").write_text(json.dumps({"balancer": {**balancer, "host": "127.0.0.2"}}))
+    assert watched(layout) == f"127.0.0.2:{PLACED['balancer']}"

@@ -11,7 +11,7 @@ import pytest
 from operators.local.layout import Layout, PlatformError
 from operators.local.services import Service
 from operators.local.supervisor import Supervisor
-from operators.local.up import wait_for_service
+from operators.local.waiting import wait_for_service
 
 pytestmark = pytest.mark.integration
 

@@ -18,8 +18,9 @@ from operators.core.settings import StorageSettings
 from operators.core.storage import Store, open_store
 from tests.browser import NARROW, WIDE, complaints, faults, keep_picture, open_browser, served, use_dark
 from tests.core.erasure.nights import copy_of
-from tests.core.overview.nights import DAG_ID, pipeline_of, task
+from tests.core.overview.nights import DAG_ID, pipeline_of, run_of, task
 from tests.plugins.conftest import app_of
+from tests.plugins.test_pages import EVIL
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
@@ -69,7 +70,7 @@ def test_a_viewer_clicks_from_the_verdict_to_the_roots(browser: Chrome, night: S
     """Lineage, manifest, data docs and rows held back are each a click away, and nothing offers to start a run."""
     with served(for_cookies(app_of(night, pipeline_of(run)))) as address:
         enter(browser, address, "viewer")
-        keep_picture(browser, "morning")
+        keep_picture(browser, "good")
         said = headline(browser)
         offers = browser.find_elements("link text", "Run it again")
         trail = []
@@ -149,6 +150,20 @@ def test_a_failed_night_is_seen_at_once(browser: Chrome, night: StorageSettings,
         assert "bad" in verdict.get_attribute("class")
         assert urlsplit(link.get_attribute("href")).path.endswith("/tasks/deploy")
         assert faults(browser) == []
+
+
+def test_names_that_are_scripts_run_nothing(browser: Chrome, storage_settings: StorageSettings, store: Store) -> None:
+    """Of a DAG, a run and a task: letters on the page; no dialog opens, and the policy has nothing to forbid."""
+    from selenium.common.exceptions import NoAlertPresentException
+
+    evil = dataclasses.replace(run_of(task(EVIL, state="failed"), state="failed"), run_id=EVIL, dag_id=EVIL)
+    with served(for_cookies(app_of(storage_settings, pipeline_of(evil, title=EVIL)))) as address:
+        enter(browser, address, "user")
+
+        with pytest.raises(NoAlertPresentException):
+            browser.switch_to.alert.dismiss()
+        assert EVIL in browser.find_element("css selector", ".needs li").text
+        assert complaints(browser) == []
 
 
 def test_with_an_endpoint_away_the_page_is_whole(browser: Chrome, first_night: Path, run: Run, tmp_path: Path) -> None:

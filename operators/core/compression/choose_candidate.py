@@ -11,7 +11,7 @@ from operators.core.errors import GateFailed
 from operators.core.manifest import Made, StageCall, spec_json
 from operators.core.storage import Result, Store
 
-REVISION = 2
+REVISION = 3
 PAGE = "choice.html"
 Figures = Mapping[str, Any]
 
@@ -104,7 +104,7 @@ def _within(one: Figures, best: Figures, parent: Figures, spec: BudgetSpec) -> s
 
 def _excess(one: Figures, parent: Figures, spec: BudgetSpec) -> str:
     """Return in words what a candidate exceeds, empty where it is within the budget."""
-    reasons = []
+    reasons = [one["overflow"]] if one.get("overflow") else []
     if one.get("first_bad_operator"):
         reasons.append(f"computes something else than its parent from {one['first_bad_operator']} on")
     if (drop := parent["score"] - one["score"]) > spec.max_score_drop + 1e-12:

@@ -25,6 +25,13 @@ def fuse(source: Path, target: Path) -> dict[str, int]:
     """Write a graph with what belongs together put together; return how often, by the name of the new operator."""
     model = onnx.load(source)
     _fuse_attention(model)
+    optimised = fuse_activations(model)
+    save_stripped(optimised, target)
+    return dict(sorted(Counter(node.op_type for node in optimised.graph.node if node.domain == DOMAIN).items()))
+
+
+def fuse_activations(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return a graph with activations and their biases put together, as ONNX Runtime's optimiser finds them."""
     disabled = logging.root.manager.disable
     # It advises on producers that it does not know and on shapes that it could not infer, by many loggers and by print.
     logging.disable(logging.ERROR)
@@ -33,8 +40,8 @@ def fuse(source: Path, target: Path) -> dict[str, int]:
             optimised: onnx.ModelProto = optimize_model(model, model_type="bert", opt_level=0).model
     finally:
         logging.disable(disabled)
-    save_stripped(optimised, target)
-    return dict(sorted(Counter(node.op_type for node in optimised.graph.node if node.domain == DOMAIN).items()))
+    _know_domain(optimised)
+    return optimised
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +103,10 @@ def _fuse_attention(model: onnx.ModelProto) -> None:
         end.CopyFrom(fused)
     _drop_unread(graph)
     del graph.value_info[:]
+    _know_domain(model)
+
+
+def _know_domain(model: onnx.ModelProto) -> None:
     if DOMAIN not in {one.domain for one in model.opset_import}:
         model.opset_import.append(onnx.helper.make_opsetid(DOMAIN, 1))
 

@@ -24,7 +24,7 @@ from operators.core.progress import Progress, no_progress
 from operators.core.scratch import scratch_folder
 from operators.core.storage import Result, Store
 
-REVISION = 13
+REVISION = 14
 TOLERANCES = {
     CandidateKind.FUSED: 1e-4,
     CandidateKind.FP16: 0.01,
@@ -53,7 +53,7 @@ def make_candidates(
         progress: Told of every candidate.
 
     Raises:
-        GateFailed: The exported graph does not answer as PyTorch does, or a weight does not fit the form asked for.
+        GateFailed: The exported graph does not answer as PyTorch does.
     """
     models: dict[str | None, str] = {one.name: digest for one, digest in zip(spec.students, students, strict=True)}
     models[None] = model

@@ -26,10 +26,11 @@ from operators.core.scratch import scratch_folder
 from operators.core.storage import Result, Store
 from operators.core.training.rows import LabelledRows, read_rows
 
-REVISION = 11
+REVISION = 12
 REPORT = "report.json"
 PARENT = "parent"
 EXPORTED = CandidateKind.ONNX_FP32.value
+NOT_FINITE = "overflow: it gives logits that are no finite numbers"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -109,10 +110,9 @@ def _measure(
                 "bytes": _weights(folder / name).stat().st_size,
                 "memory_bytes": memory[name],
                 **figures(alone[name], batched[name]),
-                **measure(test.task, test.labels, predicted[name].test, test.label_names).facts,
-                "agreement": _agreement(predicted[PARENT], predicted[name]),
-                "agreement_rows": len(predicted[name].all),
-                "first_bad_operator": manifests[name].facts.get("first_bad_operator"),
+                **_quality(predicted[PARENT], predicted[name], test),
+                **{fact: manifests[name].facts.get(fact) for fact in ("first_bad_operator", "overflow")},
+                **({} if predicted[name] else {"overflow": NOT_FINITE}),
             }
             for name in names
         ],
@@ -135,34 +135,53 @@ def _batches(texts: Sequence[str], count: int) -> list[list[str]]:
 
 def _predict(
     models: Mapping[str, Classifier], test: LabelledRows, train: LabelledRows, progress: Progress
-) -> dict[str, _Predictions]:
+) -> dict[str, _Predictions | None]:
     """Return every model's predictions on the rows it is compared on: all, or the test rows for the graph.
+
+    None of a candidate that gives a logit that is not a finite number: it answers nothing.
 
     The graph was compared with PyTorch logit by logit when it was made; quantisation is what may change an answer.
     """
     splits = {name: [test.texts] if name == EXPORTED else [test.texts, train.texts] for name in models}
     total = sum(len(texts) for compared in splits.values() for texts in compared)
-    predicted: dict[str, _Predictions] = {}
+    predicted: dict[str, _Predictions | None] = {}
     done = 0
     for name, compared in splits.items():
-        labels: list[list[str]] = []
-        for texts in compared:
+        try:
             # Each split by itself: what else lies in a batch moves an int8 model's answers a little.
-            answers = models[name].answers(texts, _shifted(progress, done, total, f"rows, {name} predicts"))
-            labels.append([answer.label for answer in answers])
-            done += len(texts)
-        predicted[name] = _Predictions(test=labels[0], all=[label for split in labels for label in split])
+            labels = [
+                _labels(models[name], texts, _shifted(progress, done + before, total, f"rows, {name} predicts"))
+                for before, texts in zip((0, len(test.texts)), compared, strict=False)
+            ]
+            predicted[name] = _Predictions(test=labels[0], all=[label for split in labels for label in split])
+        except FloatingPointError:
+            if name == PARENT:
+                raise
+            predicted[name] = None
+        done += sum(map(len, compared))
     return predicted
+
+
+def _labels(model: Classifier, texts: Sequence[str], progress: Callable[[int], None]) -> list[str]:
+    return [answer.label for answer in model.answers(texts, progress)]
 
 
 def _shifted(progress: Progress, before: int, total: int, note: str) -> Callable[[int], None]:
     return lambda count: progress(before + count, total, note)
 
 
-def _agreement(parent: _Predictions, candidate: _Predictions) -> float:
-    """Return the part of the rows a candidate was asked on which it predicts what its parent does."""
+def _quality(parent: _Predictions | None, candidate: _Predictions | None, test: LabelledRows) -> dict[str, Any]:
+    """Return the score, and the part of the rows it was asked on for which a candidate predicts what its parent does.
+
+    One that answers nothing has nothing of either.
+    """
+    assert parent is not None
+    facts = measure(test.task, test.labels, (candidate or parent).test, test.label_names).facts
+    if candidate is None:
+        none = {name: 0.0 for name, value in facts.items() if isinstance(value, float)}
+        return {**facts, **none, "agreement": 0.0, "agreement_rows": len(parent.all)}
     same = sum(ours == theirs for ours, theirs in zip(parent.all, candidate.all, strict=False))
-    return same / len(candidate.all)
+    return {**facts, "agreement": same / len(candidate.all), "agreement_rows": len(candidate.all)}
 
 
 def _weights(folder: Path) -> Path:

@@ -20,6 +20,7 @@ from onnxruntime.quantization import (
 from onnxruntime.quantization.matmul_nbits_quantizer import DefaultWeightOnlyQuantConfig, MatMulNBitsQuantizer
 
 from operators.core.compression.export import INPUTS, save_stripped
+from operators.core.compression.fuse import fuse_activations
 
 BLOCKS_OPSET = 21
 """The first version of the operator set that has types of 4 bits."""
@@ -33,11 +34,21 @@ _METHODS = {
 def quantise(source: Path, target: Path) -> None:
     """Write the int8 form of an ONNX graph, equal bytes for equal graphs; activations are quantised at run time.
 
+    Each GELU becomes one operator before: of a text of Banking77 that takes 14 % of MiniLM's time. Attention is left as
+    it is: put together, it takes longer than its parts do with int8 around it.
+
     Source:
         onnxruntime.quantization; per channel keeps more of a MiniLM's answers than per tensor (.9925 against .9870).
     """
     with _quietly():
-        quantize_dynamic(_without_shapes(source), target, per_channel=True, weight_type=QuantType.QInt8)
+        quantize_dynamic(
+            fuse_activations(_without_shapes(source)),
+            target,
+            per_channel=True,
+            weight_type=QuantType.QInt8,
+            # Shapes are not inferred through the runtime's own operators; all that is quantised is in single precision.
+            extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},
+        )
     save_stripped(onnx.load(target), target)
 
 

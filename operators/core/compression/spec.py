@@ -23,8 +23,8 @@ class CandidateKind(enum.Enum):
     FUSED = "onnx_fused"
     """The same with operators put together, as far as that goes; the manifest counts how often."""
     FP16 = "fp16"
-    """Weights stored in half precision, computed in single: half the bytes, no faster on a CPU. Refused where one does
-    not fit."""
+    """Weights stored in half precision, computed in single: half the bytes, no faster on a CPU. Never chosen
+    where one does not fit."""
     BF16 = "bf16"
     """Weights stored as bfloat16, computed in single: every weight fits, with three digits less than fp16 keeps."""
     INT8 = "int8"

@@ -6,7 +6,7 @@ server what it serves.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 
 from operators.core.deployment.client import Server, bring, highest_order
@@ -53,8 +53,7 @@ def deploy(
     wanted = Wanted.read(store, recipe, verdict, trusted)
     note_rollback(store, servers, recipe)
     line, log = ReleaseLine(store, recipe), DeployLog(store, recipe, above=highest_order(servers))
-    is_loadable = line.live is not None and _would_load(store, line.live, trusted)
-    reason = _why_nothing_to_do(line, log, wanted, by_name, is_loadable)
+    reason = _why_nothing_to_do(line, log, wanted, by_name, lambda live: _would_load(store, live, trusted))
     release = None if reason else make_release(store, wanted)
     _end_unfinished(line, log, release, wanted)
     if release is None:
@@ -101,13 +100,13 @@ def _would_load(store: Store, release: Release, trusted: Collection[str]) -> boo
 
 
 def _why_nothing_to_do(
-    line: ReleaseLine, log: DeployLog, wanted: Wanted, by_name: bool, is_loadable: bool
+    line: ReleaseLine, log: DeployLog, wanted: Wanted, by_name: bool, would_load: Callable[[Release], bool]
 ) -> str | None:
     live = line.live
     if live is None:
         return None
     if live.model == wanted.model:
-        return f"{live.version} is live already" if is_loadable else None
+        return f"{live.version} is live already" if would_load(live) else None
     if by_name:
         return None
     if live.day > wanted.day:

@@ -40,10 +40,6 @@ def answers_from(
     if line.live is None:
         return []
     port, token = _free_port(), secrets.token_urlsafe(24)
-    command = [
-        sys.executable, "-m", "operators.core.deployment.server", "--host", "127.0.0.1", "--port", str(port),
-        "--name", "rehearsal", "--folder", str(folder), "--model", recipe,
-    ]  # fmt: skip
     variables = {
         STORAGE_VARIABLE: settings.for_readers().to_json(),
         SERVER_VARIABLE: ServerSettings(trusted=tuple(sorted(trusted))).to_json(),
@@ -52,7 +48,11 @@ def answers_from(
     log = folder.with_name(f"{folder.name}.log")
     with log.open("wb") as output:
         process = subprocess.Popen(
-            command, env={**os.environ, **variables}, stdout=output, stderr=subprocess.STDOUT, cwd=folder.parent
+            _command(port, folder, recipe),
+            env={**os.environ, **variables},
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            cwd=folder.parent,
         )
     try:
         return _ask(Server(f"http://127.0.0.1:{port}", recipe, token, _START_SECONDS), line, texts)
@@ -62,6 +62,13 @@ def answers_from(
     finally:
         process.kill()
         process.wait()
+
+
+def _command(port: int, folder: Path, recipe: str) -> list[str]:
+    return [
+        sys.executable, "-m", "operators.core.deployment.server", "--host", "127.0.0.1", "--port", str(port),
+        "--name", "rehearsal", "--folder", str(folder), "--model", recipe,
+    ]  # fmt: skip
 
 
 def _ask(server: Server, line: ReleaseLine, texts: Sequence[str]) -> list[Answer]:

@@ -8,6 +8,7 @@ the streams, a server takes no other traffic, so nothing undoes a rollback that 
 from __future__ import annotations
 
 import datetime
+import logging
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
@@ -15,9 +16,11 @@ from typing import Any
 
 from operators.core.deployment.client import Server, Serving, bring, highest_order
 from operators.core.deployment.releases import DeployLog, Release, ReleaseLine
-from operators.core.errors import DataError, DeploymentError
+from operators.core.errors import DataError, DeploymentError, HealthCheckFailed
 from operators.core.progress import Progress, no_progress
 from operators.core.storage import Store
+
+LOG = logging.getLogger("nightshift.deployment")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -106,6 +109,8 @@ def switch_back(
 def note_rollback(store: Store, servers: Sequence[Server], recipe: str) -> None:
     """Have a rollback that was made on the servers in the streams, and on every server what they then say.
 
+    A server that refuses what the others went back to goes on with what it has.
+
     Raises:
         DeploymentError: A server stays away, or another controller is at work; a retry goes on.
     """
@@ -126,7 +131,11 @@ def note_rollback(store: Store, servers: Sequence[Server], recipe: str) -> None:
         log.note("withdrawn", left, reason=f"{hand['by']} took it back at {hand['at']}", **wish)
     wanted = replace(line.serving(), order=log.order, by_hand={**hand, "is_noted": True})
     for server in servers:
-        bring(server, wanted, tidy=True)
+        try:
+            bring(server, wanted, tidy=True)
+        except HealthCheckFailed as refusal:
+            # It was emptied since the keys changed. The rollback stands all the same, and the gate's new word mends it.
+            LOG.warning("%s does not go back to %s: %s", server.url, wanted.current, refusal)
 
 
 def _planned(now: Serving, request: str, by: str) -> dict[str, Any]:
@@ -134,8 +143,8 @@ def _planned(now: Serving, request: str, by: str) -> dict[str, Any]:
     left, target = (now.candidate, now.current) if now.candidate else (now.current, now.former)
     if left is None or target is None:
         raise DataError(
-            f"there is no former release to go back to: {'none but this one' if left else 'none'} was ever live, or an "
-            "erasure forgot what was"
+            f"there is no former release to go back to: {'none but this one' if left else 'none'} was ever live, an "
+            "erasure forgot what was, or who signed it is trusted no longer and this server was emptied since"
         )
     return {
         "request": request,

@@ -21,7 +21,7 @@ from operators.core.progress import Progress
 from operators.core.scratch import scratch_folder
 from operators.core.sources.discover import paths_of
 from operators.core.sources.landing import LandingZone
-from operators.core.sources.reader import read_rows
+from operators.core.sources.reader import read_columns
 from operators.core.sources.spec import SourceSpec
 from operators.core.storage import Store
 from operators.core.storage.erasures import ErasedRow
@@ -172,10 +172,12 @@ class Place:
         limit = self.source.limits.max_file_bytes
         sha256, _ = self._zone.digest(path, limit)
         found: dict[int, str | None] = {}
-        rows = read_rows(self._zone.read(path, limit, sha256), path, self.source).rows
-        for number, row in enumerate(rows, start=1):
-            value = row.get(self.source.id_column)
-            row_id = None if value is None else stored_id(self.anonymiser, value)
-            if is_wanted(day, row_id, row):
-                found[number] = row_id
+        number = 0
+        for part in read_columns(self._zone.open(path, limit, sha256), path, self.source):
+            for row in () if isinstance(part, tuple) else part.to_pylist():
+                number += 1
+                value = row.get(self.source.id_column)
+                row_id = None if value is None else stored_id(self.anonymiser, value)
+                if is_wanted(day, row_id, row):
+                    found[number] = row_id
         return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hmac
 import itertools
 from collections.abc import Callable, Iterator
@@ -22,6 +23,10 @@ DIGEST = np.dtype([("head", ">u8"), ("tail", ">u8")])
 """The first 128 bits of a keyed digest. Two different texts of ten billion share one with probability 1e-19."""
 ROWS_A_PASS = 1 << 20
 _BLOCK_ROWS = 1 << 18
+_MOST_PASSES = 256
+"""And so files open at once; beyond that a pass has more rows."""
+_PLACED = np.dtype([("place", "<u8"), ("head", "<u8"), ("tail", "<u8")])
+"""A digest and the place of its row."""
 
 
 def digests(texts: pa.Array, key: bytes) -> npt.NDArray[np.void]:
@@ -63,23 +68,33 @@ def choose(path: Path, test_share: float) -> Choice:
     """
     rows = path.stat().st_size // DIGEST.itemsize
     choice = np.zeros(rows, dtype=np.uint8)
-    passes = max(1, -(-rows // ROWS_A_PASS))
-    for number in range(passes):
-        places, found = _of_pass(path, number, passes)
+    for found in _dealt_out(path, min(_MOST_PASSES, max(1, -(-rows // ROWS_A_PASS)))):
         first = _first_of_each(found)
         share = found["head"][first].astype(np.float64) / 2.0**64
-        choice[places[first]] = np.where(share < test_share, TEST, TRAIN)
+        choice[found["place"][first]] = np.where(share < test_share, TEST, TRAIN)
     return choice
 
 
-def _of_pass(path: Path, number: int, passes: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.void]]:
-    """Return the digests whose tail leaves `number` when divided by `passes`, and their places."""
-    places, found = [np.empty(0, np.int64)], [np.empty(0, DIGEST)]
-    for start, block in _blocks(path):
-        own = np.flatnonzero(block["tail"] % passes == number)
-        places.append(own + start)
-        found.append(block[own])
-    return np.concatenate(places), np.concatenate(found)
+def _dealt_out(path: Path, passes: int) -> Iterator[npt.NDArray[np.void]]:
+    """Yield rows of `_PLACED` in their order: at once all whose tail leaves the same when it is divided by `passes`.
+
+    They are dealt out to a file each, so that what lies in the file is read once, however many passes there are.
+    """
+    parts = [path.with_name(f"{path.name}-{number}") for number in range(passes)]
+    with contextlib.ExitStack() as stack:
+        files = [stack.enter_context(part.open("wb")) for part in parts]
+        for start, block in _blocks(path):
+            placed = np.empty(len(block), _PLACED)
+            placed["place"] = np.arange(start, start + len(block))
+            placed["head"], placed["tail"] = block["head"], block["tail"]
+            of_pass = (placed["tail"] % passes).astype(np.uint16)
+            order = np.argsort(of_pass, kind="stable")
+            borders = np.searchsorted(of_pass[order], np.arange(1, passes))
+            for file, own in zip(files, np.split(placed[order], borders), strict=True):
+                own.tofile(file)
+    for part in parts:
+        yield np.fromfile(part, _PLACED)
+        part.unlink()
 
 
 def _blocks(path: Path) -> Iterator[tuple[int, npt.NDArray[np.void]]]:
@@ -93,7 +108,7 @@ def _blocks(path: Path) -> Iterator[tuple[int, npt.NDArray[np.void]]]:
 def _first_of_each(found: npt.NDArray[np.void]) -> npt.NDArray[np.int64]:
     """Return the positions of the digests that no earlier one equals."""
     order = np.lexsort((found["tail"], found["head"]))  # stable: equal ones stay in their order
-    ordered = found[order]
+    head, tail = found["head"][order], found["tail"][order]
     is_first = np.ones(len(order), dtype=np.bool_)
-    is_first[1:] = ordered[1:] != ordered[:-1]
+    is_first[1:] = (head[1:] != head[:-1]) | (tail[1:] != tail[:-1])
     return order[is_first]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import itertools
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 
@@ -20,13 +19,13 @@ from operators.core.errors import DataError
 from operators.core.manifest import Input, Made, StageCall, canonical, spec_json
 from operators.core.sources.landing import LandingZone
 from operators.core.sources.listing import SourceFile, source_key
-from operators.core.sources.reader import read_columns
+from operators.core.sources.reader import read_listed
 from operators.core.sources.spec import SourceSpec
 from operators.core.sources.texts import column_of
 from operators.core.storage import Store
 from operators.core.storage.erasures import ErasedRow, erased_rows
 
-REVISION = 7
+REVISION = 8
 ERASED = "erased"
 """Why a row is quarantined that is on the record of erasures."""
 
@@ -92,12 +91,17 @@ class ErasedRows:
         from operators.core.anonymisation.anonymiser import Anonymiser
 
         anonymiser = Anonymiser(self._anonymisation, self._key)
-        data = self._zone.read(file.path, self._source.limits.max_file_bytes, file.sha256)
-        batches = read_columns(data, file.path, self._source).batches
-        named = [column_of(batch, self._source.id_column, pa.string()).to_pylist() for batch in batches]
         policy = self._anonymisation.policy("id")
-        stored = [None if v is None else str(anonymiser.value(policy, v)) for v in itertools.chain.from_iterable(named)]
-        return Made(facts={"rows": [number for number, value in enumerate(stored) if value in ids]})
+        rows: list[int] = []
+        start = 0
+        for part in read_listed(self._zone, file, self._source):
+            if isinstance(part, tuple):
+                continue
+            named = column_of(part, self._source.id_column, pa.string()).to_pylist()
+            stored = (None if value is None else str(anonymiser.value(policy, value)) for value in named)
+            rows += [number for number, value in enumerate(stored, start) if value in ids]
+            start += part.num_rows
+        return Made(facts={"rows": rows})
 
 
 def _by_day(rows: Iterable[ErasedRow], key: str) -> Mapping[str, frozenset[str]]:

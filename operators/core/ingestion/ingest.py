@@ -1,51 +1,33 @@
-"""Stages `ingest_file` and `ingest`: selected rows, anonymised, as Parquet. Nothing raw enters the store."""
+"""Stage `ingest`: every file of a validated group as a part. Nothing raw enters the store."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import pyarrow as pa
-
-from operators.core.anonymisation.originals import ORIGINALS_NAME, public_key, seal_originals, vault_key_id
-from operators.core.anonymisation.pseudonyms import key_id
+from operators.core.anonymisation.originals import public_key
 from operators.core.anonymisation.spec import AnonymisationSpec
-from operators.core.errors import DataError, SourceChanged, all_of
-from operators.core.ingestion.erased import ERASED, ErasedRows
+from operators.core.errors import DataError, all_of
+from operators.core.ingestion.erased import ErasedRows
+from operators.core.ingestion.ingest_file import FileStage
 from operators.core.ingestion.spec import IngestionSpec
-from operators.core.manifest import Input, Made, StageCall, spec_json
+from operators.core.manifest import Input, Made, StageCall
 from operators.core.models.adopt import adopt_model
 from operators.core.progress import Progress
 from operators.core.scratch import scratch_folder
 from operators.core.settings import LandingSettings
-from operators.core.sources.each import FileWork, Put, do_each
+from operators.core.sources.each import FileWork, do_each
 from operators.core.sources.landing import LandingZone
-from operators.core.sources.listing import (
-    LISTING_NAME,
-    SELECTION_NAME,
-    Selection,
-    SourceFile,
-    decode_listing,
-    source_key,
-)
-from operators.core.sources.reader import SourceColumns, read_columns
+from operators.core.sources.listing import LISTING_NAME, decode_listing
 from operators.core.sources.spec import SourceSpec
 from operators.core.storage import Result, Store
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 
-    from operators.core.ingestion.rows import RowAnonymiser
-    from operators.core.models.names import NameModel
-
-REVISION = 23
-PART_NAME = "part.parquet"
-EMPTY = "empty_after_cut"
-"""Why a row is quarantined here and not by validation: nothing of its text is left."""
+REVISION = 24
 
 
 def ingest(
@@ -79,19 +61,20 @@ def ingest(
     files = decode_listing(store.read(store.manifest(_digest(group.input("listing"))).file(LISTING_NAME)))
     vault = _vault(anonymisation, vault_key)
     names = _name_model(store, spec, models, progress)
-    stage = _FileStage(store, landing, source, anonymisation, spec, key, vault, names)
     erased, unread = ErasedRows(store, LandingZone(landing), source, anonymisation, key).of_all(files)
-    work = [
-        FileWork(
-            path=file.path,
-            call=stage.call(file, validated, erased[file]),
-            read=functools.partial(stage.read, file),
-            make=functools.partial(stage.make, file, _digest(validated), erased[file]),
-        )
-        for file, validated in zip(files, group.inputs_of("file"), strict=True)
-        if file in erased
-    ]
-    results, refused = do_each(store, work, progress)
+    with scratch_folder() as folder:
+        stage = FileStage(store, landing, source, anonymisation, spec, key, vault, names, folder)
+        work = [
+            FileWork(
+                path=file.path,
+                call=stage.call(file, validated, erased[file]),
+                read=functools.partial(stage.read, file),
+                make=functools.partial(stage.make, file, _digest(validated), erased[file]),
+            )
+            for file, validated in zip(files, group.inputs_of("file"), strict=True)
+            if file in erased
+        ]
+        results, refused = do_each(store, work, progress)
     if unread or refused:
         raise all_of([*unread, *refused])
     inputs = tuple(Input(role="file", identity=r.manifest.identity, manifest=r.digest) for r in results)
@@ -115,119 +98,6 @@ def _name_model(store: Store, spec: IngestionSpec, models: Path | None, progress
         raise ValueError("the spec has a model that finds names: name the folder in which models lie")
     adopted = adopt_model(store, models / spec.names.model.name, spec.names.model, progress)
     return store.as_input("name_model", adopted.digest)
-
-
-class _FileStage:
-    """Stage `ingest_file` with all that is the same for every file of a group."""
-
-    def __init__(
-        self,
-        store: Store,
-        landing: LandingSettings,
-        source: SourceSpec,
-        anonymisation: AnonymisationSpec,
-        spec: IngestionSpec,
-        key: bytes,
-        vault: X25519PublicKey | None,
-        names: Input | None,
-    ) -> None:
-        self._store = store
-        self._landing = LandingZone(landing)
-        self._source = source
-        self._anonymisation = anonymisation
-        self._spec = spec
-        self._key = key
-        self._vault = vault
-        self._names = names
-
-    @functools.cached_property
-    def _rows(self) -> RowAnonymiser:
-        # Not before a file needs it: Presidio takes seconds to import, and most nights most files are found.
-        from operators.core.ingestion.rows import RowAnonymiser
-
-        names = None if self._names is None else self._loaded(_digest(self._names))
-        return RowAnonymiser(self._source, self._anonymisation, self._spec, self._key, names)
-
-    def _loaded(self, adopted: str) -> NameModel:
-        import torch
-
-        from operators.core.models.names import NameModel
-
-        assert self._spec.names is not None
-        # A line is little work for two threads, and sums in another order could tip a word.
-        torch.set_num_threads(1)
-        with scratch_folder() as folder:
-            self._store.fetch_all(self._store.manifest(adopted), folder)
-            return NameModel(folder, self._spec.names.types, self._spec.names.min_probability)
-
-    def call(self, file: SourceFile, validated: Input, erased: tuple[int, ...]) -> StageCall:
-        """Return what decides the result for one file, of whose rows some may be erased."""
-        return StageCall(
-            stage="ingest_file",
-            revision=REVISION,
-            inputs=(
-                Input(role="source", identity=file.sha256),
-                Input(**{**spec_json(validated), "role": "validation"}),
-                *(() if self._names is None else (self._names,)),
-            ),
-            spec={
-                "source": source_key(self._source),
-                "anonymisation": spec_json(self._anonymisation),
-                "ingestion": spec_json(self._spec),
-                "key": key_id(self._key),
-                "vault": None if self._vault is None else vault_key_id(self._vault),
-                "day": file.day.isoformat(),
-                **({"erased": erased} if erased else {}),
-            },
-        )
-
-    def read(self, file: SourceFile) -> SourceColumns:
-        """Return what a landing file holds."""
-        limit = self._source.limits.max_file_bytes
-        return read_columns(self._landing.read(file.path, limit, file.sha256), file.path, self._source)
-
-    def make(self, file: SourceFile, validated: str, erased: tuple[int, ...], source: SourceColumns) -> Put:
-        """Return what puts a file's rows, anonymised, into the store, but those erased; nothing is left of `source`."""
-        selection = Selection.decode(self._store.read(self._store.manifest(validated).file(SELECTION_NAME)))
-        if (rows := source.num_rows) != selection.rows:
-            raise SourceChanged(f"{file.path}: {rows} rows, {selection.rows} were validated")
-        self._rows.take_originals()  # of a file that was refused half-way
-        quarantined = {**selection.quarantined, **dict.fromkeys(erased, ERASED)}
-        is_held = np.zeros(rows, np.bool_)
-        is_held[list(quarantined)] = True
-        kept: list[pa.RecordBatch] = []
-        start = 0
-        while source.batches:
-            batch = source.batches.popleft()
-            places = start + np.flatnonzero(~is_held[start : start + batch.num_rows])
-            going_on = batch if len(places) == batch.num_rows else batch.take(pa.array(places - start))
-            ready, empty = self._rows.batch(going_on, file.day)
-            quarantined |= dict.fromkeys(places[empty].tolist(), EMPTY)
-            kept.append(ready)
-            start += batch.num_rows
-        table = pa.Table.from_batches(kept, self._rows.schema)
-        return self._encoded(table, Selection(rows=rows, quarantined=quarantined))
-
-    def _encoded(self, kept: pa.Table, selection: Selection) -> Put:
-        from operators.core.ingestion.parquet import by_id, encode_table
-        from operators.core.profiling.profile import PROFILE_NAME, Profile
-
-        if kept.num_rows + len(selection.quarantined) != selection.rows:
-            raise DataError(f"{selection.rows} rows in, {kept.num_rows} kept, {len(selection.quarantined)} quarantined")
-        kept = by_id(kept)
-        with ThreadPoolExecutor(1, thread_name_prefix="profile") as pool:
-            profile = pool.submit(Profile.of, kept["text"], kept["label"], self._anonymisation.task)
-            part = encode_table(kept)
-        files = {PROFILE_NAME: profile.result().encode(), SELECTION_NAME: selection.encode()}
-        if self._vault is not None:
-            files[ORIGINALS_NAME] = seal_originals(self._rows.take_originals(), self._vault)
-        facts = {"rows_in": selection.rows, "rows_out": kept.num_rows, "quarantined": selection.counts}
-        return functools.partial(self._put, part, files, facts)
-
-    def _put(self, part: bytes, files: Mapping[str, bytes], facts: Mapping[str, Any]) -> Made:
-        entries = [self._store.put_bytes(PART_NAME, part, rows=facts["rows_out"])]
-        entries += [self._store.put_bytes(name, data) for name, data in files.items()]
-        return Made(files=tuple(entries), facts=facts)
 
 
 def sum_facts(facts: list[Mapping[str, Any]]) -> dict[str, Any]:

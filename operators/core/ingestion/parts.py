@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from operators.core.errors import DataError
-from operators.core.ingestion.ingest import PART_NAME
+from operators.core.ingestion.ingest_file import PART_NAME
 from operators.core.ingestion.schemas import conform, merge_schemas
 from operators.core.manifest import Input
 from operators.core.storage import Store

@@ -6,7 +6,6 @@ taken of anonymised rows.
 
 from __future__ import annotations
 
-import itertools
 import json
 import zlib
 from collections import Counter
@@ -21,7 +20,7 @@ import pyarrow.compute as pc
 from operators.core.errors import DataError
 from operators.core.labels import Task, names_in
 from operators.core.manifest import canonical
-from operators.core.profiling.texts import CLASSES, LABEL_BUCKETS, MEASURES, measure, repeated, spread
+from operators.core.profiling.texts import CLASSES, LABEL_BUCKETS, MEASURES, hashes, measure, spread
 
 if TYPE_CHECKING:
     from operators.core.profiling.texts import Numbers
@@ -52,27 +51,8 @@ class Profile:
     label_words: Counts = field(default_factory=Counter)
     """Number of those rows with a label and a word of two buckets, under `label * LABEL_BUCKETS + word`."""
 
-    @classmethod
-    def of(cls, texts: pa.ChunkedArray, labels: pa.ChunkedArray, task: Task = "text_classification") -> Profile:
-        """Return the profile of a file's rows.
-
-        Args:
-            texts: Their texts, none empty or missing.
-            labels: Their labels, as many.
-            task: What the labels are for.
-        """
-        profile = cls(rows=len(texts), repeated=repeated(texts))
-        for found in pc.value_counts(labels).to_pylist():
-            for name in names_in(found["values"], task) or ("",):
-                profile.labels[name] += found["counts"]
-        looked_at = _sample(len(texts))
-        for start, end in _pieces(pc.binary_length(texts).take(looked_at).to_numpy()):
-            rows = looked_at[start:end]
-            found = measure(texts.take(rows).to_pylist())
-            profile._count(found.bins, found.words, found.of_labels(*_label_buckets(labels.take(rows), task)))
-        return profile
-
-    def _count(self, bins: Mapping[str, Numbers], words: Numbers, label_words: Numbers) -> None:
+    def count(self, bins: Mapping[str, Numbers], words: Numbers, label_words: Numbers) -> None:
+        """Count texts that were measured: the bins of each, and the buckets of its words."""
         counters = [(self.measures[name], values) for name, values in bins.items()]
         for counter, values in [*counters, (self.words, words), (self.label_words, label_words)]:
             counts = np.bincount(values)
@@ -126,6 +106,61 @@ class Profile:
             raise DataError(f"not a profile: {type(error).__name__}") from error
 
 
+class Profiler:
+    """Takes the profile of a file's rows as they come; what is kept of a row is 8 bytes, and some texts for a while.
+
+    Args:
+        rows: How many rows will come, at most: which texts are looked at depends on it.
+        task: What their labels are for.
+    """
+
+    def __init__(self, rows: int, task: Task = "text_classification") -> None:
+        self._task = task
+        self._profile = Profile()
+        self._looked_at = _sample(rows)
+        self._hashes: list[Numbers] = []
+        self._texts: list[str] = []
+        self._labels: list[str] = []
+        self._bytes = 0
+
+    def add(self, texts: pa.StringArray, labels: pa.StringArray) -> None:
+        """Count more rows.
+
+        Args:
+            texts: Their texts, none empty or missing.
+            labels: Their labels, as many.
+        """
+        start = self._profile.rows
+        self._profile.rows += len(texts)
+        for found in pc.value_counts(labels).to_pylist():
+            for name in names_in(found["values"], self._task) or ("",):
+                self._profile.labels[name] += found["counts"]
+        self._hashes.append(hashes(texts))
+        first, last = np.searchsorted(self._looked_at, (start, start + len(texts)))
+        chosen = pa.array(self._looked_at[first:last] - start)
+        self._texts += (some := texts.take(chosen)).to_pylist()
+        self._labels += labels.take(chosen).to_pylist()
+        self._bytes += some.nbytes
+        if self._bytes >= _BYTES_AT_ONCE:
+            self._look()
+
+    def profile(self) -> Profile:
+        """Return the profile of all rows."""
+        self._look()
+        if self._hashes:
+            ordered = np.sort(np.concatenate(self._hashes))
+            self._profile.repeated = int(np.count_nonzero(ordered[1:] == ordered[:-1]))
+        return self._profile
+
+    def _look(self) -> None:
+        """Measure the texts that wait."""
+        if self._texts:
+            found = measure(self._texts)
+            label_words = found.of_labels(*_label_buckets(pa.array(self._labels, pa.string()), self._task))
+            self._profile.count(found.bins, found.words, label_words)
+        self._texts, self._labels, self._bytes = [], [], 0
+
+
 def _sample(rows: int) -> Numbers:
     """Return the numbers of the rows that are looked at: all, or one of each run of as many as it takes."""
     stride = max(1, -(-rows // MOST_ROWS))
@@ -135,16 +170,9 @@ def _sample(rows: int) -> Numbers:
     return np.minimum(chosen, rows - 1)
 
 
-def _pieces(sizes: Numbers) -> list[tuple[int, int]]:
-    """Return where runs of texts of so many bytes each begin and end that are looked at together."""
-    reached = np.cumsum(sizes) // _BYTES_AT_ONCE
-    borders = [0, *(np.flatnonzero(np.diff(reached)) + 1).tolist(), len(sizes)]
-    return [(start, end) for start, end in itertools.pairwise(borders) if start < end]
-
-
-def _label_buckets(labels: pa.ChunkedArray, task: Task) -> tuple[Numbers, Numbers]:
+def _label_buckets(labels: pa.StringArray, task: Task) -> tuple[Numbers, Numbers]:
     """Return the pairs of a row and the bucket of a name in its label, each once, by row."""
-    coded = labels.combine_chunks().dictionary_encode()
+    coded = labels.dictionary_encode()
     buckets = [
         sorted({zlib.crc32(name.encode()) % LABEL_BUCKETS for name in names_in(label, task) or ("",)})
         for label in coded.dictionary.to_pylist()

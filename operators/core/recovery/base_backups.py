@@ -36,7 +36,7 @@ from operators.core.scratch import scratch_folder
 from operators.core.storage import Store
 from operators.core.storage.objects import write_file
 
-REVISION = 1
+REVISION = 2
 STAGE = "base_backup"
 STREAM = "database"
 """On the backup store: base backups of Airflow's database, the newest last."""
@@ -191,6 +191,8 @@ def _read_base(path: Path) -> dict[str, str]:
 
 def _unpack(backup: Store, base: BaseBackup, folder: Path, scratch: Path) -> None:
     """Have a base backup's files in a folder, checked by PostgreSQL's own list, owned by whom runs it."""
+    for entry in base.manifest.files:
+        wal.check_sealed(backup, entry)
     packed = scratch / _BASE
     backup.fetch(base.manifest.file(_BASE), packed)
     folder.mkdir(mode=0o700, parents=True)

@@ -15,13 +15,16 @@ from operators.core.errors import AllCopiesDamaged
 from operators.core.manifest import Made, Manifest, StageCall
 from operators.core.progress import Progress, no_progress
 from operators.core.recovery.back_up_platform import moment
-from operators.core.recovery.backups import choose, unlock
+from operators.core.recovery.backups import Moment, choose, unlock
 from operators.core.recovery.copying import object_pieces, verify_all
+from operators.core.recovery.database_restore import quarantine
 from operators.core.recovery.inventory import DATABASE_FILE
 from operators.core.recovery.kit import RecoveryKit, fingerprint
-from operators.core.recovery.reconcile import reconcile
+from operators.core.recovery.postgresql import ProgramsMissing, own
+from operators.core.recovery.reconcile import Reconciled, reconcile
 from operators.core.recovery.restore_platform import restore_platform
 from operators.core.recovery.spec import DrillSpec
+from operators.core.scratch import scratch_folder
 from operators.core.settings import EncryptionSettings, EndpointSettings, StorageSettings
 from operators.core.storage import Store, initialise, open_store
 from operators.core.storage.erasures import gone, still_kept
@@ -29,7 +32,7 @@ from operators.core.storage.graph import closure
 from operators.core.storage.roots import roots
 
 STREAM = "drill"
-REVISION = 7
+REVISION = 8
 COPIES, ACKNOWLEDGE = 3, 2
 """Of the place that is restored into: as many as a platform has."""
 
@@ -77,7 +80,7 @@ def rehearse(kit: RecoveryKit, folder: Path, now: float, progress: Progress = no
             "results": done.results,
             "streams": done.streams,
             **_verify(place, progress),
-            **_reconcile(database, place, backup),
+            **(_reconcile(database, place, backup) if database else _recover_server(chosen, place, backup)),
         }
         yield Rehearsal(settings=settings, started=started, facts=facts)
 
@@ -138,8 +141,22 @@ def _verify(place: Store, progress: Progress) -> dict[str, Any]:
     return {"verified_objects": len(pieces) + len(manifests), "verified_bytes": sum(pieces.values())}
 
 
-def _reconcile(database: Path | None, place: Store, backup: Store) -> dict[str, Any]:
-    if database is None:
+def _reconcile(database: Path, place: Store, backup: Store) -> dict[str, Any]:
+    return _told(reconcile(database, place, backup))
+
+
+def _recover_server(chosen: Moment, place: Store, backup: Store) -> dict[str, Any]:
+    """Have Airflow's PostgreSQL as it was at the cut, in a folder that goes again; or say why it is not to be had."""
+    if not backup.manifest(chosen.backup).facts.get("base"):
         return {"database": False}
-    done = reconcile(database, place, backup)
+    with scratch_folder() as folder:
+        own(folder)
+        try:
+            server = quarantine(backup, chosen.backup, folder / "data", datetime.datetime.fromisoformat(chosen.at))
+        except ProgramsMissing as missing:
+            return {"database": False, "database_skipped": str(missing)}
+        return _told(server.switch(place, backup))
+
+
+def _told(done: Reconciled) -> dict[str, Any]:
     return {"database": True, "cleared": len(done.cleared), "dangling": len(done.dangling)}

@@ -22,6 +22,7 @@ from operators.core.storage import Store
 from operators.core.storage.documents import put_small, read_document
 from operators.core.storage.endpoint import Endpoint
 from operators.core.storage.records import Member
+from operators.core.storage.vault import is_sealed
 
 FOLDER = "wal"
 SEGMENT = re.compile(r"[0-9A-F]{24}")
@@ -29,6 +30,7 @@ _NAME = re.compile(r"[0-9A-F]{8}\.history|[0-9A-F]{24}(\.[0-9A-F]{8}\.backup|\.p
 """What PostgreSQL archives: segments, the histories of timelines, and notes about base backups."""
 _LARGEST_BYTES = 1024**3
 """Of a segment: what `initdb --wal-segsize` allows."""
+_BLOCK_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -165,15 +167,35 @@ def fetch_log(backup: Store, files: Iterable[Archived], folder: Path, progress: 
     wanted = list(files)
 
     def fetch(one: Archived) -> None:
-        if backup.vault.keyring is not None and one.file.sha256 == one.file.stored_sha256:
-            raise DataError(f"{one.name} lies open on the backup store: this platform did not archive it")
+        check_sealed(backup, one.file)
         content = zstandard.ZstdDecompressor().decompress(backup.read(one.file), max_output_size=_LARGEST_BYTES)
         if sha256_hex(content) != one.sha256:
             raise DataError(f"{one.name} is not what was archived under this name")
-        (folder / one.name).write_bytes(content)
+        _write_sparse(folder / one.name, content)
 
     for done, _ in enumerate(backup.membership.round.map(fetch, wanted), start=1):
         progress(done, len(wanted), "files of the log fetched")
+
+
+def check_sealed(backup: Store, entry: FileEntry) -> None:
+    """Return if a file can only be of who has the store's keys, where the store has any.
+
+    Raises:
+        DataError: It lies open: whoever may write to the backup store can have put it there.
+    """
+    if backup.vault.keyring is not None and not is_sealed(entry):
+        raise DataError(f"{entry.name} lies open on the backup store: this platform did not put it there")
+
+
+def _write_sparse(path: Path, content: bytes) -> None:
+    """Have a file there that takes no room for its zeros: of a segment that was closed for its age, nearly all."""
+    with path.open("wb") as file:
+        for start in range(0, len(content), _BLOCK_BYTES):
+            block = content[start : start + _BLOCK_BYTES]
+            if block.strip(b"\0"):
+                file.seek(start)
+                file.write(block)
+        file.truncate(len(content))
 
 
 def log_key(system: str, name: str) -> str:

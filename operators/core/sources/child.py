@@ -36,17 +36,17 @@ _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 1, 4, 38
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def parse(data: bytes, job: ParseJob) -> Rows:
-    """Yield batches of a file's rows, then the columns that it does not have.
+def parse(file: BinaryIO, size: int, job: ParseJob) -> Rows:
+    """Yield batches of the rows of a file of that many bytes, then the columns that it does not have.
 
     Raises:
         DataError: The file is not what the job says.
         HostileInput: It goes beyond the limits.
     """
     if job.format is Format.PARQUET:
-        parts = parse_parquet(plain_bytes(data, job.compression, job.limits), job)
+        parts = parse_parquet(plain_bytes(file, size, job.compression, job.limits), job)
     else:
-        plain = io.BufferedReader(PlainFile(data, job.compression, job.limits), 256 * 1024)
+        plain = io.BufferedReader(PlainFile(file, size, job.compression, job.limits), 256 * 1024)
         parts = _STREAMS[job.format](plain, job)
     rows = 0
     for part in parts:
@@ -61,9 +61,27 @@ def serve(connection: socket.socket, limits: ReadLimits) -> None:
     confine(limits)
     with connection, connection.makefile("rb") as source:
         job = ParseJob.from_json(source.readline())
-        data = source.read(int(source.readline()))
+        size = int(source.readline())
+        file = io.BufferedReader(_Arriving(source, size), 256 * 1024)
         with io.BufferedWriter(socket.SocketIO(connection, "w"), 256 * 1024) as target:
-            send_end(target, _send_rows(target, data, job))
+            send_end(target, _send_rows(target, file, size, job))
+
+
+class _Arriving(io.RawIOBase):
+    """A file of so many bytes that come over a connection; what is cut off there is no file."""
+
+    def __init__(self, source: io.BufferedReader, size: int) -> None:
+        self._source, self._left = source, size
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, target: Any) -> int:
+        count = self._source.readinto(memoryview(target)[: self._left])
+        if not count and self._left:
+            raise ConnectionError("whoever sent the file went")
+        self._left -= count
+        return count
 
 
 def confine(limits: ReadLimits) -> None:
@@ -91,11 +109,11 @@ def _limit(which: int, value: int) -> None:
     resource.setrlimit(which, (value, value + 1 if which == resource.RLIMIT_CPU and hard != value else value))
 
 
-def _send_rows(target: BinaryIO, data: bytes, job: ParseJob) -> dict[str, Any]:
+def _send_rows(target: BinaryIO, file: BinaryIO, size: int, job: ParseJob) -> dict[str, Any]:
     """Send all batches; return what the last frame says."""
     missing: set[str] = set()
     try:
-        for part in parse(data, job):
+        for part in parse(file, size, job):
             if isinstance(part, set):
                 missing = part
             else:

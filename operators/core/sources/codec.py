@@ -8,7 +8,7 @@ import lzma
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 
@@ -31,8 +31,8 @@ class PlainFile(io.RawIOBase):
     Reading raises `DataError` where the file is cut off or damaged, `HostileInput` where it grows beyond its limits.
     """
 
-    def __init__(self, data: bytes, compression: str, limits: ReadLimits) -> None:
-        self._pieces = _pieces(data, compression, allowed_bytes(len(data), limits))
+    def __init__(self, file: BinaryIO, size: int, compression: str, limits: ReadLimits) -> None:
+        self._pieces = _pieces(file, size, compression, allowed_bytes(size, limits))
         self._rest = memoryview(b"")
 
     def readable(self) -> bool:
@@ -57,19 +57,21 @@ def allowed_bytes(size: int, limits: ReadLimits) -> int:
     return min(limits.max_decoded_bytes, max(size * limits.max_ratio, FREE_BYTES))
 
 
-def plain_bytes(data: bytes, compression: str, limits: ReadLimits) -> bytes:
-    """Return the whole plain content."""
-    return b"".join(_pieces(data, compression, allowed_bytes(len(data), limits)))
+def plain_bytes(file: BinaryIO, size: int, compression: str, limits: ReadLimits) -> bytes:
+    """Return the whole plain content of a file of that many bytes."""
+    return b"".join(_pieces(file, size, compression, allowed_bytes(size, limits)))
 
 
-def _pieces(data: bytes, compression: str, allowed: int) -> Iterator[bytes]:
-    size = 0
+def _pieces(file: BinaryIO, size: int, compression: str, allowed: int) -> Iterator[bytes]:
+    plain = 0
     try:
-        for piece in _DECODERS[compression](data):
-            size += len(piece)
-            if size > allowed:
+        if compression and not size:
+            raise EOFError
+        for piece in _DECODERS[compression](file):
+            plain += len(piece)
+            if plain > allowed:
                 raise HostileInput(
-                    f"{len(data)} bytes decompress to more than {allowed}; a bomb, or raise the recipe's limits"
+                    f"{size} bytes decompress to more than {allowed}; a bomb, or raise the recipe's limits"
                 )
             yield piece
     except _BROKEN as error:
@@ -80,15 +82,14 @@ def _pieces(data: bytes, compression: str, allowed: int) -> Iterator[bytes]:
         raise DataError(f"cut off, its last {compression} part does not end; write it again") from None
 
 
-def _plain(data: bytes) -> Iterator[bytes]:
-    yield data
+def _plain(file: BinaryIO) -> Iterator[bytes]:
+    while piece := file.read(_OUT_BYTES):
+        yield piece
 
 
-def _zstd(data: bytes) -> Iterator[bytes]:
-    if not data:
-        raise EOFError
+def _zstd(file: BinaryIO) -> Iterator[bytes]:
     # Arrow's reader makes at most 128 KiB more than it is asked for, and takes no cut file for a short one.
-    with pa.input_stream(pa.BufferReader(data), compression="zstd") as stream:
+    with pa.input_stream(pa.PythonFile(file, "r"), compression="zstd") as stream:
         try:
             while piece := stream.read(_OUT_BYTES):
                 yield piece
@@ -96,42 +97,36 @@ def _zstd(data: bytes) -> Iterator[bytes]:
             raise EOFError if "Truncated" in str(error) else error from None
 
 
-def _gzip(data: bytes) -> Iterator[bytes]:
-    if not data:
-        raise EOFError
-    place = 0
-    while place < len(data):
+def _gzip(file: BinaryIO) -> Iterator[bytes]:
+    fed = file.read(_IN_BYTES)
+    while fed:
         member = zlib.decompressobj(wbits=31)
         while not member.eof:
-            # In small pieces, for what a call leaves over is copied: of a whole file that would be quadratic.
-            fed = data[place : place + _IN_BYTES]
             piece = member.decompress(fed, _OUT_BYTES)
             if not piece and not fed and not member.eof:
                 raise EOFError
             yield piece
-            place += len(fed) - len(member.unconsumed_tail) - len(member.unused_data)
+            # In small pieces, for what a call leaves over is copied: of a whole file that would be quadratic.
+            fed = member.unconsumed_tail or member.unused_data or file.read(_IN_BYTES)
 
 
-def _streams(make: Callable[[], Any]) -> Callable[[bytes], Iterator[bytes]]:
-    def decode(data: bytes) -> Iterator[bytes]:
-        if not data:
-            raise EOFError
-        place = 0
-        while place < len(data):
+def _streams(make: Callable[[], Any]) -> Callable[[BinaryIO], Iterator[bytes]]:
+    def decode(file: BinaryIO) -> Iterator[bytes]:
+        fed = file.read(_IN_BYTES)
+        while fed:
             stream = make()
             while not stream.eof:
-                fed = data[place : place + _IN_BYTES] if stream.needs_input else b""
                 if stream.needs_input and not fed:
                     raise EOFError
                 yield stream.decompress(fed, _OUT_BYTES)
-                place += len(fed)
-            place -= len(stream.unused_data)
+                fed = stream.unused_data or (file.read(_IN_BYTES) if stream.eof or stream.needs_input else b"")
 
     return decode
 
 
-def _zip(data: bytes) -> Iterator[bytes]:
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+def _zip(file: BinaryIO) -> Iterator[bytes]:
+    # What is in a zip stands at its end.
+    with zipfile.ZipFile(io.BytesIO(file.read())) as archive:
         members = archive.infolist()
         if len(members) != 1 or members[0].is_dir():
             raise HostileInput(f"a zip of {len(members)} entries; one file a zip is read, never an archive")
@@ -148,7 +143,7 @@ def _zip(data: bytes) -> Iterator[bytes]:
                 yield piece
 
 
-_DECODERS: dict[str, Callable[[bytes], Iterator[bytes]]] = {
+_DECODERS: dict[str, Callable[[BinaryIO], Iterator[bytes]]] = {
     "": _plain,
     ".zst": _zstd,
     ".gz": _gzip,

@@ -11,6 +11,7 @@ import codecs
 import contextlib
 import encodings
 import gc
+import io
 import json
 import os
 import pkgutil
@@ -18,7 +19,6 @@ import select
 import signal
 import socket
 import sys
-import time
 import zlib
 from encodings.aliases import aliases
 from typing import Any
@@ -28,7 +28,8 @@ from operators.core.sources.child import parse, serve
 from operators.core.sources.job import ParseJob
 from operators.core.sources.spec import Column, ColumnType, CsvDialect, Format, ReadLimits
 
-READY = b"ready"
+READY, LATE = b"ready", b"late"
+"""What the forker says once, and what it is told when a child's time is up."""
 COMMAND = f"import sys; sys.modules.update(numpy=None, pandas=None); from {__name__} import main; main()"
 """pyarrow would load both if it could, for what no parser needs: 60 MB that each fork would have to map."""
 
@@ -46,13 +47,15 @@ def main() -> None:
         request, fds, _, _ = socket.recv_fds(control, 65536, 1)
         if not request:
             return
+        if request == LATE:  # of a child that had ended when it was said
+            continue
         limits = ReadLimits(**json.loads(request))
         child = os.fork()
         if child == 0:
             _be_a_child(control, fds[0], limits)
         os.close(fds[0])
         try:
-            control.send(json.dumps(_watch(child, control, limits.max_seconds)).encode())
+            control.send(json.dumps(_watch(child, control)).encode())
         except BrokenPipeError:  # the client went while the child ended
             return
 
@@ -80,7 +83,7 @@ def warm() -> None:
                 constants={},
             )
             with contextlib.suppress(NightshiftError):
-                list(parse(packed, job))
+                list(parse(io.BytesIO(packed), len(packed), job))
 
 
 def close_codecs() -> None:
@@ -127,21 +130,19 @@ def _be_a_child(control: socket.socket, connection: int, limits: ReadLimits) -> 
         os._exit(code)
 
 
-def _watch(child: int, control: socket.socket, seconds: float) -> dict[str, Any]:
-    """Return how a child ended: by itself, or killed when its time was up. Without a client both processes end."""
-    deadline = time.monotonic() + seconds
+def _watch(child: int, control: socket.socket) -> dict[str, Any]:
+    """Return how a child ended: by itself, or killed when the client said so. Without a client both processes end."""
     handle = os.pidfd_open(child)
     try:
         poller = select.poll()
         poller.register(handle, select.POLLIN)
         poller.register(control, select.POLLIN)
-        ready = dict(poller.poll(max(0.0, deadline - time.monotonic()) * 1000))
-        is_late = handle not in ready
-        if is_late:
+        has_ended = handle in dict(poller.poll())
+        if not has_ended:
             os.kill(child, signal.SIGKILL)
         status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     finally:
         os.close(handle)
-    if is_late and ready:  # the client sends nothing while a child works: it has gone
+    if not has_ended and not control.recv(len(LATE)):
         sys.exit(0)
-    return {"status": status, "late": is_late}
+    return {"status": status}

@@ -14,6 +14,7 @@ import fsspec
 
 from operators.core.errors import DataError, HostileInput, SourceChanged, SourceUnavailable
 from operators.core.settings import LandingSettings
+from operators.core.sources.exchange import Incoming
 
 PIECE_BYTES = 16 * 1024**2
 CONNECT_SECONDS = 10
@@ -63,20 +64,29 @@ class LandingZone:
         names = {info["name"].rstrip("/").rsplit("/", 1)[-1]: info["type"] for info in found if self._is_in(info, path)}
         return [Listed(name=name, is_folder=kind == "directory") for name, kind in sorted(names.items())]
 
-    def read(self, path: str, max_bytes: int, sha256: str) -> bytes:
-        """Return the content of a file that was listed with this digest.
+    def open(self, path: str, max_bytes: int, sha256: str) -> Incoming:
+        """Return a file that was listed with this digest, to be read once.
+
+        Its last piece is followed by `SourceChanged` where its content is another: nothing of it counts before.
 
         Raises:
-            SourceChanged: It is gone, or its content is another.
+            SourceChanged: It is gone.
+            DataError: It is no regular file, or leads out of the landing zone.
             HostileInput: It is larger than the limit.
             SourceUnavailable: The landing zone does not answer.
         """
-        data = b"".join(self._pieces(path, self._info(path), max_bytes))
-        if hashlib.sha256(data).hexdigest() != sha256:
+        info = self._info(path)
+        return Incoming(_size_of(path, info, max_bytes), self._checked(path, info, max_bytes, sha256))
+
+    def _checked(self, path: str, info: dict[str, Any], max_bytes: int, sha256: str) -> Iterator[bytes]:
+        digest = hashlib.sha256()
+        for piece in self._pieces(path, info, max_bytes):
+            digest.update(piece)
+            yield piece
+        if digest.hexdigest() != sha256:
             raise SourceChanged(
                 f"{path}: its content is not what was listed; landing files must not change, run the day anew"
             )
-        return data
 
     def digest(self, path: str, max_bytes: int) -> tuple[str, int]:
         """Return the SHA-256 and the size of a file, reading it in pieces.
@@ -108,9 +118,7 @@ class LandingZone:
         return info
 
     def _pieces(self, path: str, info: dict[str, Any], max_bytes: int) -> Iterator[bytes]:
-        size = int(info["size"])
-        if size > max_bytes:
-            raise HostileInput(f"{path}: larger than {max_bytes} bytes; split it into several files")
+        size = _size_of(path, info, max_bytes)
         for start in range(0, size, PIECE_BYTES):
             end = min(start + PIECE_BYTES, size)
             with _translated(path):
@@ -127,6 +135,12 @@ class LandingZone:
     def _is_in(self, info: dict[str, Any], folder: str) -> bool:
         # Some servers list a folder in itself, and fsspec lists a file as its own only entry.
         return str(info["name"]).strip("/").rsplit("/", 1)[0] == folder.strip("/")
+
+
+def _size_of(path: str, info: dict[str, Any], max_bytes: int) -> int:
+    if (size := int(info["size"])) > max_bytes:
+        raise HostileInput(f"{path}: larger than {max_bytes} bytes; split it into several files")
+    return size
 
 
 def _is_below(path: str, root: str) -> bool:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import itertools
 import json
 import os
 import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from operators.core.errors import DataError, HostileInput, SourceUnavailable
 from operators.core.manifest import spec_json
 from operators.core.sources import forker
 from operators.core.sources.columns import schema_of
+from operators.core.sources.exchange import Exchange, Incoming
 from operators.core.sources.job import ParseJob
 from operators.core.sources.spec import ReadLimits
 from operators.core.sources.wire import SENT_BYTES, NotAFrame, receive
@@ -29,7 +30,7 @@ from operators.core.sources.wire import SENT_BYTES, NotAFrame, receive
 START_SECONDS = 120.0
 """What a forker may take to load the parsers: a second on an idle core."""
 GRACE_SECONDS = 30.0
-"""A child that is out of time is the forker's to kill; this much later the forker itself is taken for hung."""
+"""So long after a file's end, or after it was told to kill a child, the forker itself is taken for hung."""
 _GONE = (EOFError, OSError)
 
 
@@ -51,24 +52,29 @@ class Parser:
             self.close()
             raise SourceUnavailable("the process that parses files did not start; its own words are in the log")
 
-    def parse(self, data: bytes, path: str, job: ParseJob) -> Iterator[pa.RecordBatch | tuple[str, ...]]:
+    def parse(self, file: Incoming, path: str, job: ParseJob) -> Iterator[pa.RecordBatch | tuple[str, ...]]:
         """Yield what `reader.parse_apart` says, from a new child."""
         self.is_idle = False
-        deadline = time.monotonic() + job.limits.max_seconds + GRACE_SECONDS
         ours, theirs = socket.socketpair()
+        pieces = itertools.chain([job.to_json(), b"\n%d\n" % file.size], file.pieces)
+        exchange = Exchange(ours, pieces, job.limits.max_seconds)
         end = None
         with ours, contextlib.suppress(*_GONE):
             with theirs:
                 limits = json.dumps(spec_json(job.limits)).encode()
                 socket.send_fds(self._control, [limits], [theirs.fileno()])
-            _send(ours, [job.to_json(), b"\n%d\n" % len(data), data], deadline)
-            end = yield from _batches(ours, deadline, path, job)
-        answer = self._answer(max(1.0, deadline - time.monotonic()))
+            end = yield from _batches(exchange, path, job)
+        if exchange.is_late:
+            with contextlib.suppress(OSError):
+                self._control.send(forker.LATE)
+        answer = self._answer(GRACE_SECONDS)
         if not answer:
             raise SourceUnavailable(f"{path}: the processes that parse it were ended from outside")
         self.is_idle = True
+        if exchange.is_late:
+            raise HostileInput(f"{path}: not parsed in {job.limits.max_seconds} s; split the file, or raise the limits")
         if end is None:
-            raise _failure(path, json.loads(answer), job.limits)
+            raise _failure(path, json.loads(answer)["status"], job.limits)
         yield _missing(path, end, job)
 
     def close(self) -> None:
@@ -138,34 +144,14 @@ def _environment() -> dict[str, str]:
     }
 
 
-def _send(connection: socket.socket, pieces: list[bytes], deadline: float) -> None:
-    for piece in pieces:
-        connection.settimeout(max(0.001, deadline - time.monotonic()))
-        connection.sendall(piece)
-
-
-def _batches(
-    connection: socket.socket, deadline: float, path: str, job: ParseJob
-) -> Generator[pa.RecordBatch, None, dict[str, Any]]:
+def _batches(exchange: Exchange, path: str, job: ParseJob) -> Generator[pa.RecordBatch, None, dict[str, Any]]:
     """Yield batches up to the last frame, and return that."""
     schema = schema_of(job.columns)
     most = SENT_BYTES + 3 * job.limits.max_line_bytes * len(schema)
     rows = size = 0
-
-    def read(count: int) -> bytearray:
-        buffer = bytearray(count)
-        view = memoryview(buffer)
-        while view:
-            connection.settimeout(max(0.001, deadline - time.monotonic()))
-            received = connection.recv_into(view)
-            if not received:
-                raise EOFError
-            view = view[received:]
-        return buffer
-
     while True:
         try:
-            part = receive(read, schema, most)
+            part = receive(exchange.read, schema, most)
         except NotAFrame:
             raise HostileInput(
                 f"{path}: its parser was taken over, or broke; look at the file before anybody"
@@ -189,10 +175,7 @@ def _missing(path: str, end: dict[str, Any], job: ParseJob) -> tuple[str, ...]:
     raise (HostileInput if end.get("error") == "HostileInput" else DataError)(f"{path}: {reason}")
 
 
-def _failure(path: str, answer: dict[str, Any], limits: ReadLimits) -> Exception:
-    status = answer["status"]
-    if answer["late"]:
-        return HostileInput(f"{path}: not parsed in {limits.max_seconds} s; split the file, or raise the limits")
+def _failure(path: str, status: int, limits: ReadLimits) -> Exception:
     if status == -signal.SIGXCPU:
         return HostileInput(
             f"{path}: not parsed in {limits.max_cpu_seconds} s of processor time; split the file, or raise the limits"

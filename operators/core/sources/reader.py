@@ -4,45 +4,32 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from operators.core.errors import HostileInput
+from operators.core.errors import DataError, HostileInput, SourceChanged
 from operators.core.sources import parser
 from operators.core.sources.contents import normalise
+from operators.core.sources.exchange import Incoming
 from operators.core.sources.job import ParseJob
+from operators.core.sources.landing import LandingZone
+from operators.core.sources.listing import SourceFile
 from operators.core.sources.spec import ROW_SHA256, WRONG_TYPE, SourceSpec
 
 _FIRST_MOMENT, _LAST_MOMENT = -62_135_596_800_000_000, 253_402_300_799_999_999
 """Of the years 1 to 9999, in microseconds since 1970."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SourceColumns:
-    """What one file holds, in batches of rows.
+Part: TypeAlias = "pa.RecordBatch | tuple[str, ...]"
+"""Rows of a file, or at its end the columns of the spec that it does not have.
 
-    A batch has the spec's columns but those that the file lacks, and `wrong_type`: the first column that had a value of
-    another type, or null. Of a source without ids also `row_sha256`, which is their id.
-    """
-
-    batches: deque[pa.RecordBatch]
-    """In the file's order; who is done with one may take it out."""
-    missing: tuple[str, ...]
-    """Columns of the spec that the file does not have."""
-
-    @property
-    def num_rows(self) -> int:
-        """How many rows the batches have."""
-        return sum(batch.num_rows for batch in self.batches)
-
-    def table(self) -> pa.Table:
-        """Return all that the batches hold; a file without rows has no columns."""
-        return pa.Table.from_batches(self.batches) if self.batches else pa.table({})
+Rows have the spec's columns and `wrong_type`: the first column that had a value of another type, or null. Of a source
+without ids also `row_sha256`, which is their id.
+"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,19 +37,34 @@ class SourceRows:
     """What one file holds, row by row."""
 
     rows: list[dict[str, Any]]
-    """A value or None by column of `SourceColumns`."""
+    """A value or None by column of `Part`."""
     missing: tuple[str, ...]
-    """Columns of the spec that the file does not have; no row has them."""
+    """Columns of the spec that the file does not have; no row has a value of them."""
 
 
-def read_rows(data: bytes, path: str, spec: SourceSpec) -> SourceRows:
-    """Return what `read_columns` does, row by row: ten times as slow, for who looks at few."""
-    found = read_columns(data, path, spec)
-    return SourceRows(rows=[row for batch in found.batches for row in batch.to_pylist()], missing=found.missing)
+def read_listed(zone: LandingZone, file: SourceFile, spec: SourceSpec) -> Generator[Part, None, None]:
+    """Yield what `read_columns` does of a file as it was listed; it is opened when the first part is asked for."""
+    incoming = zone.open(file.path, spec.limits.max_file_bytes, file.sha256)
+    if incoming.size != file.bytes:
+        # Its digest would say so too, at its end.
+        raise SourceChanged(f"{file.path}: its content is not what was listed, by its size; run the day anew")
+    yield from read_columns(incoming, file.path, spec)
 
 
-def read_columns(data: bytes, path: str, spec: SourceSpec) -> SourceColumns:
-    """Return every row of a landing file, or none at all.
+def read_rows(data: bytes | Incoming, path: str, spec: SourceSpec) -> SourceRows:
+    """Return what `read_columns` yields as a whole and row by row: ten times as slow, for who looks at few."""
+    rows: list[dict[str, Any]] = []
+    missing: tuple[str, ...] = ()
+    for part in read_columns(data, path, spec):
+        if isinstance(part, tuple):
+            missing = part
+        else:
+            rows += part.to_pylist()
+    return SourceRows(rows=rows, missing=missing)
+
+
+def read_columns(data: bytes | Incoming, path: str, spec: SourceSpec) -> Generator[Part, None, None]:
+    """Yield every row of a landing file, a few megabytes at once; what is yielded counts once the end is reached.
 
     Costs a fork of a process that has the parsers loaded, about 10 ms; the first call of a process starts that, 1 s.
 
@@ -74,19 +76,15 @@ def read_columns(data: bytes, path: str, spec: SourceSpec) -> SourceColumns:
     Raises:
         DataError: The file is cut off, damaged, or not what the spec says.
         HostileInput: It goes beyond a limit, or its parser crashed.
+        SourceChanged: It is not what was listed, which may be known at its end only.
         SourceUnavailable: The parser was ended from outside.
     """
-    batches: deque[pa.RecordBatch] = deque()
-    missing: tuple[str, ...] = ()
     for part in parse_apart(data, path, spec):
         if isinstance(part, tuple):
-            missing = part
+            yield part
         else:
             _check_moments(part, path)
-            batches.append(part)
-    for _ in range(len(batches)):
-        batches.append(_told(batches.popleft(), missing, spec))
-    return SourceColumns(batches=batches, missing=missing)
+            yield _told(part, spec)
 
 
 def _check_moments(batch: pa.RecordBatch, path: str) -> None:
@@ -98,15 +96,15 @@ def _check_moments(batch: pa.RecordBatch, path: str) -> None:
                 raise HostileInput(f"{path}: its parser sent a moment that is none")
 
 
-def _told(batch: pa.RecordBatch, missing: tuple[str, ...], spec: SourceSpec) -> pa.RecordBatch:
-    """Return a batch of the columns that the file has, the wrong ones by name, with ids for rows that bring none."""
+def _told(batch: pa.RecordBatch, spec: SourceSpec) -> pa.RecordBatch:
+    """Return a batch with the wrong columns by name, and with ids for rows that bring none."""
     wrong = batch.column(WRONG_TYPE)
     is_name = pc.and_(pc.greater_equal(wrong, 0), pc.less(wrong, len(spec.column_names)))
     if pc.any(is_name, min_count=0).as_py():
         named = pa.array(spec.column_names).take(pc.if_else(is_name, wrong, None))
     else:
         named = pa.nulls(batch.num_rows, pa.string())
-    columns = {name: batch.column(name) for name in spec.column_names if name not in missing} | {WRONG_TYPE: named}
+    columns = {name: batch.column(name) for name in spec.column_names} | {WRONG_TYPE: named}
     if not spec.has_ids:
         rows = pa.RecordBatch.from_pydict(columns).to_pylist()
         columns[ROW_SHA256] = pa.array([_sha256(row) for row in rows], pa.string())
@@ -120,12 +118,18 @@ def _sha256(row: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def parse_apart(data: bytes, path: str, spec: SourceSpec) -> Iterator[pa.RecordBatch | tuple[str, ...]]:
+def parse_apart(data: bytes | Incoming, path: str, spec: SourceSpec) -> Generator[Part, None, None]:
     """Yield batches of a file's rows as a child parses them, then the columns that the file does not have.
 
-    What was yielded is no whole file before the end: use none of it where this raises. The child's time runs on while
-    its caller works on a batch. Errors as for `read_columns`.
+    What was yielded is no whole file before the end: use none of it where this raises. Errors as for `read_columns`.
     """
     job = ParseJob.of(path, spec)
+    file = Incoming.of(data) if isinstance(data, bytes) else data
     with parser.borrowed() as worker:
-        yield from worker.parse(data, path, job)
+        try:
+            yield from worker.parse(file, path, job)
+        except DataError:
+            # What it says of a file that is another by now is beside the point.
+            file.finish()
+            raise
+        file.finish()

@@ -113,7 +113,7 @@ class ReadLimits:
     max_cpu_seconds: int = 300
     """Processor time of that process."""
     max_seconds: int = 900
-    """Time on the clock of that process."""
+    """Time on the clock for which that process is waited for: neither its reader's nor the landing zone's."""
 
     def __post_init__(self) -> None:
         for name in self.__slots__:

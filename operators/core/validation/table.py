@@ -35,7 +35,7 @@ def build_table(rows: pa.Table, spec: SourceSpec, suite: ValidationSpec, day: da
     says nothing readable).
 
     Args:
-        rows: The rows of one file, as `read_columns` has them.
+        rows: A block of the rows of one file, as `read_columns` has them.
         spec: What the source looks like.
         suite: What will be asked of the table.
         day: The day of arrival, from the file's partition; noon UTC stands for it.

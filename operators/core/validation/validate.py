@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from typing import Any
-
-import pyarrow as pa
+from typing import Any, NamedTuple
 
 from operators.core.errors import DataError, ExpectationFailed, all_of
 from operators.core.manifest import Input, Made, Manifest, StageCall, canonical, spec_json
@@ -23,12 +21,12 @@ from operators.core.sources.listing import (
     decode_listing,
     source_key,
 )
-from operators.core.sources.reader import SourceColumns, read_columns
+from operators.core.sources.reader import Part, read_listed
 from operators.core.sources.spec import SourceSpec
 from operators.core.storage import Result, Store
 from operators.core.validation.spec import ValidationSpec
 
-REVISION = 13
+REVISION = 14
 REPORT_NAME = "report.json"
 
 
@@ -70,7 +68,7 @@ def validate(
         FileWork(
             path=file.path,
             call=_file_call(file, source, spec),
-            read=partial(_read, file, zone, source),
+            read=partial(read_listed, zone, file, source),
             make=partial(_check, store, file, source, spec),
         )
         for file in files
@@ -90,14 +88,10 @@ def validate(
     return store.once(call, lambda: Made(facts=facts))
 
 
-def _read(file: SourceFile, zone: LandingZone, source: SourceSpec) -> SourceColumns:
-    return read_columns(zone.read(file.path, source.limits.max_file_bytes, file.sha256), file.path, source)
-
-
-def _check(store: Store, file: SourceFile, source: SourceSpec, spec: ValidationSpec, found: SourceColumns) -> Put:
+def _check(store: Store, file: SourceFile, source: SourceSpec, spec: ValidationSpec, parts: Iterator[Part]) -> Put:
     """Return what puts a file's report and selection into the store."""
-    report, selection = check_rows(found.table(), source, spec, file.day)
-    broken = [f"column_missing({name})" for name in found.missing]
+    report, selection, missing = check_rows(parts, source, spec, file.day)
+    broken = [f"column_missing({name})" for name in missing]
     broken += [f"{e['kind']}({e['column'] or 'table'})" for e in report["expectations"] if e["broken"]]
     facts = {"rows_in": selection.rows, "rows_quarantined": selection.counts, "broken": broken}
 
@@ -125,25 +119,42 @@ def _file_call(file: SourceFile, source: SourceSpec, spec: ValidationSpec) -> St
     )
 
 
-def check_rows(
-    rows: pa.Table, source: SourceSpec, spec: ValidationSpec, day: datetime.date
-) -> tuple[dict[str, Any], Selection]:
-    """Return the report on a file's rows, and which of them go on if the file as a whole is sound.
+class Checked(NamedTuple):
+    """What a suite says of a file."""
+
+    report: dict[str, Any]
+    selection: Selection
+    """Which rows go on if the file as a whole is sound."""
+    missing: tuple[str, ...]
+    """Columns that the file does not have."""
+
+
+def check_rows(parts: Iterable[Part], source: SourceSpec, spec: ValidationSpec, day: datetime.date) -> Checked:
+    """Return what the suite says of a file's rows, of which a block at once is in memory.
 
     Raises:
-        DataError: An expectation cannot be evaluated.
+        DataError: An expectation cannot be evaluated, or the rows cannot be read.
     """
     # Here, not at the top: a task that finds every file validated needs no Great Expectations, whose import takes 4 s.
-    from operators.core.validation.suite import report_of, run_suite
+    from operators.core.validation.blockwise import BlockwiseSuite, blocks_of
+    from operators.core.validation.suite import report_of
     from operators.core.validation.table import build_table
 
-    outcomes = run_suite(build_table(rows, source, spec, day), spec)
+    suite = BlockwiseSuite(spec.expectations)
+    missing: tuple[str, ...] = ()
+    for block in blocks_of(parts):
+        if isinstance(block, tuple):
+            missing = block
+        else:
+            suite.add(build_table(block, source, spec, day))
+    outcomes = suite.outcomes(missing)
     quarantined: dict[int, str] = {}
     for outcome in outcomes:
         for row in outcome.failed_rows:
             quarantined.setdefault(row, outcome.expectation.reason or "")
-    selection = Selection(rows=rows.num_rows, quarantined=dict(sorted(quarantined.items())))
-    return {"rows": rows.num_rows, "quarantined": selection.counts, "expectations": report_of(outcomes)}, selection
+    selection = Selection(rows=suite.rows, quarantined=dict(sorted(quarantined.items())))
+    report = {"rows": suite.rows, "quarantined": selection.counts, "expectations": report_of(outcomes)}
+    return Checked(report, selection, missing)
 
 
 def _breach(manifest: Manifest) -> ExpectationFailed:

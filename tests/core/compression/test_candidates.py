@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -11,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from safetensors.torch import load_file, save_file
 
 from operators.core.compression.choose_candidate import choose_candidate
 from operators.core.compression.compress import compress
@@ -26,7 +28,7 @@ from operators.core.compression.spec import (
     QuantisationSpec,
 )
 from operators.core.errors import DataError, GateFailed
-from operators.core.manifest import sha256_of_file
+from operators.core.manifest import Made, StageCall, sha256_of_file
 from operators.core.models.classifier import load_classifier
 from operators.core.storage import Result
 from tests.core.compression.conftest import Trained
@@ -45,7 +47,7 @@ BITS = {
     "onnx_fused": {"MultiHeadAttention", "BiasGelu"},
     "fp16": {"Cast"},
     "bf16": {"Cast"},
-    "int8": {"DynamicQuantizeLinear", "MatMulInteger"},
+    "int8": {"DynamicQuantizeLinear", "MatMulInteger", "BiasGelu"},
     "int8_static": {"QuantizeLinear", "DequantizeLinear"},
     "int4": {"MatMulNBits", "GatherBlockQuantized"},
 }
@@ -85,6 +87,14 @@ def measurement(trained: Trained, candidates: dict[str, Result]) -> Result:
 def measured(trained: Trained, candidates: dict[str, Result]) -> Result:
     digests = {name: result.digest for name, result in candidates.items()}
     return measure_candidates(trained.store, digests, EVERY.measurement, model=trained.model)
+
+
+def committed(trained: Trained, folder: Path) -> str:
+    """Return the digest of a folder, committed as a model of the same data set."""
+    files = tuple(trained.store.put_file(path.name, path) for path in sorted(folder.iterdir()))
+    inputs = (trained.store.as_input("dataset", trained.dataset),)
+    call = StageCall(stage="fine_tune", revision=1, inputs=inputs, spec={"files": [one.sha256 for one in files]})
+    return trained.store.once(call, lambda: Made(files=files)).digest
 
 
 def fetched(trained: Trained, candidate: Result, folder: Path) -> Path:
@@ -198,6 +208,41 @@ def test_what_was_not_among_the_measured_is_not_taken(
 
     with pytest.raises(DataError, match="none of the candidates"):
         compress(trained.store, trained.model, choice.digest)
+
+
+def test_a_weight_beyond_half_precision_loses_and_fails_nothing(trained: Trained, tmp_path: Path) -> None:
+    """Every other form is made and measured, and the choice says what overflowed."""
+    folder = shutil.copytree(trained.folder, tmp_path / "model")
+    weights = load_file(folder / "model.safetensors")
+    weights["encoder.embeddings.word_embeddings.weight"][0] = 1e5  # of a token that no text has
+    save_file(weights, folder / "model.safetensors")
+    kinds = (CandidateKind.FP16, CandidateKind.BF16)
+    spec = replace(EVERY, candidates=tuple(CandidateSpec(kind=kind) for kind in kinds))
+    model = committed(trained, folder)
+    results = make_candidates(trained.store, model, spec)
+    digests = {kind.value: result.digest for kind, result in zip(kinds, results, strict=True)}
+    measurement = measure_candidates(trained.store, digests, EVERY.measurement, model=model)
+    fp16, bf16 = choose_candidate(trained.store, measurement.digest, EVERY.budget).manifest.facts["candidates"]
+
+    assert (fp16["chosen"], bf16["chosen"]) == (False, True)
+    assert "overflow: encoder.embeddings" in fp16["why"] and "as large as 100000" in fp16["why"]
+
+
+def test_a_candidate_that_answers_no_numbers_loses_and_fails_nothing(
+    trained: Trained, candidates: dict[str, Result], tmp_path: Path
+) -> None:
+    """Logits that overflow are a reason not to be chosen; the measurement of the others stands."""
+    folder = fetched(trained, candidates["int8"], tmp_path)
+    graph = onnx.load(folder / "model.onnx")
+    bias = next(one for one in graph.graph.initializer if one.name == "head.bias")
+    bias.CopyFrom(onnx.numpy_helper.from_array(np.float32([np.inf, 0.0]), "head.bias"))
+    onnx.save(graph, folder / "model.onnx")
+    digests = {"broken": committed(trained, folder), "int8": candidates["int8"].digest}
+    measurement = measure_candidates(trained.store, digests, EVERY.measurement, model=trained.model)
+    broken, _ = choose_candidate(trained.store, measurement.digest, EVERY.budget).manifest.facts["candidates"]
+
+    assert broken["why"].startswith("overflow: it gives logits that are no finite numbers")
+    assert (broken["chosen"], broken["agreement"]) == (False, 0.0)
 
 
 def test_a_second_time_everything_is_found(

@@ -51,6 +51,7 @@ def test_the_fastest_within_the_budget_is_chosen() -> None:
         ({"bytes": 101}, "101 bytes, at most 100 are allowed"),
         ({"p99_ms": 12.5}, "12.5 ms for one text in a hundred, at most 10.0 are allowed"),
         ({"memory_bytes": 301}, "301 bytes of memory, at most 300 are allowed"),
+        ({"overflow": "overflow: w has 1 weights"}, "overflow: w has 1 weights"),
         (
             {"first_bad_operator": "MatMul layer.1/linear"},
             "computes something else than its parent from MatMul layer.1/linear on",

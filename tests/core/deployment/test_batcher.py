@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -18,7 +19,7 @@ from operators.core.deployment.server.traffic import Traffic
 from operators.core.deployment.server.versions import Resident
 from operators.core.models.classifier import Answer
 
-LIMITS = Limits(parallel=1, batch_texts=4, queue_texts=8, request_texts=8)
+LIMITS = Limits(parallel=1, batch_texts=4, queue_texts=8, request_texts=8, request_seconds=600)
 
 
 class Gated:
@@ -84,6 +85,21 @@ def test_what_waits_is_computed_together() -> None:
     assert gated.batches == [["0", "0+"], ["1", "1+", "2", "2+"], ["3", "3+"]]
 
 
+def test_texts_that_take_long_are_computed_in_smaller_batches() -> None:
+    """No batch is expected to take more than a tenth of a request's time, for whoever comes waits for its end."""
+
+    async def run() -> list[Any]:
+        # The first text takes 0.05 s at least, until it is let go.
+        async with _batcher(replace(LIMITS, request_seconds=1.0)) as (batcher, _):
+            resident = _resident("a", gated)
+            return await _wait_behind(batcher, gated, [(resident, [f"{n}"]) for n in range(5)])
+
+    gated = Gated()
+
+    assert _labels(asyncio.run(run())) == [[f"{n}"] for n in range(5)]
+    assert max(map(len, gated.batches)) <= 2
+
+
 def test_a_batch_is_of_one_version() -> None:
     """Two versions that take turns in the queue are computed apart, and still in batches."""
 
@@ -140,6 +156,28 @@ def test_what_is_too_late_is_not_computed() -> None:
 
     assert _labels(asyncio.run(run())) == [["0"], TooLate]
     assert gated.batches == [["0"]]
+
+
+def test_what_would_come_too_late_is_not_computed_with_others() -> None:
+    """Where texts have become slow, a batch leaves out whom it would answer when their time has run out."""
+
+    async def run() -> None:
+        async with _batcher() as (batcher, _):
+            resident = _resident("a", gated)
+            first = asyncio.create_task(batcher.answers(resident, ["0"], 600))
+            assert await asyncio.to_thread(gated.begun.wait, 10)
+            patient = asyncio.create_task(batcher.answers(resident, ["1"], 600))
+            hasty = asyncio.create_task(batcher.answers(resident, ["2"], 60))
+            await asyncio.sleep(0.05)
+            batcher._seconds_per_text = 50.0  # so that two take longer than the third would wait
+            gated.open.set()
+            await asyncio.gather(first, patient)
+            hasty.cancel()
+
+    gated = Gated()
+    asyncio.run(run())
+
+    assert gated.batches == [["0"], ["1"]]
 
 
 def test_who_would_wait_too_long_is_told_at_once() -> None:

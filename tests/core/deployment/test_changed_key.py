@@ -13,7 +13,7 @@ from operators.core.deployment.deploy import deploy
 from operators.core.deployment.releases import deploy_steps
 from operators.core.deployment.roll_back import Deployed, roll_back
 from operators.core.deployment.spec import DeploymentSpec
-from operators.core.errors import SignatureRefused
+from operators.core.errors import DeploymentError, SignatureRefused
 from operators.core.settings import StorageSettings
 from operators.core.signing import Signer
 from operators.core.storage import Store
@@ -115,6 +115,24 @@ def test_an_emptied_server_goes_without_a_former_release_that_nobody_trusts(bed:
     found = [one.serving() for one in bed.servers]
     assert [(one.current, one.former) for one in found] == [(live.version, None), (live.version, before.version)]
     assert bed.release().repaired == ()
+
+
+def test_a_rollback_that_an_emptied_server_cannot_follow_is_mended_by_the_gate(bed: Bed) -> None:
+    """It goes on with what it has, and the command says so; the gate's word on what is live again brings it along."""
+    before = bed.release(SHIFTED, day="2002-09-25")
+    bed.release()
+    bed.change_key(STRANGER, empties=1)
+    left = bed.release()
+    with pytest.raises(DeploymentError, match="answers, but not everywhere"):
+        roll_back(bed.store, bed.servers, recipe=RECIPE, request="wish")
+    halfway = [one.serving().current for one in bed.servers]
+    mended = bed.release(SHIFTED, day="2002-09-25")
+
+    assert halfway == [left.version, before.version]
+    assert (mended.version, mended.is_changed) == (before.version, True)
+    assert [(one.current, one.former) for one in (server.serving() for server in bed.servers)] == [
+        (before.version, left.version)
+    ] * 2
 
 
 def test_the_former_verdict_is_refused_and_what_is_live_stays(bed: Bed) -> None:

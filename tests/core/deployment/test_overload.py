@@ -120,6 +120,21 @@ def test_a_body_that_does_not_come_is_given_up(server: ServerThread) -> None:
     assert answer.startswith(b"HTTP/1.1 408")
 
 
+def test_a_caller_that_hangs_up_is_counted(server: ServerThread) -> None:
+    """Half a request and no more of it is a wrong one, and the server goes on."""
+    head = f"POST {PATH} HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n".encode()
+    host, port = server.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port))) as caller:
+        caller.sendall(head + b"half")
+        time.sleep(0.2)
+    until, told = time.monotonic() + 10, f'nightshift_refused_total{{model="{RECIPE}",reason="wrong"}} 1.0'
+    while told not in (text := httpx.get(server.url + "/metrics").text) and time.monotonic() < until:
+        time.sleep(0.05)
+
+    assert told in text
+    assert httpx.post(server.url + PATH, json=_body()).status_code == 200
+
+
 def test_compressed_requests_are_refused(server: ServerThread) -> None:
     """Nothing is unpacked: a small request cannot become a large one."""
     response = httpx.post(server.url + PATH, content=b"x", headers={"Content-Encoding": "gzip"})

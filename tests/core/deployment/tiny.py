@@ -153,5 +153,5 @@ def tiny_release(store: Store, model: str, day: str) -> str:
 
 def _parquet(columns: Mapping[str, Any]) -> bytes:
     buffer = io.BytesIO()
-    parquet.write_table(pa.table(dict(columns)), buffer)
+    parquet.write_table(pa.table(columns), buffer)
     return buffer.getvalue()

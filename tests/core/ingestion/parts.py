@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import datetime
 import io
+import tempfile
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from operators.core.ingestion.ingest import PART_NAME, sum_facts
-from operators.core.ingestion.parquet import SCHEMA, by_id, encode_table
+from operators.core.ingestion.ingest import sum_facts
+from operators.core.ingestion.ingest_file import PART_NAME
+from operators.core.ingestion.parquet import SCHEMA
+from operators.core.ingestion.part_writer import PartWriter
 from operators.core.ingestion.publish import publish_dataset
 from operators.core.ingestion.rows import RowAnonymiser
 from operators.core.ingestion.spec import DatasetSpec
@@ -40,7 +44,11 @@ def decode_rows(data: bytes) -> list[dict[str, Any]]:
 
 def encode_rows(rows: Sequence[Mapping[str, Any]], schema: pa.Schema = SCHEMA) -> bytes:
     """Return rows as the file of a part."""
-    return encode_table(by_id(pa.Table.from_pylist([dict(row) for row in rows], schema)))
+    with tempfile.TemporaryDirectory() as folder:
+        writer = PartWriter(Path(folder) / "part", schema)
+        writer.write(pa.RecordBatch.from_pylist([dict(row) for row in rows], schema))
+        writer.close()
+        return (Path(folder) / "part").read_bytes()
 
 
 def anonymised(anonymiser: RowAnonymiser, row: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -9,8 +9,8 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as some
 
-from operators.core.profiling.profile import MOST_ROWS, Profile
-from operators.core.profiling.texts import CLASSES, LABEL_BUCKETS, measure, repeated
+from operators.core.profiling.profile import MOST_ROWS, Profiler
+from operators.core.profiling.texts import CLASSES, LABEL_BUCKETS, measure
 
 TEXTS = some.lists(some.text(some.characters(codec="utf-8") | some.sampled_from("ab \n_É9"), min_size=1), min_size=1)
 
@@ -29,10 +29,6 @@ def _plainly(text: str) -> dict[str, int]:
     shares["distinct_words"] = len(folded) / max(1, len(words))
     bins = {name: math.floor(4 * math.log2(1 + number) + 1e-9) for name, number in numbers.items()}
     return bins | {name: int(40 * math.sqrt(share)) for name, share in shares.items()}
-
-
-TEXT_OF_ONE_FORM = some.integers(0, 9).map(lambda digit: f"begins alike {digit} mid is alike {digit} ends alike")
-"""Of one length, and equal at the beginning, in the middle and at the end."""
 
 
 @given(TEXTS)
@@ -63,20 +59,37 @@ def test_unlike_words_are_in_buckets_as_chance_would_have_it() -> None:
     assert 850 < len(set(found.words.tolist())) < 920
 
 
-@given(some.lists(some.lists(some.text("ab", max_size=20) | TEXT_OF_ONE_FORM), max_size=4))
-def test_repeated_texts_are_counted_whatever_they_share(chunks: list[list[str]]) -> None:
-    """Texts that are alike where they are looked at first are told apart all the same, also across chunks."""
-    texts = [text for chunk in chunks for text in chunk]
-    found = repeated(pa.chunked_array([pa.array(["x", *chunk], pa.string()).slice(1) for chunk in chunks], pa.string()))
+@given(some.lists(some.lists(some.text("ab", min_size=1, max_size=3)), max_size=4))
+def test_repeated_texts_are_counted_across_batches(batches: list[list[str]]) -> None:
+    """Each row whose text an earlier row has, in its batch or another."""
+    texts = [text for batch in batches for text in batch]
+    profiler = Profiler(len(texts))
+    for batch in batches:
+        # A slice, which shares what it does not show.
+        profiler.add(pa.array(["x", *batch], pa.string()).slice(1), pa.array(["a"] * len(batch), pa.string()))
 
-    assert found == len(texts) - len(set(texts))
+    assert profiler.profile().repeated == len(texts) - len(set(texts))
+
+
+@given(some.lists(some.tuples(some.text("ab \n", min_size=1), some.sampled_from(["ham", "spam"]))), some.integers(1, 9))
+def test_a_profile_does_not_say_in_which_batches_rows_came(rows: list[tuple[str, str]], size: int) -> None:
+    """One batch or many: the same counts, and the same texts are looked at."""
+    whole, piecewise = Profiler(len(rows)), Profiler(len(rows))
+    texts, labels = (pa.array([row[side] for row in rows], pa.string()) for side in (0, 1))
+    whole.add(texts, labels)
+    for start in range(0, len(rows), size):
+        piecewise.add(texts.slice(start, size), labels.slice(start, size))
+
+    assert piecewise.profile().encode() == whole.profile().encode()
 
 
 def test_of_many_rows_some_texts_are_looked_at_and_all_labels() -> None:
     """Rows that take turns are all among those that are; none is looked at twice."""
     rows = 5 * MOST_ROWS + 3
     texts, labels = [f"word{n % 5}" for n in range(rows)], [f"label{n % 5}" for n in range(rows)]
-    profile = Profile.of(pa.chunked_array([texts]), pa.chunked_array([labels]))
+    profiler = Profiler(rows)
+    profiler.add(pa.array(texts), pa.array(labels))
+    profile = profiler.profile()
 
     assert profile.rows == rows == profile.labels.total()
     assert profile.repeated == rows - 5

@@ -17,15 +17,21 @@ from operators.cli import main
 from operators.core.recovery import postgresql
 from operators.core.recovery.back_up_platform import PlatformBackup, Surroundings, back_up_platform
 from operators.core.recovery.base_backups import BaseBackup, make_base, opened_database, rebuild_database
+from operators.core.recovery.drill import rehearse
+from operators.core.recovery.inventory import INVENTORY_FILE
 from operators.core.recovery.kit import RecoveryKit
 from operators.core.settings import EndpointSettings, StorageSettings
-from operators.core.storage import Store
+from operators.core.storage import Store, open_store
 from operators.local.ports import free_base
 from tests.airflow_database import AirflowDatabase
 from tests.core.recovery.conftest import SIGNER, make_release, new_store
+from tests.core.recovery.test_recovery import files_of
 from tests.encryption import ENCRYPTION
 from tests.postgresql import PASSWORD, Postgres, archiving, programs
+from tests.runbook import ON_POSTGRESQL
 
+pytestmark = pytest.mark.integration
+(IN_THE_RUNBOOK,) = ON_POSTGRESQL
 ARCHIVE_SECONDS = 55
 """`archive_timeout` as docs/recovery.md has it."""
 
@@ -252,6 +258,75 @@ def wait_for_the_end_of_a_segment(server: Postgres) -> None:
         time.sleep(ARCHIVE_SECONDS - 3)
         if current() == segment:
             return
+
+
+def kit_of(place: Path) -> RecoveryKit:
+    """Return the keeper's kit."""
+    return RecoveryKit.from_json((place / "kit.json").read_text())
+
+
+def test_a_drill_has_the_database_of_the_cut_and_says_where_it_cannot(
+    run_postgres: Callable[..., Postgres],
+    platform: Callable[..., PlatformBackup],
+    place: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What ran at the cut is cleared there; what came after it is not in it, and so cannot dangle."""
+    server = run_postgres()
+    airflow = AirflowDatabase(url=address_of(server))
+    airflow.add_dag("retrain_mail", "Mail")
+    airflow.add_run("retrain_mail", "at the cut", state="running")
+    airflow.add_task("retrain_mail", "at the cut", "ingest", state="running")
+    airflow.session.commit()
+    platform(server)
+    server.archived()
+    platform(server)
+    airflow.add_run("retrain_mail", "later", day=1)
+    airflow.add_task("retrain_mail", "later", "publish")
+    airflow.add_result("retrain_mail", "later", "publish", "0" * 64)
+    airflow.session.commit()
+    airflow.close()
+    server.archived()
+
+    with rehearse(kit_of(place), place / "drill", time.time()) as rehearsal:
+        facts = rehearsal.facts
+    assert (facts["database"], facts["cleared"], facts["dangling"]) == (True, 1, 0)
+    monkeypatch.setattr(postgresql, "DEBIAN", place)
+    monkeypatch.setenv("PATH", str(place))
+    with rehearse(kit_of(place), place / "without", time.time()) as rehearsal:
+        assert rehearsal.facts["database"] is False
+        assert "is not installed here" in rehearsal.facts["database_skipped"]
+
+
+def test_a_database_comes_back_alone_beside_a_store_that_is_there(
+    run_postgres: Callable[..., Postgres], platform: Callable[..., PlatformBackup], archive: Store, place: Path
+) -> None:
+    """To a moment before a mistake; the rest of the backup is neither needed nor read, and the store is left alone."""
+    server = run_postgres()
+    airflow = AirflowDatabase(url=address_of(server))
+    airflow.add_dag("retrain_mail", "Mail")
+    airflow.add_run("retrain_mail", "before")
+    airflow.session.commit()
+    airflow.close()
+    done = platform(server)
+    before = datetime.datetime.now(datetime.UTC).isoformat()
+    server.ask("DELETE FROM dag_run")
+    server.archived()
+    server.lose()
+    for entry in done.manifest.files:
+        if entry.name == INVENTORY_FILE:
+            next(path for path in files_of(archive) if path.name == entry.stored_sha256).unlink()
+    store = {"endpoints": [{"name": f"e{n}", "url": f"file://{place / 'store' / f'e{n}'}"} for n in range(3)]}
+    (place / "store.json").write_text(json.dumps({**store, "acknowledge": 2}))
+    here = files_of(open_store(StorageSettings.from_json((place / "store.json").read_text())))
+    paths = {"kit.json": str(place / "kit.json"), "store.json": str(place / "store.json"), "FOLDER": str(server.data)}
+    command = [paths.get(word, word) for word in IN_THE_RUNBOOK.split()[1:]]
+
+    assert main([*command[:-1], "dataset-mail", "--at", before]) == 2
+    assert main([*command, "--at", before]) == 0
+    server.start()
+    assert server.ask("SELECT run_id FROM dag_run") == [("before",)]
+    assert here == files_of(open_store(StorageSettings.from_json((place / "store.json").read_text())))
 
 
 @pytest.mark.slow

@@ -72,6 +72,20 @@ def test_a_file_is_archived_once(backup: Store, tmp_path: Path) -> None:
     assert (tmp_path / "log" / segment(1)).read_bytes() == (tmp_path / segment(1)).read_bytes()
 
 
+def test_a_segment_that_is_nearly_empty_takes_no_room(backup: Store, tmp_path: Path) -> None:
+    """A day has more than a thousand of them, of 16 MiB each: neither in the archive, nor where it is fetched to."""
+    content = b"a record" + bytes(3 * 1024**2) + b"another" + WHOLE[: -3 * 1024**2 - 15]
+    put(backup, tmp_path, segment(1), content=content)
+    found = wal.read_archive(backup, SYSTEM, [segment(1)])
+    (tmp_path / "log").mkdir()
+    wal.fetch_log(backup, found, tmp_path / "log")
+    fetched = tmp_path / "log" / segment(1)
+
+    assert found[0].file.stored_bytes < 2000
+    assert fetched.read_bytes() == content
+    assert fetched.stat().st_blocks * 512 < 1024**2
+
+
 def test_another_content_is_never_written_over_it(backup: Store, tmp_path: Path) -> None:
     """Two servers that write the log of one database: the second is told, and the first one's file stays."""
     put(backup, tmp_path, segment(1))
@@ -80,6 +94,16 @@ def test_another_content_is_never_written_over_it(backup: Store, tmp_path: Path)
         put(backup, tmp_path, segment(1), content=b"of another server")
     (found,) = wal.read_archive(backup, SYSTEM, [segment(1)])
     assert found.bytes == len(segment(1) * 9)
+
+
+def test_a_base_backup_of_who_has_no_keys_is_not_unpacked(tmp_path: Path) -> None:
+    """Whoever may write to an encrypted backup store can put files there in the open, and name them in the stream."""
+    store = new_store(tmp_path / "b", 1, 1, ENCRYPTION)
+    forged = base_at(Store(store.membership), 2)
+
+    with pytest.raises(DataError, match="zst lies open"):
+        rebuild_database(store, base_of(store, forged), tmp_path / "data")
+    assert not (tmp_path / "data").exists()
 
 
 @pytest.mark.parametrize("name", ["postgresql.conf", "0000000100000000000000", "00000001.history.tmp"])
@@ -98,7 +122,7 @@ def test_nothing_of_the_log_lies_open(tmp_path: Path) -> None:
     opened = dataclasses.replace(found.file, stored_sha256=found.file.sha256, stored_bytes=found.file.bytes)
 
     assert not any(b"Ada Lovelace" in path.read_bytes() for path in files_of(store))
-    with pytest.raises(DataError, match="did not archive it"):
+    with pytest.raises(DataError, match="did not put it there"):
         wal.fetch_log(store, [dataclasses.replace(found, file=opened)], tmp_path)
 
 

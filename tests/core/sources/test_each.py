@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterator
 from functools import partial
 
 import pytest
 
-from operators.core.errors import DataError
+from operators.core.errors import DataError, SourceChanged
 from operators.core.manifest import Made, StageCall
 from operators.core.progress import no_progress
 from operators.core.sources.each import FileWork, do_each
@@ -26,8 +26,12 @@ def _work(
 ) -> FileWork[str]:
     """Return work whose steps call back."""
 
-    def made(rows: str) -> Callable[[], Made]:
+    def pieces() -> Generator[str, None, None]:
+        yield read()
+
+    def made(pieces: Iterator[str]) -> Callable[[], Made]:
         make()
+        rows = list(pieces)
 
         def stored() -> Made:
             put()
@@ -35,7 +39,7 @@ def _work(
 
         return stored
 
-    return FileWork(path=path, call=StageCall(stage="s", revision=1, spec={"path": path}), read=read, make=made)
+    return FileWork(path=path, call=StageCall(stage="s", revision=1, spec={"path": path}), read=pieces, make=made)
 
 
 def test_a_file_is_read_and_another_stored_while_one_is_made(store: Store) -> None:
@@ -96,6 +100,35 @@ def test_a_file_that_is_refused_at_any_step_stops_no_other(store: Store) -> None
 
     assert told == [result.manifest.facts["path"] for result in results] == ["1.csv", "5.csv"]
     assert [str(error) for error in refused] == [f"{n}.csv: not sound" for n in (2, 3, 4)]
+
+
+def _ends_as_another(path: str, make: Callable[[], None] = lambda: None) -> FileWork[str]:
+    """Return work on a file of which the end says that it is not the one that was listed."""
+
+    def pieces() -> Generator[str, None, None]:
+        yield "rows"
+        raise SourceChanged(f"{path}: its content is not what was listed")
+
+    def made(pieces: Iterator[str]) -> Callable[[], Made]:
+        next(pieces)
+        make()
+        return lambda: Made(facts={"path": path})
+
+    return FileWork(path=path, call=StageCall(stage="s", revision=1, spec={"path": path}), read=pieces, make=made)
+
+
+def test_a_file_that_is_another_at_its_end_is_refused_whatever_was_made_of_it(store: Store) -> None:
+    """Also by who did not read so far, and by who found the content wanting; the next file is made."""
+
+    def refuse() -> None:
+        raise DataError("a label that nobody listed")
+
+    results, refused = do_each(
+        store, [_ends_as_another("1.csv"), _ends_as_another("2.csv", refuse), _work("3.csv")], no_progress
+    )
+
+    assert [result.manifest.facts["path"] for result in results] == ["3.csv"]
+    assert [str(error) for error in refused] == [f"{n}.csv: its content is not what was listed" for n in (1, 2)]
 
 
 def test_what_was_made_before_is_not_read(store: Store) -> None:

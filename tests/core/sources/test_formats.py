@@ -171,11 +171,11 @@ def test_a_parquet_column_of_another_type_is_the_file_s_fault(kind: pa.DataType)
 
 @pytest.mark.parametrize("form", MAKE)
 def test_columns_that_are_missing_are_told(form: Format) -> None:
-    """No row has a column that the file does not have, and the reader says which; others are not read."""
+    """No row has a value of a column that the file does not have, and the reader says which; others are not read."""
     found = _read(MAKE[form]([{"id": "1", "text": "x", "other": "y"}]), form, columns=SPEC.columns[:3])
 
     assert found.missing == ("label",)
-    assert _without_mark(found.rows) == [{"id": "1", "text": "x"}]
+    assert _without_mark(found.rows) == [{"id": "1", "label": None, "text": "x"}]
 
 
 @pytest.mark.parametrize("form", MAKE)

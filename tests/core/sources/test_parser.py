@@ -21,15 +21,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from operators.core.errors import HostileInput, SourceUnavailable
+from operators.core.errors import HostileInput, SourceChanged, SourceUnavailable
 from operators.core.sources import parser
 from operators.core.sources.child import parse
 from operators.core.sources.columns import schema_of
+from operators.core.sources.exchange import Incoming
 from operators.core.sources.job import ParseJob
 from operators.core.sources.reader import parse_apart, read_rows
 from operators.core.sources.spec import Format, ReadLimits
 from operators.core.sources.wire import NotAFrame, receive, send_batch, send_end
 from tests.core.sources.files import ROWS, SPEC, csv_file, json_lines, parquet_file
+from tests.core.sources.hostile import growth
 
 PATH = "notes/dt=2002-09-26/a.jsonl"
 SECRET = "a-secret-of-the-task"
@@ -141,16 +143,63 @@ def test_processor_time_beyond_the_limit_is_refused(worker: parser.Parser) -> No
 
 
 def test_a_parser_that_hangs_is_killed(worker: parser.Parser) -> None:
-    """One that takes no processor time either is ended by the clock: here one that nobody listens to."""
+    """One that takes no processor time either is ended by the clock: here one that was stopped."""
     data = json_lines([{**ROWS[0], "text": "x" * 1_000_000}] * 20)
     rows = parse_apart(data, PATH, replace(SPEC, limits=ReadLimits(max_seconds=1)))
     next(rows)
-    time.sleep(1.5)
+    child = _child(worker)
+    child.suspend()
     with pytest.raises(HostileInput, match=r"a\.jsonl: not parsed in 1 s"):
         list(rows)
 
+    assert not _is_alive(child.pid)
     assert len(read_rows(json_lines(ROWS), PATH, SPEC).rows) == len(ROWS)
     assert parser._idle == [worker]
+
+
+def test_a_parser_is_not_blamed_for_others_who_are_slow(worker: parser.Parser) -> None:
+    """Its clock stands while its rows are worked on, and while the file is waited for."""
+    data = json_lines([{**ROWS[0], "text": "x" * 1_000_000}] * 4)
+
+    def pieces() -> Iterator[bytes]:
+        for start in range(0, len(data), 1_000_000):
+            time.sleep(0.3)
+            yield data[start : start + 1_000_000]
+
+    file = Incoming(len(data), pieces())
+    found = 0
+    for part in parse_apart(file, PATH, replace(SPEC, limits=ReadLimits(max_seconds=1))):
+        time.sleep(0.3)
+        found += part.num_rows if isinstance(part, pa.RecordBatch) else 0
+
+    assert found == 4
+
+
+def test_a_large_file_goes_through_little_memory(worker: parser.Parser) -> None:
+    """300 MB that come in pieces and go in batches are never here at once, nor in the process that parses them."""
+    line = json_lines([{**ROWS[0], "text": "x" * 100_000}])
+    count, at_once = 3000, 100
+    file = Incoming(count * len(line), (line * at_once for _ in range(count // at_once)))
+    spec = replace(SPEC, limits=ReadLimits(max_file_bytes=2**30, max_ratio=1, max_memory_bytes=150 * 1024**2))
+    grown = growth()
+    found = sum(part.num_rows for part in parse_apart(file, PATH, spec) if isinstance(part, pa.RecordBatch))
+
+    assert found == count
+    assert grown() < 100_000_000
+
+
+def test_a_file_that_turns_out_another_is_told_as_that(worker: parser.Parser) -> None:
+    """What a parser says of content that was not listed is beside the point: that it changed is not."""
+
+    def pieces() -> Iterator[bytes]:
+        yield b"no JSON at all\n"
+        yield from (b" " * 1_000_000 for _ in range(20))
+        raise SourceChanged("a.jsonl: its content is not what was listed")
+
+    with pytest.raises(SourceChanged):
+        list(parse_apart(Incoming(30_000_000, pieces()), PATH, SPEC))
+
+    assert len(read_rows(json_lines(ROWS), PATH, SPEC).rows) == len(ROWS)
 
 
 def test_a_child_that_is_killed_may_be_tried_again(worker: parser.Parser) -> None:
@@ -185,7 +234,7 @@ def test_a_file_that_is_given_up_leaves_nothing(worker: parser.Parser) -> None:
     rows = parse_apart(json_lines([{**ROWS[0], "text": "x" * 1_000_000}] * 20), PATH, SPEC)
     next(rows)
     child = _child(worker)
-    rows.close()  # type: ignore[attr-defined]
+    rows.close()
     psutil.wait_procs([child], timeout=10)
 
     assert not _is_alive(child.pid)
@@ -195,6 +244,7 @@ def test_a_file_that_is_given_up_leaves_nothing(worker: parser.Parser) -> None:
 ABANDONED = """
 import sys, time, psutil
 from operators.core.sources.reader import parse_apart
+from tests.core.sources.hostile import growth
 from tests.core.sources.files import ROWS, SPEC, json_lines
 rows = parse_apart(json_lines([{**ROWS[0], "text": "x" * 1_000_000}] * 20), "notes/dt=x/a.jsonl", SPEC)
 next(rows)
@@ -223,6 +273,7 @@ DAEMON = """
 import multiprocessing, os, sys
 from operators.core.sources import parser
 from operators.core.sources.reader import read_rows
+from tests.core.sources.hostile import growth
 from tests.core.sources.files import ROWS, SPEC, json_lines
 
 def read():
@@ -275,7 +326,8 @@ def test_two_threads_have_two_children() -> None:
 
 def _frames() -> bytes:
     target = io.BytesIO()
-    for part in parse(parquet_file(ROWS), ParseJob.of("a.parquet", replace(SPEC, format=Format.PARQUET))):
+    data = parquet_file(ROWS)
+    for part in parse(io.BytesIO(data), len(data), ParseJob.of("a.parquet", replace(SPEC, format=Format.PARQUET))):
         if isinstance(part, pa.RecordBatch):
             send_batch(target, part)
     send_end(target, {"missing": []})

@@ -7,6 +7,7 @@ import datetime
 from pathlib import Path
 from random import Random
 
+import pyarrow as pa
 import pytest
 
 from operators.core.errors import DataError
@@ -86,17 +87,18 @@ def suite(rows: Rows) -> ValidationSpec:
 def _noticed(data: bytes, suite: ValidationSpec, accepted: Profile) -> str:
     """Return what was said of a file's bytes, empty where nothing was."""
     try:
-        found = read_columns(data, "queries.jsonl.zst", SOURCE)
-        report, selection = check_rows(found.table(), SOURCE, suite, DAY)
+        parts = list(read_columns(data, "queries.jsonl.zst", SOURCE))
+        report, selection, missing = check_rows(parts, SOURCE, suite, DAY)
     except DataError as error:
         return f"refused: {error}"
     broken = [item["kind"] for item in report["expectations"] if item["broken"]]
-    if broken or found.missing:
-        return f"broken: {broken}, missing: {found.missing}"
+    if broken or missing:
+        return f"broken: {broken}, missing: {missing}"
     if selection.quarantined:
         return f"quarantined: {selection.counts}"
     most = IngestionSpec().max_text_characters
-    kept = [{"text": row["text"][:most], "label": row["label"]} for row in found.table().to_pylist()]
+    rows = (row for part in parts if isinstance(part, pa.RecordBatch) for row in part.to_pylist())
+    kept = [{"text": row["text"][:most], "label": row["label"]} for row in rows]
     findings = compare(profile_of(kept), accepted, suite.drift)
     return ", ".join(f"{one.measure} {one.size:.2f}" for one in findings if one.level != "none")
 

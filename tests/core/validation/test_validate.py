@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pytest
 
 from operators.core.errors import DataError, ExpectationFailed, SourceChanged
 from operators.core.progress import no_progress
 from operators.core.sources.discover import discover
 from operators.core.sources.listing import SELECTION_NAME, Selection
-from operators.core.sources.reader import read_columns
+from operators.core.sources.reader import Part, read_columns
 from operators.core.sources.spec import Format
 from operators.core.storage import Result, Store
 from operators.core.validation.docs import render_page, write_index, write_page
@@ -39,8 +39,8 @@ def _listing(store: Store, folder: Path) -> str:
     return results[0].digest
 
 
-def _read(rows: list[dict[str, Any]]) -> pa.Table:
-    return read_columns(pack(rows), "mail.jsonl.zst", SOURCE).table()
+def _read(rows: list[dict[str, Any]]) -> Iterator[Part]:
+    return read_columns(pack(rows), "mail.jsonl.zst", SOURCE)
 
 
 def _validate(store: Store, folder: Path, listing: str, spec: ValidationSpec = SUITE) -> tuple[Result, list[Result]]:
@@ -68,14 +68,14 @@ def _validate(store: Store, folder: Path, listing: str, spec: ValidationSpec = S
 )
 def test_a_bad_row_is_quarantined_with_its_reason(reason: str, changes: dict[str, object]) -> None:
     """One bad row of three is held back, for the right reason, and the others go on."""
-    _, selection = check_rows(_read([mail(0), mail(1, **changes), mail(2)]), SOURCE, SUITE, DAY)
+    _, selection, _ = check_rows(_read([mail(0), mail(1, **changes), mail(2)]), SOURCE, SUITE, DAY)
 
     assert selection == Selection(rows=3, quarantined={1: reason})
 
 
 def test_repeated_ids_are_quarantined() -> None:
     """Rows that share an id are held back, all of them: nobody knows which is meant."""
-    _, selection = check_rows(_read([mail(0), mail(0), mail(2)]), SOURCE, SUITE, DAY)
+    _, selection, _ = check_rows(_read([mail(0), mail(0), mail(2)]), SOURCE, SUITE, DAY)
 
     assert selection.counts == {"id_repeated": 2}
 
@@ -83,7 +83,7 @@ def test_repeated_ids_are_quarantined() -> None:
 def test_reports_and_pages_hold_no_value_of_a_row() -> None:
     """What is planted in every column of failing rows is in neither the report nor its page."""
     rows = [mail(0), mail(1, id=SECRET, label=SECRET), mail(2, id=SECRET, body=SECRET)]
-    report, _ = check_rows(_read(rows), SOURCE, SUITE, DAY)
+    report, _, _ = check_rows(_read(rows), SOURCE, SUITE, DAY)
     page = render_page({"path": "mail/x", "day": "2002-09-26", **report})
 
     assert SECRET not in str(report)
@@ -190,7 +190,7 @@ def test_typed_columns_are_held_against_the_suite(form: Format) -> None:
     rows = [{**sound, "id": str(number), **change} for number, (change, _) in enumerate(changes)]
     make = {Format.JSON_LINES: json_lines, Format.CSV: csv_file}[form]
     source = replace(SPEC, format=form)
-    _, selection = check_rows(read_columns(make(rows), f"a.{form.value}", source).table(), source, TYPED, DAY)
+    _, selection, _ = check_rows(read_columns(make(rows), f"a.{form.value}", source), source, TYPED, DAY)
 
     assert selection.quarantined == {number: why for number, (_, why) in enumerate(changes) if why is not None}
 
@@ -207,7 +207,7 @@ def test_columns_that_only_arguments_name_are_looked_at() -> None:
     """Only what nothing asks for is left out of the table: a broken expectation on a pair of columns stays broken."""
     columns = (("column_A", "label"), ("column_B", "body"))
     pair = Expectation(kind="expect_column_pair_values_to_be_equal", arguments=columns)
-    report, _ = check_rows(_read([mail(0)]), SOURCE, ValidationSpec(expectations=(pair,)), DAY)
+    report, _, _ = check_rows(_read([mail(0)]), SOURCE, ValidationSpec(expectations=(pair,)), DAY)
     conditional = Expectation(kind="expect_x", column="id", arguments=(("row_condition", 'body=="planted"'),))
 
     assert report["expectations"][0]["success"] is False

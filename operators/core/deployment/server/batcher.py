@@ -24,12 +24,15 @@ from operators.core.deployment.server.versions import Resident
 if TYPE_CHECKING:
     from operators.core.models.classifier import Answer
 
-LEARNING = 0.1
+LEARNING = 0.2
 """Weight of the newest batch in what a text is expected to take."""
 MOST_THREADS = 4
 """Of one server by itself: beyond them a second server is better, for Python's part of the work is one thread's."""
-WAITING = 0.7
-"""Share of a request's time that it may be expected to wait: the rest is for computing it and for wrong guesses."""
+BATCH = 0.1
+"""Share of a request's time that a batch is expected to take at most: who comes meanwhile waits for its end."""
+WAITING = 0.4
+"""Share of a request's time that it may be expected to wait: the rest is for computing it, for its wait before it was
+read, and for wrong guesses. More would fill the queue with answers that come too late, and cost what others need."""
 
 
 class Overloaded(RuntimeError):
@@ -56,6 +59,8 @@ class _Job:
     resident: Resident
     texts: Sequence[str]
     future: asyncio.Future[list[Answer]]
+    until: float
+    """When its time runs out."""
     queued_at: float = field(default_factory=time.monotonic)
 
 
@@ -118,7 +123,7 @@ class Batcher:
             Exception: Whatever the model raised on these texts.
         """
         loop = asyncio.get_running_loop()
-        job = _Job(resident, texts, loop.create_future())
+        job = _Job(resident, texts, loop.create_future(), time.monotonic() + seconds)
         with self._changed:
             self.check_room(len(texts), seconds)
             self._queue.append(job)
@@ -152,12 +157,18 @@ class Batcher:
             return []
 
     def _take(self) -> list[_Job]:
-        """Return the request that waits longest, and those for the same version behind it as far as they fit."""
-        batch, texts, rest = list[_Job](), 0, deque[_Job]()
+        """Return the request that waits longest, and those for the same version behind it as far as they fit.
+
+        What would come too late with them is dropped, and refused when its time runs out: computed for nobody it would
+        only make the next ones late. The first is computed in any case, for what a text takes is learnt from it.
+        """
+        now = time.monotonic()
+        batch, texts, rest, most = list[_Job](), 0, deque[_Job](), self._most_texts()
         for job in self._queue:
             size = len(job.texts)
-            fits = job.resident is batch[0].resident and texts + size <= self._limits.batch_texts if batch else True
-            if job.future.cancelled():
+            fits = job.resident is batch[0].resident and texts + size <= most if batch else True
+            is_late = batch and job.until < now + (texts + size) * self._seconds_per_text
+            if job.future.cancelled() or is_late:
                 self._waiting_texts -= size
             elif fits:
                 batch.append(job)
@@ -166,6 +177,11 @@ class Batcher:
                 rest.append(job)
         self._queue, self._waiting_texts = rest, self._waiting_texts - texts
         return batch
+
+    def _most_texts(self) -> int:
+        """Return how many texts may be computed together: fewer where each takes long."""
+        seconds = max(self._seconds_per_text, 1e-6)
+        return min(self._limits.batch_texts, int(BATCH * self._limits.request_seconds / seconds))
 
     def _compute(self, batch: Sequence[_Job]) -> list[list[Answer] | Exception]:
         """Return each request's answers, or what the model raised on it: one bad text fails its own request only."""

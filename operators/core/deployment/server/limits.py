@@ -11,8 +11,9 @@ class Limits:
 
     parallel: int | None = None
     """Batches computed beside each other, on a thread each; None: as many as the process has cores, at most 4."""
-    batch_texts: int = 32
-    """Texts of waiting requests that are computed together; a request with more is a batch of its own."""
+    batch_texts: int = 64
+    """Texts of waiting requests that are computed together, or fewer where they take long; a request with more is a
+    batch of its own."""
     queue_texts: int = 256
     """Texts that may wait."""
     request_texts: int = 64
