@@ -53,7 +53,9 @@ def bring_up(layout: Layout, job: Job, console: Console) -> Platform:
     with ThreadPoolExecutor(1) as beside:
         # Fetching and laying out 6,046 mails takes as long as Airflow does to start: both at once.
         inputs: Future[None] = beside.submit(prepare_inputs, layout)
-        platform = up(layout, os.environ, lambda text: console.print(f"[dim]{text}[/dim]"), recipe=job.recipe)
+        platform = up(
+            layout, os.environ, lambda text: console.print(f"[dim]{text}[/dim]", soft_wrap=True), recipe=job.recipe
+        )
         wait_until(
             lambda: platform.rest.dag_is_ready(job.dag_id), DAG_SECONDS, lambda: _no_dag(platform.rest, job.dag_id)
         )
