@@ -23,7 +23,7 @@ def test_the_commands_of_the_docs_do_what_they_say(bed: Bed, first: dict[str, An
     placed, programs = ports.load(bed.layout), Path(sys.executable).parent
     addresses = {
         "http://127.0.0.1:17400": airflow.ui_url(placed),
-        "http://127.0.0.1:17401": airflow.balancer_url(placed),
+        "http://127.0.0.1:17401": f"http://127.0.0.1:{placed['balancer']}",
     }
     environment = {**bed.environment(), "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"}
     typed, ended = set(), {}
