@@ -266,6 +266,6 @@ MUTANTS = [
     Mutant("refilled from one", "slow_endpoint", _refill_from_one, 1479),
     Mutant("enrolled before it is refilled", "left_alone", _enrolled_early, 35),
     Mutant("read from one", "outages", _reads_from_one),
-    Mutant("no pins", "collected", _no_pins, 2678),
+    Mutant("no pins", "collected", _no_pins, 1941),
     Mutant("no second look", "collected", _no_second_look),
 ]
