@@ -33,6 +33,8 @@ class Watched:
         self._process = subprocess.Popen(
             [sys.executable, "-u", "-m", *arguments],
             env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=REPOSITORY,
+            # Whoever runs the tests in the background has it ignored, and so would what is started here.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )  # fmt: skip
         self.lines: list[tuple[float, str]] = []
 
@@ -52,9 +54,10 @@ class Watched:
 
     def end(self) -> int:
         """Read on to the end; return the exit status."""
-        assert self._process.stdout is not None
-        self.lines += [(time.monotonic(), line.rstrip()) for line in self._process.stdout]
-        return self._process.wait()
+        with self._process:
+            assert self._process.stdout is not None
+            self.lines += [(time.monotonic(), line.rstrip()) for line in self._process.stdout]
+        return self._process.returncode
 
     @property
     def text(self) -> str:
