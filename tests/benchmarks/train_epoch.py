@@ -3,7 +3,8 @@
 Banking77 by its own split, texts cut at 64 tokens, MiniLM below a mean-pool head: the same model, optimiser groups and
 rates on all sides, each with every core of the machine. `defaults` takes 8 rows a step in fp32, each padded to 64
 tokens; `best flags` our rows a step, bf16 where we take it, rows grouped by length, and frozen embedding tables, as we
-do; `one rank` is ours in one process with all cores: it sends no gradients, and makes less of the cores in each step.
+do; `one rank` is ours in one process with all cores, which sends no gradients: on an idle machine our best setting, and held
+against the best flags, as our defaults are against the defaults.
 Timed from the first step to the last; start-up, evaluation and export are not.
 """
 
@@ -201,10 +202,21 @@ def main() -> None:
 
         samples = alternate({way: lambda way=way: once(way) for way in WAYS}, options.pairs)  # type: ignore[misc]
     means = {way: round(sum(many) / len(many), 4) for way, many in bed.accuracies.items()}
-    document = compare("B1", samples, {"defaults": 1 / 3, "best flags": 1 / 0.9}, {}, scale=options.scale)
+    document = compare("B1", samples, {"defaults": 1 / 3}, {}, scale=options.scale)
+    best = {"ours": samples["one rank"], "best flags": samples["best flags"]}
+    bests = compare("B1", best, {"best flags": 1 / 0.9}, {}, scale=options.scale)
     is_equal = max(means.values()) - min(means.values()) <= MOST_APART
-    met = document["met"] and is_equal
-    publish({**document, "accuracy": means, "rows": rows, "equal": is_equal, "met": met})
+    publish(
+        {
+            **document,
+            "ratio": {**document["ratio"], "one rank to best flags": bests["ratio"]["best flags"]},
+            "goal": {**document["goal"], "one rank to best flags": bests["goal"]["best flags"]},
+            "accuracy": means,
+            "rows": rows,
+            "equal": is_equal,
+            "met": document["met"] and bests["met"] and is_equal,
+        }
+    )
 
 
 if __name__ == "__main__":
