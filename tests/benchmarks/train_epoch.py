@@ -3,8 +3,8 @@
 Banking77 by its own split, texts cut at 64 tokens, MiniLM below a mean-pool head: the same model, optimiser groups and
 rates on all sides, each with every core of the machine. `defaults` takes 8 rows a step in fp32, each padded to 64
 tokens; `best flags` our rows a step, bf16 where we take it, rows grouped by length, and frozen embedding tables, as we
-do; `one rank` is ours in one process with all cores, which sends no gradients: on an idle machine our best setting, and held
-against the best flags, as our defaults are against the defaults.
+do; `one rank` is ours in one process with all cores, which sends no gradients: on an idle machine our best setting. It
+is held against the best flags, as our defaults are against the defaults.
 Timed from the first step to the last; start-up, evaluation and export are not.
 """
 
