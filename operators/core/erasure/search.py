@@ -128,7 +128,7 @@ def _rows(store: Store, entry: FileEntry) -> Iterator[tuple[str, str, str]]:
     """Yield day, id and all texts of every row of a stored table."""
     with scratch_folder() as folder:
         store.fetch(entry, folder / "table.parquet")
-        with pq.ParquetFile(folder / "table.parquet") as table:
+        with pq.ParquetFile(folder / "table.parquet", pre_buffer=False) as table:
             texts = [column.name for column in table.schema_arrow if pa.types.is_string(column.type)]
             for batch in table.iter_batches(batch_size=BATCH_ROWS, columns=["day", *texts]):
                 for row in batch.to_pylist():

@@ -76,7 +76,7 @@ class PartWriter:
         folder = self._path.with_name(f"{self._path.name}.runs")
         folder.mkdir()
         sorter = RunSorter(folder, self._schema)
-        with pq.ParquetFile(self._path) as written:
+        with pq.ParquetFile(self._path, pre_buffer=False) as written:
             for batch in written.iter_batches():
                 sorter.add(pa.RecordBatch.from_arrays(batch.columns, schema=self._schema))
         return sorter

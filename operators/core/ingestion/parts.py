@@ -38,7 +38,8 @@ class Part:
 
     def batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
         """Yield the part's rows, a bounded number of bytes at once; all columns, or those named."""
-        with pq.ParquetFile(self.path) as file:
+        # With its look-ahead the reader would hold the columns of the whole file.
+        with pq.ParquetFile(self.path, pre_buffer=False) as file:
             footer = file.metadata
             size = sum(footer.row_group(number).total_byte_size for number in range(footer.num_row_groups))
             rows = BATCH_BYTES * footer.num_rows // max(1, size)
