@@ -179,7 +179,7 @@ class Bed:
         while time.monotonic() < deadline and process.poll() is None:
             if not ids or time.monotonic() - asked > 1.0:
                 ids, asked = _ids(rest, task_id), time.monotonic()
-            if pair := _watcher_and_worker(ids):
+            if pair := watcher_and_worker(ids):
                 return pair
             time.sleep(0.02)
         raise FaultDidNotFire(f"the processes of {task_id} were never seen; the run says:\n{self.output()}")
@@ -231,7 +231,8 @@ def _ids(rest: AirflowRest, task_id: str) -> set[str]:
     return {item["id"] for item in found if item["task_id"] == task_id}
 
 
-def _watcher_and_worker(ids: set[str]) -> tuple[psutil.Process, psutil.Process] | None:
+def watcher_and_worker(ids: set[str]) -> tuple[psutil.Process, psutil.Process] | None:
+    """Return the process that watches over one of these task instances and its child that does the work."""
     found = {}
     for one in psutil.process_iter(["cmdline", "ppid"]):
         line = " ".join(one.info["cmdline"] or ())

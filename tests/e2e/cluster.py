@@ -13,7 +13,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +22,12 @@ import pytest
 
 from operators.core.errors import StorageError
 from operators.core.storage import initialise
-from operators.local import airflow, ports, services
+from operators.local import airflow, inputs, ports, services
 from operators.local.credentials import load_credentials
 from operators.local.layout import REPOSITORY
 from operators.local.ports import free_base
 from operators.local.services import BIN
-from tests.e2e.bed import Bed
+from tests.e2e.bed import DAG_ID, DAY, PARAMS, Bed
 
 POSTGRESQL = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
 WORKERS = ("worker-1", "worker-2")
@@ -117,6 +117,22 @@ class Cluster:
         """Return what a running process was given."""
         return psutil.Process(self._processes[name].pid).environ()
 
+    def begin_night(self, **params: Any) -> str:
+        """Trigger the main job once Airflow knows it; return the run's id."""
+        rest = self.bed.rest
+        eventually(lambda: rest.dag_is_ready(DAG_ID), "the DAG")
+        run_id = str(rest.trigger(DAG_ID, {"day": DAY, **PARAMS, **params})["dag_run_id"])
+        rest.unpause(DAG_ID)
+        return run_id
+
+    def wait_for_end(self, run_id: str, seconds: float = 2400) -> str:
+        """Return a run's final state."""
+        deadline = time.monotonic() + seconds
+        while (state := self.bed.rest.run(DAG_ID, run_id)["state"]) not in ("success", "failed"):
+            assert time.monotonic() < deadline, f"the run is still {state}"
+            time.sleep(2)
+        return str(state)
+
     def stop(self) -> None:
         """End every process that this started."""
         for process in self._processes.values():
@@ -188,6 +204,21 @@ class Cluster:
             self._processes[name] = subprocess.Popen(
                 command, env=environment, stdout=output, stderr=output, start_new_session=True, cwd=self.bed.home
             )
+
+
+@contextlib.contextmanager
+def clustered(bed: Bed, schedulers: Sequence[str] = ("scheduler",)) -> Iterator[Cluster]:
+    """Have such an Airflow up for the length of a block, the input of a small night in place."""
+    cluster = Cluster(bed, schedulers)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(inputs.SLICE_VARIABLE, bed.environment()[inputs.SLICE_VARIABLE])
+        bed.layout.make()
+        inputs.prepare_inputs(bed.layout)
+    try:
+        cluster.start()
+        yield cluster
+    finally:
+        cluster.stop()
 
 
 def eventually(question: Callable[[], bool], what: str, seconds: float = 300) -> None:

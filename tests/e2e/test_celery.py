@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import pytest
 
-from operators.local import inputs
 from operators.local.rest import AirflowRest
-from tests.e2e.bed import DAG_ID, DAY, DAYS, MAILS_A_DAY, PARAMS, Bed, FaultDidNotFire, _watcher_and_worker
-from tests.e2e.cluster import WORKERS, Cluster, eventually, need_servers
+from tests.e2e.bed import DAG_ID, Bed, FaultDidNotFire, watcher_and_worker
+from tests.e2e.cluster import WORKERS, Cluster, clustered, need_servers
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(3600)]
 
@@ -23,31 +20,20 @@ pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(3600)]
 def cluster(make_bed: Callable[[], Bed]) -> Iterator[Cluster]:
     """An Airflow over Celery with the input of a small night in place."""
     need_servers()
-    bed = make_bed()
-    cluster = Cluster(bed)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(inputs.SLICE_VARIABLE, json.dumps({"days": DAYS, "mails_a_day": MAILS_A_DAY}))
-        bed.layout.make()
-        inputs.prepare_inputs(bed.layout)
-    try:
-        cluster.start()
+    with clustered(make_bed()) as cluster:
         yield cluster
-    finally:
-        cluster.stop()
 
 
 def test_a_worker_that_dies_in_a_training_costs_a_try_and_nothing_else(cluster: Cluster) -> None:
     """The other worker takes the task over and the night ends with a release; no worker was given the database."""
     rest = cluster.bed.rest
-    eventually(lambda: rest.dag_is_ready(DAG_ID), "the DAG")
-    run_id = str(rest.trigger(DAG_ID, {"day": DAY, "epochs": 1, **PARAMS})["dag_run_id"])
-    rest.unpause(DAG_ID)
+    run_id = cluster.begin_night(epochs=1)
 
     given = cluster.environment_of(WORKERS[0])
     assert not any("SQL_ALCHEMY_CONN" in name or "JWT_SECRET" in name for name in given)
 
     killed = kill_the_worker_of(cluster, rest, run_id, "fine_tune")
-    state = wait_for_end(rest, run_id)
+    state = cluster.wait_for_end(run_id)
     instances = {item["task_id"]: item for item in rest.task_instances(DAG_ID, run_id) if item["map_index"] < 0}
 
     assert state == "success", {name: cluster.log(name) for name in (*WORKERS, "scheduler")}
@@ -64,7 +50,7 @@ def kill_the_worker_of(cluster: Cluster, rest: AirflowRest, run_id: str, task_id
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         ids = {item["id"] for item in rest.task_instances(DAG_ID, run_id) if item["task_id"] == task_id}
-        pair = _watcher_and_worker(ids) if ids else None
+        pair = watcher_and_worker(ids) if ids else None
         if pair is not None and cluster.bed.ranks():
             name = cluster.worker_of(pair[0])
             cluster.kill(name)
@@ -72,12 +58,3 @@ def kill_the_worker_of(cluster: Cluster, rest: AirflowRest, run_id: str, task_id
         assert rest.run(DAG_ID, run_id)["state"] not in ("success", "failed"), cluster.log("scheduler")
         time.sleep(0.5)
     raise FaultDidNotFire(f"{task_id} was never seen at work (load {os.getloadavg()[0]:.1f})")
-
-
-def wait_for_end(rest: AirflowRest, run_id: str, seconds: float = 2400) -> Any:
-    """Return a run's final state."""
-    deadline = time.monotonic() + seconds
-    while (state := rest.run(DAG_ID, run_id)["state"]) not in ("success", "failed"):
-        assert time.monotonic() < deadline, f"the run is still {state}"
-        time.sleep(2)
-    return state

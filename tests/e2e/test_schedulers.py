@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections import Counter
 from collections.abc import Callable, Iterator
 
 import pytest
 
 from operators.core.storage.graph import closure
-from operators.local import inputs
-from tests.e2e.bed import DAG_ID, DAY, DAYS, MAILS_A_DAY, PARAMS, Bed
-from tests.e2e.cluster import Cluster, eventually, need_servers
-from tests.e2e.test_celery import wait_for_end
+from tests.e2e.bed import DAG_ID, Bed
+from tests.e2e.cluster import Cluster, clustered, eventually, need_servers
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(3600)]
 SCHEDULERS = ("scheduler-1", "scheduler-2")
@@ -23,31 +20,20 @@ SCHEDULERS = ("scheduler-1", "scheduler-2")
 def cluster(make_bed: Callable[[], Bed]) -> Iterator[Cluster]:
     """An Airflow with two schedulers, and the input of a small night in place."""
     need_servers()
-    bed = make_bed()
-    cluster = Cluster(bed, SCHEDULERS)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(inputs.SLICE_VARIABLE, json.dumps({"days": DAYS, "mails_a_day": MAILS_A_DAY}))
-        bed.layout.make()
-        inputs.prepare_inputs(bed.layout)
-    try:
-        cluster.start()
+    with clustered(make_bed(), SCHEDULERS) as cluster:
         yield cluster
-    finally:
-        cluster.stop()
 
 
 def test_a_scheduler_that_dies_in_a_training_costs_nothing(cluster: Cluster) -> None:
     """The other one takes over what it had queued: the night ends green, and every result was made by one try."""
     rest = cluster.bed.rest
-    eventually(lambda: rest.dag_is_ready(DAG_ID), "the DAG")
-    run_id = str(rest.trigger(DAG_ID, {"day": DAY, "epochs": 1, **PARAMS})["dag_run_id"])
-    rest.unpause(DAG_ID)
+    run_id = cluster.begin_night(epochs=1)
 
     eventually(lambda: bool(cluster.bed.ranks()), "the training", 1800)
     killed = cluster.scheduler_of(run_id, "fine_tune")
     cluster.kill(killed)
     assert cluster.bed.ranks(), "the training had ended before the scheduler was killed"
-    state = wait_for_end(rest, run_id)
+    state = cluster.wait_for_end(run_id)
 
     (left,) = set(SCHEDULERS) - {killed}
     assert state == "success", cluster.log(left)

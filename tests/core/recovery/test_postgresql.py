@@ -143,6 +143,15 @@ def platform(archive: Store, place: Path) -> Callable[..., PlatformBackup]:
     return back_up
 
 
+def airflow_on(server: Postgres) -> AirflowDatabase:
+    """Return Airflow's database on a server: a DAG, and a run of it from before a loss."""
+    airflow = AirflowDatabase(url=address_of(server))
+    airflow.add_dag("retrain_mail", "Mail")
+    airflow.add_run("retrain_mail", "before")
+    airflow.session.commit()
+    return airflow
+
+
 def restore(place: Path, *options: str) -> int:
     """Restore the platform with the kit into a bare place; return the exit status."""
     folder = place / f"target{len(list(place.glob('target*')))}"
@@ -158,10 +167,7 @@ def test_a_bare_place_gets_the_platform_with_postgresql_and_the_two_agree(
 ) -> None:
     """All runs of before the loss are there; what ran is cleared; what names lost work is marked failed and told."""
     server = run_postgres()
-    airflow = AirflowDatabase(url=address_of(server))
-    airflow.add_dag("retrain_mail", "Mail")
-    airflow.add_run("retrain_mail", "before")
-    airflow.session.commit()
+    airflow = airflow_on(server)
     done = platform(server)
     airflow.add_run("retrain_mail", "after", state="running", day=1)
     airflow.add_task("retrain_mail", "after", "ingest", state="running", max_tries=3)
@@ -303,10 +309,7 @@ def test_a_database_comes_back_alone_beside_a_store_that_is_there(
 ) -> None:
     """To a moment before a mistake; the rest of the backup is neither needed nor read, and the store is left alone."""
     server = run_postgres()
-    airflow = AirflowDatabase(url=address_of(server))
-    airflow.add_dag("retrain_mail", "Mail")
-    airflow.add_run("retrain_mail", "before")
-    airflow.session.commit()
+    airflow = airflow_on(server)
     airflow.close()
     done = platform(server)
     before = datetime.datetime.now(datetime.UTC).isoformat()
