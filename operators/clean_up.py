@@ -81,14 +81,20 @@ def clean_database(database: Path, before: datetime.datetime) -> int:
 
 
 def remove_older(folder: Path | None, before: datetime.datetime) -> tuple[int, int]:
-    """Have no file below a folder that was last written before a time; return how many went, and their bytes."""
+    """Have no file below a folder that was last written before a time; return how many went, and their bytes.
+
+    A folder goes when that empties it. Another empty one may be where a task is about to write.
+    """
     files = size = 0
+    left = set[Path]()
     for path in sorted(folder.rglob("*"), reverse=True) if folder else ():
         if path.is_file() and not path.is_symlink() and (seen := path.stat()).st_mtime < before.timestamp():
             path.unlink()
             files, size = files + 1, size + seen.st_size
-        elif path.is_dir() and not path.is_symlink() and not any(path.iterdir()):
+            left.add(path.parent)
+        elif path in left and not any(path.iterdir()):
             path.rmdir()
+            left.add(path.parent)
     return files, size
 
 

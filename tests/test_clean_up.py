@@ -75,9 +75,11 @@ def test_logs_that_nobody_wrote_to_since_go_with_their_folders(tmp_path: Path) -
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("12345")
     (tmp_path / "a" / "link").symlink_to(outside)
+    (tmp_path / "a" / "about to be written to").mkdir()
     for path in (old, outside):
         os.utime(path, (0, 0))
 
     assert remove_older(tmp_path, YESTERDAY) == (1, 5)
     assert not old.parent.exists() and young.exists() and outside.exists()
+    assert (tmp_path / "a" / "about to be written to").is_dir()
     assert remove_older(None, LATER) == (0, 0)

@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from operators.cli.answer import Answer, WrongUse
 from operators.cli.places import platform_layout
+from operators.local.logins import ROLES
 
 if TYPE_CHECKING:
     from operators.local.layout import Layout
     from operators.local.logins import Login
-
-ROLES = ("viewer", "operator", "admin")
 
 
 def add_commands(commands: Any, shared: argparse.ArgumentParser) -> None:

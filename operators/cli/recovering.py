@@ -112,10 +112,6 @@ def restore_with_kit(options: argparse.Namespace) -> Answer:
     return Answer(document=document, lines=tuple(lines))
 
 
-def _started_on(folder: Path) -> str:
-    return f"{folder} is the data folder of Airflow's PostgreSQL: give it its configuration, and start it on it"
-
-
 def _moment(text: str | None) -> datetime.datetime | None:
     if text is None:
         return None

@@ -12,8 +12,8 @@ from operators.local import recovery, seaweedfs
 from operators.local.credentials import Credentials
 from operators.local.layout import HOME_VARIABLE, REPOSITORY, Layout, write_private
 from operators.local.logins import as_airflow_users, as_passwords, load_logins
-from operators.local.ports import SERVERS, Ports
-from operators.local.serving import tls_settings
+from operators.local.ports import Ports
+from operators.local.serving import serving_settings
 
 PARALLELISM = 4
 """Tasks at once; each holds about 300 MB before it does anything, and training takes every core anyway."""
@@ -114,15 +114,15 @@ class Places:
 
 
 def _connections(layout: Layout, ports: Ports, credentials: Credentials) -> dict[str, str]:
-    tls = tls_settings(layout)
+    served = serving_settings(layout, ports, credentials)
     places = Places(
         store=seaweedfs.store_settings(layout, ports, credentials),
         backup=seaweedfs.backup_settings(ports, credentials),
         landing=layout.landing.as_uri(),
         models=str(layout.models),
-        servers=tuple(tls.server_url(ports[server]) for server in SERVERS),
-        balancer=tls.balancer_url(ports["balancer"]),
-        servers_ca=tls.ca,
+        servers=served.servers,
+        balancer=served.balancer_url,
+        servers_ca=served.ca_file,
         folders={
             "scratch": str(layout.scratch),
             "data_docs": str(layout.data_docs),

@@ -25,14 +25,13 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeE
 from operators.core import progress as core
 from operators.core.errors import NightshiftError
 from operators.core.storage import open_store
-from operators.local import inputs, losing, ports, serving
-from operators.local.credentials import load_credentials
+from operators.local import inputs, losing, ports
 from operators.local.display import Display
 from operators.local.dr_report import Recovery, lost_lines, summary_lines
 from operators.local.job import RECIPES
 from operators.local.layout import HOME_VARIABLE, REPOSITORY, Layout, PlatformError
 from operators.local.losing import Record
-from operators.local.predict import predict
+from operators.local.predict import predict_here
 from operators.local.rebuild import Wish, read_kit, rebuild
 from operators.local.run import DEFAULT_DAY, INTERRUPTED
 from operators.local.services import DEFAULT_RECIPE
@@ -182,7 +181,7 @@ class Demo:
         """Ask until there are answers; hand them on with the seconds since a moment of the monotonic clock."""
         try:
             answers = self._ask(version)
-        except PlatformError as error:
+        except Exception as error:  # whatever it is: who waits for an answer must hear of it
             asked.set_exception(error)
             return
         seconds = time.monotonic() - started
@@ -190,16 +189,7 @@ class Demo:
         asked.set_result((answers, seconds))
 
     def _ask(self, version: str) -> list[list[str]]:
-        tls = serving.tls_settings(self.layout)
-        found = predict(
-            tls.balancer_url(ports.load(self.layout)["balancer"]),
-            DEFAULT_RECIPE,
-            self.recipe.anonymisation.task,
-            self.recipe.examples,
-            api_key=serving.own_key(load_credentials(self.layout)),
-            verify=tls.balancer.pinned() if tls.balancer else True,
-            timeout_seconds=_ANSWER_SECONDS,
-        )
+        found = predict_here(self.layout, self.recipe, timeout_seconds=_ANSWER_SECONDS)
         if others := {one["version"] for one in found} - {version}:
             raise PlatformError(f"{', '.join(others)} answers, {version} is the released model: wait for the rollout")
         return [[one["text"], one["label"]] for one in found]

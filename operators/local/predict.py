@@ -10,7 +10,10 @@ from typing import Any
 import httpx
 
 from operators.core.labels import Task, decode_spans
-from operators.local.layout import PlatformError
+from operators.core.recipe import Recipe
+from operators.local import ports, serving
+from operators.local.credentials import load_credentials
+from operators.local.layout import Layout, PlatformError
 
 
 def predict(
@@ -43,6 +46,24 @@ def predict(
             if time.monotonic() > deadline:
                 raise PlatformError(f"no prediction from {balancer_url} for model {model}: {problem}")
             time.sleep(0.3)
+
+
+def predict_here(layout: Layout, recipe: Recipe, timeout_seconds: float = 20) -> list[dict[str, Any]]:
+    """Ask this machine's platform about a recipe's examples, by its own key and the certificate that it shows.
+
+    Raises:
+        PlatformError: No server answered well in time.
+    """
+    tls = serving.tls_settings(layout)
+    return predict(
+        tls.balancer_url(ports.load(layout)["balancer"]),
+        recipe.name,
+        recipe.anonymisation.task,
+        recipe.examples,
+        api_key=serving.own_key(load_credentials(layout)),
+        verify=tls.balancer.pinned() if tls.balancer else True,
+        timeout_seconds=timeout_seconds,
+    )
 
 
 def _decode(document: dict[str, Any], task: Task, texts: Sequence[str]) -> list[dict[str, Any]]:

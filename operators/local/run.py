@@ -14,12 +14,12 @@ from rich.console import Console
 
 from operators.core.errors import NightshiftError
 from operators.core.storage import open_store
-from operators.local import airflow, seaweedfs, serving
+from operators.local import airflow
 from operators.local.display import Display
 from operators.local.inputs import prepare_inputs
 from operators.local.job import PARAM_OPTION, RECIPES, Job, check_fields, check_recipe, parse_day
 from operators.local.layout import Layout, PlatformError, write_private
-from operators.local.predict import predict
+from operators.local.predict import predict_here
 from operators.local.progress import TaskProgress
 from operators.local.report import report
 from operators.local.rest import AirflowRest, wait_until
@@ -92,11 +92,9 @@ def collect(platform: Platform, job: Job, run_id: str, tasks: Sequence[TaskProgr
         seconds={task.task_id: task.seconds for task in tasks if task.seconds},
         digests={task.task_id: found for task in tasks if (found := _digests(rest, job.dag_id, run_id, task))},
     )
-    tls = serving.tls_settings(platform.layout)
-    balancer = tls.balancer_url(platform.ports["balancer"])
-    store = open_store(seaweedfs.store_settings(platform.layout, platform.ports, platform.credentials))
+    store = open_store(platform.storage)
     try:
-        summary = summarise(store, facts, model_url=f"{balancer}/v2/models/{job.recipe}")
+        summary = summarise(store, facts, model_url=f"{platform.serving.balancer_url}/v2/models/{job.recipe}")
         pages = {
             "evaluation": (platform.layout.evaluation, evaluation_page(store, facts)),
             "compression": (platform.layout.compression, compression_page(store, facts)),
@@ -108,12 +106,8 @@ def collect(platform: Platform, job: Job, run_id: str, tasks: Sequence[TaskProgr
             write_private(path, page)
             summary[name]["page"] = str(path)
     recipe = load_recipe(RECIPES / f"{job.recipe}.py")
-    wanted = recipe.examples if summary["release"] else ()
-    key = serving.own_key(platform.credentials)
-    verify = tls.balancer.pinned() if tls.balancer else True
-    summary["predictions"] = (
-        predict(balancer, job.recipe, recipe.anonymisation.task, wanted, api_key=key, verify=verify) if wanted else []
-    )
+    is_asked = summary["release"] and recipe.examples
+    summary["predictions"] = predict_here(platform.layout, recipe) if is_asked else []
     summary["ui"] = {"url": airflow.ui_url(platform.ports), "user": platform.credentials.ui_user}
     return summary
 
