@@ -141,9 +141,7 @@ class Demo:
         kit = RecoveryKit.from_json(self.layout.drill_kit.read_text())
         started = time.monotonic()
         with self._counter() as progress:
-            rebuilt = rebuild(
-                self.layout, self.environment, Wish(kit=kit), self.say, progress
-            )
+            rebuilt = rebuild(self.layout, self.environment, Wish(kit=kit), self.say, progress)
         restored = time.monotonic() - started
         dag_runs = losing.count_dag_runs(self.layout.airflow_database)
         # The servers answer before all of Airflow is up. A daemon: Ctrl-C does not wait for it.
