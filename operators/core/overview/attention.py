@@ -19,6 +19,9 @@ SCRUB_DAYS, RUN_DAYS = 3, 2
 BACKUP_AGE = datetime.timedelta(hours=26)
 """Of the platform's newest backup, at most: there is one a night, and a night may begin late."""
 
+LOG_LAG_SECONDS = 300.0
+"""Of PostgreSQL's archived log, at most: a segment comes each minute."""
+
 CLOCKS_DIFFER = datetime.timedelta(hours=1)
 """At most, between the endpoints of a store and of its backup."""
 
@@ -143,6 +146,13 @@ def of_platform_backup(
         words = "The platform was never backed up" if backup is None else "The newest backup of the platform is old"
         todo = "Is back_up_platform paused, or red?"
         yield Need(severity=Severity.LOOK, what=f"{words}: {hours:,.0f} hours.", todo=todo, target=target)
+    if backup and backup.facts.get("base"):
+        lag = backup.facts["log_lag_seconds"]
+        if lag is None or lag > LOG_LAG_SECONDS:
+            words = "was never archived" if lag is None else f"had stood still for {lag / 60:,.0f} minutes"
+            words = f"PostgreSQL's log {words} when the platform was backed up: a loss would cost what came since."
+            todo = "The runbook: the archive of PostgreSQL's log stands still."
+            yield Need(severity=Severity.ACT, what=words, todo=todo, target=target)
     if backup and keepers is not None and not keepers.intersection(backup.facts["sealed_for"]):
         words = "Nobody outside this platform can open its newest backup."
         todo = "Lost with the platform, its keys would be lost: nightshift recovery-key FILE makes one, then back up."
