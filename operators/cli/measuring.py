@@ -18,8 +18,8 @@ from operators.core.storage.metrics import StoreMetrics
 
 _WORDS = (
     "Print what Prometheus is told of the store and of its backups. That is: endpoints that count, the age of every "
-    "stream and of PostgreSQL's archived log, the last scrub, the last drill. With --listen everything is read anew each "
-    "time Prometheus asks."
+    "stream and of PostgreSQL's archived log, the last scrub, the last drill. With --listen everything is read anew "
+    "each time Prometheus asks."
 )
 
 
