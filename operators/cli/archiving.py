@@ -51,6 +51,8 @@ def archive_wal(options: argparse.Namespace) -> Answer:
     from operators.core.recovery.wal import archive_file, system_of
 
     system = system_of(Path(options.data))
+    if not Path(options.file).is_file():
+        raise WrongUse(f"{options.file}: no such file; archive_command passes %p, a path below the data folder")
     with opened(backup_settings(options.backup_file)) as backup:
         done = archive_file(backup, system, Path(options.file))
     document = {"system": system, "name": done.name, "sha256": done.sha256, "stored_bytes": done.file.stored_bytes}

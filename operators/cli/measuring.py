@@ -12,12 +12,14 @@ from prometheus_client import CollectorRegistry, generate_latest, start_http_ser
 from operators.cli.answer import Answer, WrongUse
 from operators.cli.commands import Commands
 from operators.cli.places import backup_settings, store_settings
+from operators.core.recovery.metrics import RecoveryMetrics
 from operators.core.settings import StorageSettings
 from operators.core.storage.metrics import StoreMetrics
 
 _WORDS = (
     "Print what Prometheus is told of the store and of its backups. That is: endpoints that count, the age of every "
-    "stream, the last scrub. With --listen everything is read anew each time Prometheus asks."
+    "stream and of PostgreSQL's archived log, the last scrub, the last drill. With --listen everything is read anew "
+    "each time Prometheus asks."
 )
 
 
@@ -40,7 +42,9 @@ def _address(text: str) -> tuple[str, int]:
 def metrics(options: argparse.Namespace) -> Answer:
     """Return the exposition, or serve it until SIGTERM or SIGINT."""
     registry = CollectorRegistry()
-    registry.register(StoreMetrics(_stores(options)))
+    stores = _stores(options)
+    for series in (StoreMetrics(stores), RecoveryMetrics(stores)):
+        registry.register(series)
     if options.listen is None:
         text = generate_latest(registry).decode()
         return Answer(document=text.splitlines(), lines=(text.rstrip("\n"),))

@@ -9,10 +9,10 @@ from pathlib import Path
 from operators.cli.answer import Answer, WrongUse
 from operators.cli.auditing import note_change
 from operators.cli.commands import Commands
+from operators.cli.files import storage_in
 from operators.cli.names import NAME_HELP, resolve
 from operators.cli.places import backup_settings, opened, shown_progress, store_settings
 from operators.cli.recovering import restore_with_kit
-from operators.core.settings import StorageSettings
 from operators.core.storage import initialise
 
 
@@ -80,7 +80,7 @@ def restore(options: argparse.Namespace) -> Answer:
         raise WrongUse("give a backup of a release and --target-file, or --kit for the whole platform")
     from operators.core.recovery.restore import restore_release
 
-    target_settings = StorageSettings.from_json(Path(options.target_file).read_text())
+    target_settings = storage_in(options.target_file)
     database = Path(options.airflow_database).absolute() if options.airflow_database else None
     with opened(backup_settings(options.backup_file)) as backup:
         digest = resolve(backup, options.backup)

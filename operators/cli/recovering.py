@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from operators.cli.answer import Answer, WrongUse
 from operators.cli.commands import Commands
+from operators.cli.files import kit_in, storage_in
 from operators.cli.places import opened, platform_layout, shown_progress, store_settings
 from operators.core.recovery.spec import DRILL_KEY
 from operators.core.settings import StorageSettings
@@ -90,9 +91,9 @@ def restore_with_kit(options: argparse.Namespace) -> Answer:
     """Restore the platform, or one name of it: this machine's, or into the place that the target file names."""
     from operators.cli.databases import restore_alone, started_on
     from operators.local.layout import Layout, PlatformError
-    from operators.local.rebuild import Wish, read_kit, rebuild
+    from operators.local.rebuild import Wish, rebuild
 
-    kit = read_kit(Path(options.kit), Path(options.backup_file) if options.backup_file else None)
+    kit = kit_in(options.kit, options.backup_file)
     folder = Path(options.postgresql).absolute() if options.postgresql else None
     if bool(folder) != (options.only == DATABASE) and options.only:
         raise WrongUse(f"--postgresql goes with `--only {DATABASE}`, and that with --postgresql; else leave --only out")
@@ -104,8 +105,7 @@ def restore_with_kit(options: argparse.Namespace) -> Answer:
     started = time.monotonic()
     with shown_progress("restore") as progress:
         if options.target_file:
-            target = StorageSettings.from_json(Path(options.target_file).read_text())
-            restored, reconciled = _into(target, wish, progress)
+            restored, reconciled = _into(storage_in(options.target_file), wish, progress)
         else:
             layout = Layout.from_environment(os.environ)
             try:
@@ -186,9 +186,8 @@ def run_drill(options: argparse.Namespace) -> Answer:
     from operators.core.recovery.spec import DrillSpec
     from operators.core.scratch import scratch_folder
     from operators.drill import drill
-    from operators.local.rebuild import read_kit
 
-    kit = read_kit(Path(options.kit) if options.kit else platform_layout().drill_kit, None)
+    kit = kit_in(options.kit or platform_layout().drill_kit)
     spec = DrillSpec(rpo_target_seconds=options.rpo_hours * 3600, rto_target_seconds=options.rto_hours * 3600)
     with opened(store_settings(options)) as store, scratch_folder() as folder, shown_progress("drill") as progress:
         record = drill(store, kit, folder, spec, recipes=recipes(None), serving=serving_settings(), progress=progress)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from operators.cli.answer import Answer, WrongUse
 from operators.cli.auditing import note_change
 from operators.cli.commands import Commands
+from operators.cli.files import bytes_of
 from operators.cli.places import opened, store_settings
 from operators.core.errors import KeyMissing
 
@@ -39,7 +39,7 @@ def reveal(options: argparse.Namespace) -> Answer:
 
     if not options.reason.strip():
         raise WrongUse("--reason is empty: say why, the audit trail keeps it")
-    key = private_key(Path(options.vault_key).read_bytes())
+    key = private_key(bytes_of(options.vault_key, "the vault's private key"))
     with opened(store_settings(options)) as store:
         found = _find(store, options.pseudonym)
         if found.key != vault_key_id(key.public_key()):

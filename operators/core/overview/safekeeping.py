@@ -16,6 +16,9 @@ SCRUB_DAYS, DRILL_DAYS = 3, 9
 BACKUP_AGE = datetime.timedelta(hours=26)
 """Of the platform's newest backup, at most: there is one a night, and a night may begin late."""
 
+LOG_LAG_SECONDS = 300.0
+"""Of PostgreSQL's archived log, at most: a segment comes each minute."""
+
 CLOCKS_DIFFER = datetime.timedelta(hours=1)
 """At most, between the endpoints of a store and of its backup."""
 
@@ -48,6 +51,17 @@ def of_platform_backup(
         words = "Nobody outside this platform can open its newest backup."
         todo = "Lost with the platform, its keys would be lost: nightshift recovery-key FILE makes one, then back up."
         yield Need(severity=Severity.LOOK, what=words, todo=todo, about=about, target=target)
+    if backup and backup.facts.get("base"):
+        yield from _of_archive(backup.facts["log_lag_seconds"], target)
+
+
+def _of_archive(lag: float | None, target: Target) -> Iterator[Need]:
+    """Yield what PostgreSQL's archived log needs, given how far it was behind the backup; None for without any."""
+    if lag is None or lag > LOG_LAG_SECONDS:
+        words = "was never archived" if lag is None else f"had stood still for {lag / 60:,.0f} minutes"
+        words = f"PostgreSQL's log {words} when the platform was backed up: a loss would cost what came since."
+        todo = "The runbook: the archive of PostgreSQL's log stands still."
+        yield Need(severity=Severity.ACT, what=words, todo=todo, about=("backup",), target=target)
 
 
 def of_safety(safety: Safety, live: Sequence[Live], now: datetime.datetime) -> Iterator[Need]:

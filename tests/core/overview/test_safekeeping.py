@@ -91,6 +91,18 @@ def test_a_platform_s_backup_must_be_young_and_a_keeper_s(
     assert [need.what for need in of_platform_backup(read_safety(store).backup, [LIVE], keepers, NOON)] == expected
 
 
+@pytest.mark.parametrize(
+    ("lag", "expected"), [(0.0, []), (61.5, []), (3600.0, ["stood still for 60 minutes"]), (None, ["never archived"])]
+)
+def test_a_log_that_is_not_archived_is_urgent(store: Store, lag: float | None, expected: list[str]) -> None:
+    """Of a platform on PostgreSQL: its backups go on, and each minute since the last segment would be lost."""
+    back_up_whole(store, NOON, "ada", base="b" * 64, log_lag_seconds=lag)
+    needs = list(of_platform_backup(read_safety(store).backup, [LIVE], frozenset({"ada"}), NOON))
+
+    assert [need.severity for need in needs] == [Severity.ACT] * len(expected)
+    assert all(words in need.what for words, need in zip(expected, needs, strict=True))
+
+
 def test_a_platform_that_was_never_backed_up_is_given_a_night(store: Store) -> None:
     """Nothing is asked before a release has lived for longer than that, nor where nothing is live."""
     day = datetime.timedelta(days=2)
