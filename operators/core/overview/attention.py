@@ -19,6 +19,9 @@ SCRUB_DAYS, RUN_DAYS = 3, 2
 BACKUP_AGE = datetime.timedelta(hours=26)
 """Of the platform's newest backup, at most: there is one a night, and a night may begin late."""
 
+DRILL_AGE = datetime.timedelta(days=8)
+"""Of the last drill, at most: there is one a week, and a week may begin late."""
+
 LOG_LAG_SECONDS = 300.0
 """Of PostgreSQL's archived log, at most: a segment comes each minute."""
 
@@ -177,6 +180,10 @@ def of_safety(safety: Safety, now: datetime.datetime) -> Iterator[Need]:
         words = f"The last drill shows: {'; '.join(safety.drill.facts['missed'])}."
         todo = "You may not get back what you think: see the runbook."
         yield Need(severity=Severity.ACT, what=words, todo=todo, target=Target(manifest=safety.drill.digest))
+    if safety.drill and safety.drill.at and now - safety.drill.at > DRILL_AGE:
+        words = f"The last drill is {(now - safety.drill.at).days} days old: nobody knows that a backup comes back."
+        todo = "Is recovery_drill paused, or red?"
+        yield Need(severity=Severity.ACT, what=words, todo=todo, target=Target(dag_id="recovery_drill"))
 
 
 def worst(needs: Iterable[Need]) -> Severity:

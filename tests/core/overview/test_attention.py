@@ -174,6 +174,19 @@ def test_a_drill_that_missed_a_target_is_urgent(store: Store) -> None:
     assert need.what.startswith("The last drill shows: ")
 
 
+def test_an_old_drill_is_urgent(store: Store) -> None:
+    """However well it went: one a week, and a day's grace."""
+    record_drill(store, {"rpo_seconds": 1.0, "rto_seconds": 1.0}, DrillSpec())
+    safety, now = read_safety(store), datetime.datetime.now(datetime.UTC)
+
+    def urgent(days: float) -> list[str]:
+        needs = of_safety(safety, now + datetime.timedelta(days=days))
+        return [need.what for need in needs if need.severity is Severity.ACT]
+
+    assert urgent(7.9) == []
+    assert ["9 days old" in what for what in urgent(9.1)] == [True]
+
+
 @pytest.mark.parametrize(
     ("hours", "keys", "keepers", "expected"),
     [
