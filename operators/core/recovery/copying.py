@@ -6,10 +6,8 @@ Bytes travel as they are stored, encrypted ones with their wrapped keys: none of
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
 from operators.core.errors import AllCopiesDamaged, KeyMissing, StorageError
@@ -21,12 +19,9 @@ from operators.core.storage.endpoint import Endpoint
 from operators.core.storage.graph import objects
 from operators.core.storage.keyring import all_versions, data_keys, wrapped_keys
 from operators.core.storage.listing import keys_below
-from operators.core.storage.objects import NewObject, check_object, fetch_object, get_object, object_key, put_objects
+from operators.core.storage.objects import NewObject, check_object, fetch_object, object_key, put_objects
 from operators.core.storage.records import Member
 from operators.core.storage.vault import is_sealed
-
-_MEMORY_BYTES = 16 * 1024**2
-"""What is larger goes through a file, so that as many at once as a store works on take no more than 64 MiB."""
 
 
 class Piece(NamedTuple):
@@ -131,25 +126,15 @@ def _copy(source: Store, target: Store, piece: Piece, size: int, versions: list[
         raise AllCopiesDamaged(f"{piece}: neither store holds its wrapped key; restore it from another backup")
     if keys.items() <= held.items() and _is_good(target, piece, size):
         return False
-    with _fetched(source, piece, size) as data:
-        new = NewObject(kind=piece.kind, digest=piece.digest, data=data, before=keys)
+    with scratch_folder() as folder:
+        path = folder / piece.digest
+        fetch_object(source.membership, source.record, piece.kind, piece.digest, size, path)
+        new = NewObject(kind=piece.kind, digest=piece.digest, data=path, before=keys)
         put_objects(target.membership, target.record, [new])
     check_object(target.membership, target.record, piece.kind, piece.digest, size)
     if not keys.items() <= _keys(target, piece, versions).items():
         raise StorageError(f"{piece}: its wrapped key does not read back as it was written; try again")
     return True
-
-
-@contextmanager
-def _fetched(source: Store, piece: Piece, size: int) -> Iterator[bytes | Path]:
-    """Give a piece's bytes, hashed: in memory where they are few, else in a file that is removed again."""
-    if size <= _MEMORY_BYTES:
-        yield get_object(source.membership, source.record, piece.kind, piece.digest)
-        return
-    with scratch_folder() as folder:
-        path = folder / piece.digest
-        fetch_object(source.membership, source.record, piece.kind, piece.digest, size, path)
-        yield path
 
 
 def _keys(store: Store, piece: Piece, versions: Iterable[int]) -> dict[str, bytes]:

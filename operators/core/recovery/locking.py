@@ -25,7 +25,7 @@ def lock_needed(backup: Store, reached: Reached) -> int:
         reached: What the backups that are kept need: slots are locked beside it, for none is ever deleted.
 
     Raises:
-        EndpointAway: A server does not lock what it said it can.
+        StorageError: A server does not lock what it said it can.
     """
     head, now = backup.stream(PLATFORM).head(), backup.membership.clock()
     turn = 0 if head is None else head.generation % TURNS

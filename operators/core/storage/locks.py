@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Protocol, runtime_checkable
 
-from operators.core.storage.endpoint import Endpoint, Listed
+from operators.core.errors import StorageError
+from operators.core.storage.endpoint import Endpoint, EndpointAway, Listed
 from operators.core.storage.members import Membership
 from operators.core.storage.probe import read_report
 from operators.core.storage.records import Member, Record
@@ -45,10 +46,16 @@ def lock_keys(membership: Membership, record: Record, is_meant: Callable[[Listed
         until: In seconds since 1970.
 
     Raises:
-        EndpointAway: A server does not lock what it said it can.
+        StorageError: A server does not answer, or does not lock what it said it can.
     """
 
-    def lock(endpoint: Endpoint, line: Member) -> int:
+    def lock(endpoint: Endpoint, line: Member) -> int | EndpointAway:
+        try:
+            return lock_there(endpoint, line)
+        except EndpointAway as away:
+            return away
+
+    def lock_there(endpoint: Endpoint, line: Member) -> int:
         if not isinstance(endpoint, Versioned) or not _can_lock(endpoint):
             return 0
         prefix = f"{line.incarnation}/"
@@ -57,7 +64,13 @@ def lock_keys(membership: Membership, record: Record, is_meant: Callable[[Listed
         keys += ["identity.json", *(one.key for one in endpoint.list("member/"))]
         return sum(endpoint.versions.lock(key, until) for key in keys)
 
-    return sum(membership.ask_counted(record, lock).values())
+    locked = 0
+    for answer in membership.ask_counted(record, lock).values():
+        if isinstance(answer, EndpointAway):
+            # An endpoint that is away is left out elsewhere; here nobody would hear that nothing is locked.
+            raise StorageError(f"what backups need is not locked: {answer}") from answer
+        locked += answer
+    return locked
 
 
 def _can_lock(endpoint: Endpoint) -> bool:

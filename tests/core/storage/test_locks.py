@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import time
+from contextlib import closing
+from dataclasses import replace
 
 import pytest
 
+from operators.core.errors import StorageError
+from operators.core.settings import StorageSettings
+from operators.core.storage import initialise, open_store
 from operators.core.storage.bucket import S3Endpoint
-from operators.core.storage.locks import show_first_versions
-from operators.core.storage.probe import probe
+from operators.core.storage.locks import lock_keys, show_first_versions
+from operators.core.storage.probe import PROBE_KEY, probe, read_report
 from tests.seaweed import Seaweed
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
@@ -64,6 +69,19 @@ def test_what_may_change_is_left_as_it_is(endpoint: S3Endpoint) -> None:
     show_first_versions(endpoint)
 
     assert [endpoint.get(key) for key in ("0a1b/pin/one", "0a1b/hold/two", "identity.json")] == [None, None, b"new"]
+
+
+def test_a_server_that_does_not_lock_what_it_said_is_told(seaweed: list[Seaweed]) -> None:
+    """A bucket that lost its object lock since the last probe: an error, not a backup that is thought safe."""
+    seaweed[0].empty()
+    settings = StorageSettings(endpoints=(seaweed[0].settings(),), acknowledge=1)
+    initialise(settings, rounds=1)
+    endpoint = S3Endpoint(settings.endpoints[0])
+    report = read_report(endpoint)
+    assert report is not None and report.traits["object_lock"] == "off"
+    endpoint.put(PROBE_KEY, replace(report, traits={"object_lock": "Enabled"}).encode())
+    with closing(open_store(settings)) as store, pytest.raises(StorageError, match="is not locked: endpoint site_a"):
+        lock_keys(store.membership, store.record, lambda listed: True, time.time() + 3600)
 
 
 def test_what_hides_and_is_locked_itself_is_named(endpoint: S3Endpoint) -> None:
