@@ -144,11 +144,11 @@ def _add_manifests(app: FastAPI, overview: Overview) -> None:
 def _add_reports(app: FastAPI, overview: Overview, data_docs: Callable[[], Path]) -> None:
     from operators.core.overview import looking
 
-    @app.get("/docs/{digest}", response_class=HTMLResponse)
-    def docs(request: Request, user: User, digest: str) -> str:
-        [wanted] = _digests(digest, most=1)
-        found = _shown(overview.read(("docs", wanted), partial(looking.validation, digest=wanted)))
-        return Pages(request, user).docs(wanted, found)
+    @app.get("/docs/{digests}", response_class=HTMLResponse)
+    def docs(request: Request, user: User, digests: str) -> str:
+        wanted = _digests(digests)
+        found = _shown(overview.read(("docs", *wanted), partial(looking.validation, digests=wanted)))
+        return Pages(request, user).docs(wanted[0], found)
 
     @app.get("/site/{digest}", response_class=HTMLResponse)
     def site(digest: str) -> Response:
@@ -167,8 +167,7 @@ def _add_reports(app: FastAPI, overview: Overview, data_docs: Callable[[], Path]
         data = _shown(overview.read(("file", wanted, name), partial(looking.file, digest=wanted, name=name)))
         if name.endswith(".html"):
             return _foreign(data)
-        text = json.dumps(json.loads(data), indent=2, ensure_ascii=False)
-        return HTMLResponse(Pages(request, user).report(wanted, name, text))
+        return HTMLResponse(Pages(request, user).report(wanted, name, json.loads(data)))
 
 
 def _digests(text: str, most: int = MOST_DIGESTS) -> list[str]:

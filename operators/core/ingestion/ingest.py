@@ -27,7 +27,7 @@ from operators.core.storage import Result, Store
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 
-REVISION = 25
+REVISION = 26
 
 
 def ingest(

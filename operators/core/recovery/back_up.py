@@ -19,7 +19,7 @@ from operators.core.storage import Entry, Result, Store
 from operators.core.storage.erasures import copy_rows, gone, still_kept
 from operators.core.storage.graph import closure, objects
 
-REVISION = 13
+REVISION = 12
 
 
 def back_up(

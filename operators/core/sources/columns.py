@@ -32,7 +32,8 @@ _PLAIN: dict[ColumnType, set[type]] = {
     ColumnType.TIMESTAMP: {type(None)},
 }
 """Python's types that a column takes as they are."""
-_SOUND = pa.scalar(-1, pa.int32())
+SOUND = pa.scalar(-1, pa.int32())
+"""What a row's mark is that has no value of another type than its column's."""
 INTEGERS = range(-(2**63), 2**63)
 _INTEGER = re.compile(r"[+-]?[0-9]{1,19}")
 _NUMBER = re.compile(r"[+-]?([0-9]{1,300}(\.[0-9]{0,300})?|\.[0-9]{1,300})([eE][+-]?[0-9]{1,4})?")
@@ -120,7 +121,7 @@ class Batches:
             arrays.append(normal_identifiers(array) if column.name == self._job.id_column else array)
             for row in bad:
                 wrong.setdefault(row, number)
-        marks = pa.array([wrong.get(row, -1) for row in range(rows)], pa.int32()) if wrong else pa.repeat(_SOUND, rows)
+        marks = pa.array([wrong.get(row, -1) for row in range(rows)], pa.int32()) if wrong else pa.repeat(SOUND, rows)
         return pa.RecordBatch.from_arrays([*arrays, marks], schema=self._schema)
 
     def rest(self) -> Iterator[pa.RecordBatch]:

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from operators.core.errors import DataError, HostileInput
 from operators.core.sources.codec import allowed_bytes
-from operators.core.sources.columns import constant, normal_identifiers, schema_of
+from operators.core.sources.columns import SOUND, constant, normal_identifiers, schema_of
 from operators.core.sources.conversion import check_type, typed
 from operators.core.sources.job import ParseJob
 
@@ -109,7 +109,7 @@ def _batches(file: pq.ParquetFile, job: ParseJob, at_once: int) -> Iterator[pa.R
 
 def _typed(batch: pa.RecordBatch, job: ParseJob) -> pa.RecordBatch:
     schema = schema_of(job.columns)
-    wrong = pa.array([-1] * batch.num_rows, pa.int32())
+    wrong = pa.repeat(SOUND, batch.num_rows)
     arrays = []
     for number, column in enumerate(job.columns):
         if column.name in batch.schema.names:
@@ -120,5 +120,6 @@ def _typed(batch: pa.RecordBatch, job: ParseJob) -> pa.RecordBatch:
         else:
             array, bad = pa.nulls(batch.num_rows, schema.field(number).type), pa.repeat(False, batch.num_rows)
         arrays.append(normal_identifiers(array) if column.name == job.id_column else array)
-        wrong = pc.if_else(pc.and_(bad, pc.less(wrong, 0)), pa.scalar(number, pa.int32()), wrong)
+        if pc.any(bad, min_count=0).as_py():
+            wrong = pc.if_else(pc.and_(bad, pc.less(wrong, 0)), pa.scalar(number, pa.int32()), wrong)
     return pa.RecordBatch.from_arrays([*arrays, wrong], schema=schema)

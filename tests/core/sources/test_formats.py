@@ -77,6 +77,14 @@ def test_a_mail_may_name_any_charset(charset: str) -> None:
     assert rows[0]["label"]
 
 
+def test_a_mail_whose_charset_contradicts_itself_costs_no_mailbox() -> None:
+    """What one sender wrote is no reason to lose the others' mails."""
+    broken = b"From x\nContent-Type: text/plain; charset*=utf-8''a; charset*0*=b\n\nh\xe4\n\n"
+    rows = read_rows(broken + b"From y\nSubject: x\n\nbody\n", "mail/dt=x/a.mbox", MAIL_SPEC).rows
+
+    assert [row["body"].strip() for row in rows] == ["h\u00e4", "body"]
+
+
 @pytest.mark.parametrize("suffix", PACK)
 def test_a_mail_file_is_one_row(suffix: str) -> None:
     """An EML file gives its mail, with a header as its id where the spec names one."""

@@ -63,6 +63,7 @@ def _validate(store: Store, folder: Path, listing: str, spec: ValidationSpec = S
         ("label_unknown", {"label": SECRET}),
         ("text_empty", {"headers": "From: x", "body": " \n"}),
         ("undecodable", {"body": 7}),
+        ("undecodable", {"headers": "From: " + "(" * 600}),
         ("date_far_from_arrival", {"headers": "Subject: x\nDate: Thu, 26 Sep 1980 18:26:25 +0700"}),
     ],
 )
