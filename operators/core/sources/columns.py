@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 import math
 import re
-import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -13,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from operators.core.sources.job import ParseJob
+from operators.core.sources.nfkc import nfkc
 from operators.core.sources.spec import WRONG_TYPE, Column, ColumnType
 
 BATCH_ROWS = 4096
@@ -66,7 +66,7 @@ def normal_identifiers(array: pa.Array) -> pa.Array:
     """Return ids in one form, so that two that look alike are equal."""
     if not pa.types.is_string(array.type) or pc.all(pc.string_is_ascii(array), min_count=0).as_py():
         return array
-    return pa.array([v if v is None else unicodedata.normalize("NFKC", v) for v in array.to_pylist()], array.type)
+    return pa.array([v if v is None else nfkc(v) for v in array.to_pylist()], array.type)
 
 
 class Batches:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import io
 import json
 import operator
@@ -43,6 +44,8 @@ def parse_json_lines(plain: BinaryIO, job: ParseJob) -> Iterator[pa.RecordBatch 
     number = 0
     while block := plain.read(BLOCK_BYTES):
         block += plain.readline(limit + 2)
+        if number == 0:
+            block = block.removeprefix(codecs.BOM_UTF8)
         columns = _at_once(block, number, batches.missing, job)
         if columns is not None:
             yield from batches.rest()

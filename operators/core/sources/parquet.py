@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterator
 
 import pyarrow as pa
@@ -14,6 +13,7 @@ from operators.core.sources.codec import allowed_bytes
 from operators.core.sources.columns import SOUND, constant, normal_identifiers, schema_of
 from operators.core.sources.conversion import check_type, typed
 from operators.core.sources.job import ParseJob
+from operators.core.sources.nfkc import nfkc
 
 MAX_FOOTER_BYTES = 16 * 1024**2
 MAX_ROW_GROUPS = 32_767
@@ -87,7 +87,7 @@ def _check_declared(declared: pq.FileMetaData, size: int, job: ParseJob) -> int:
 
 def _batches(file: pq.ParquetFile, job: ParseJob, at_once: int) -> Iterator[pa.RecordBatch | set[str]]:
     schema = file.schema_arrow
-    names = [unicodedata.normalize("NFKC", name) for name in schema.names]
+    names = [nfkc(name) for name in schema.names]
     if len(set(names)) != len(names):
         raise DataError("two columns of one name, or of names that look alike; name each once")
     wanted = [column for column in job.columns if column.name in schema.names and column.name not in job.constants]

@@ -194,6 +194,13 @@ def test_ids_are_read_in_one_form(form: Format) -> None:
     assert len({row["id"] for row in _read(MAKE[form](rows), form).rows}) == 1
 
 
+def test_json_lines_may_begin_with_a_byte_order_mark() -> None:
+    """Editors of Windows write one."""
+    found = _read(b"\xef\xbb\xbf" + MAKE[Format.JSON_LINES](ROWS), Format.JSON_LINES)
+
+    assert _without_mark(found.rows) == ROWS
+
+
 def test_csv_is_read_by_its_dialect() -> None:
     """Delimiter, quote and byte order mark of the spec's dialect; an empty text is a text."""
     dialect = CsvDialect(delimiter=";", quote="'")

@@ -172,6 +172,12 @@ TYPED = ValidationSpec(
 )
 
 
+def test_an_argument_that_could_change_is_refused() -> None:
+    """A list says what to write instead of it: specs are compared, and part of run keys."""
+    with pytest.raises(ValueError, match=r"value_set=\['ham'\]: .* a tuple"):
+        Expectation.of_rows("label", "be_in_set", "label_unknown", value_set=["ham"])  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("form", [Format.JSON_LINES, Format.CSV])
 def test_typed_columns_are_held_against_the_suite(form: Format) -> None:
     """Numbers, truth and time are compared as such; a value of another type costs its own row only."""
