@@ -23,9 +23,7 @@ def retention_form() -> dict[str, Any]:
     """Return the parameters of a run."""
     spec = RetentionSpec()
     form: dict[str, Any] = {
-        name: Param(
-            getattr(spec, name), f"{name.capitalize()} backups that are kept.", type="integer", minimum=0, maximum=1000
-        )
+        name: Param(getattr(spec, name), f"How many {name} backups are kept.", type="integer", minimum=0, maximum=1000)
         for name in PERIODS
     }
     form["max_share"] = Param(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import datetime
+import hashlib
 import json
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -210,5 +212,10 @@ async def _with_headers(request: Request, go_on: Callable[[Request], Awaitable[R
 async def _refusal(request: Request, error: Exception) -> Response:
     """Answer with a page that says what is wrong: with the way to the login where there is none."""
     assert isinstance(error, StarletteHTTPException)
-    page = Pages(request, None).refusal(error.status_code, str(error.detail))
-    return HTMLResponse(page, status_code=error.status_code, headers=error.headers)
+    # Who has no login is refused the style too, so the page brings it, and the policy allows that one text.
+    style = (STATIC / "style.css").read_text()
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    policy = HEADERS["Content-Security-Policy"].replace("style-src 'self'", f"style-src 'sha256-{digest}'")
+    page = Pages(request, None).refusal(error.status_code, str(error.detail), style)
+    headers = {**(error.headers or {}), "Content-Security-Policy": policy}
+    return HTMLResponse(page, status_code=error.status_code, headers=headers)

@@ -86,9 +86,9 @@ class Pages:
         """Return the page of a report that is a document."""
         return self._fill("report.html", digest=digest, name=name, report=report)
 
-    def refusal(self, status: int, detail: str) -> str:
-        """Return the page that says why there is none."""
-        return self._fill("refusal.html", status=status, detail=detail)
+    def refusal(self, status: int, detail: str, style: str) -> str:
+        """Return the page that says why there is none, with its style in it."""
+        return self._fill("refusal.html", status=status, detail=detail, style=style)
 
     def _fill(self, template: str, **values: Any) -> str:
         name = self._user.get_name() if self._user is not None else None

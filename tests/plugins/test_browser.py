@@ -151,6 +151,22 @@ def test_no_page_has_a_serious_fault(
         browser.set_window_size(WIDE, 900)
 
 
+def test_who_is_not_logged_in_is_told_so_in_style(browser: Chrome, night: StorageSettings, run: Run) -> None:
+    """The page of the refusal needs nothing else of ours, for all of it is refused; and it leads to the login."""
+    with served(for_cookies(app_of(night, pipeline_of(run)))) as address:
+        browser.get(f"{address}/nothing")
+        browser.delete_all_cookies()
+        complaints(browser)
+        browser.get(f"{address}/nightshift/")
+        button = browser.find_element("link text", "Log in")
+
+        assert headline(browser) == "Please log in"
+        assert button.value_of_css_property("display") == "inline-block"
+        assert urlsplit(button.get_attribute("href")).path == "/auth/login"
+        assert [one for one in complaints(browser) if "401" not in one] == []
+        assert faults(browser) == []
+
+
 def test_the_keyboard_reaches_what_the_mouse_does(browser: Chrome, night: StorageSettings, run: Run) -> None:
     """The first key press offers to skip to the content; every link and every fold is a stop on the way."""
     from selenium.webdriver import ActionChains, Keys

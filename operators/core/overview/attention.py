@@ -63,15 +63,24 @@ def of_pipeline(pipeline: Pipeline, now: datetime.datetime) -> Iterator[Need]:
     run, due = pipeline.newest, pipeline.next_at
     if run is not None and run.state == "failed":
         yield from _failures(pipeline, run)
-    if pipeline.is_broken:
-        if not pipeline.is_asleep:
-            words = f"{pipeline.title}: its DAG file cannot be read, so it will not run."
-            yield Need(severity=Severity.ACT, what=words, todo="Airflow's home page has the error and its line.")
-    elif not pipeline.is_paused and due and now - due > OVERDUE and (run is None or run.has_ended):
+    if (
+        not (pipeline.is_paused or pipeline.is_broken)
+        and due
+        and now - due > OVERDUE
+        and (run is None or run.has_ended)
+    ):
         words = f"{pipeline.title}: the run that was due {due:%Y-%m-%d %H:%M} UTC has not begun."
         yield Need(
             severity=Severity.LOOK, what=words, todo="Is the scheduler up?", target=Target(dag_id=pipeline.dag_id)
         )
+
+
+def of_broken(pipelines: Iterable[Pipeline]) -> Iterator[Need]:
+    """Yield one need for all DAGs whose files cannot be read: often one recipe is the cause of all."""
+    titles = ", ".join(one.title for one in pipelines if one.is_broken and not one.is_asleep)
+    if titles:
+        words = f"A DAG file cannot be read, so these will not run: {titles}."
+        yield Need(severity=Severity.ACT, what=words, todo="Airflow's home page has the error, the file and the line.")
 
 
 def of_night(title: str, night: Night) -> Iterator[Need]:

@@ -6,7 +6,7 @@ import datetime
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from operators.core.overview.attention import Need, Severity, of_live, of_night, of_pipeline, worst
+from operators.core.overview.attention import Need, Severity, of_broken, of_live, of_night, of_pipeline, worst
 from operators.core.overview.availability import History
 from operators.core.overview.live import ServerState
 from operators.core.overview.parts import Part
@@ -71,7 +71,7 @@ def needs_of(
     now: datetime.datetime,
 ) -> tuple[Need, ...]:
     """Return what needs a person, most urgent first."""
-    needs = [need for pipeline in pipelines for need in of_pipeline(pipeline, now)]
+    needs = [*of_broken(pipelines), *(need for pipeline in pipelines for need in of_pipeline(pipeline, now))]
     if safety.value is not None:
         live = [card.live.value for card in cards if card.live.value is not None]
         needs += of_safety(safety.value, live, now)

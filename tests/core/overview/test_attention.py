@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from operators.core.deployment.client import Serving
-from operators.core.overview.attention import Severity, of_live, of_night, of_pipeline
+from operators.core.overview.attention import Severity, of_broken, of_live, of_night, of_pipeline
 from operators.core.overview.live import Live, Proof, ServerState, read_live, traffic
 from operators.core.overview.night import Night
 from operators.core.overview.runs import Approval, Run
@@ -77,12 +77,18 @@ def test_a_weekly_schedule_is_not_taken_for_one_that_stopped() -> None:
 
 
 def test_a_dag_whose_file_cannot_be_read_is_urgent() -> None:
-    """It would not run tonight and nothing else would say so; one that nobody uses may wait."""
+    """They would not run tonight and nothing else would say so: one need for all; what nobody uses may wait."""
     used = pipeline_of(run_of(task("discover")), is_broken=True, next_at=NOON)
+    other = pipeline_of(run_of(task("drill")), is_broken=True, title="Rehearse a recovery")
+    unused = pipeline_of(is_broken=True, is_paused=True, title="Not in use")
 
-    [need] = of_pipeline(used, NOON + datetime.timedelta(days=1))
-    assert (need.severity, "cannot be read" in need.what) == (Severity.ACT, True)
-    assert list(of_pipeline(pipeline_of(is_broken=True, is_paused=True), NOON)) == []
+    [need] = of_broken([used, other, unused])
+    assert (need.severity, need.what) == (
+        Severity.ACT,
+        "A DAG file cannot be read, so these will not run: Retrain tiny, Rehearse a recovery.",
+    )
+    assert list(of_pipeline(used, NOON + datetime.timedelta(days=1))) == []
+    assert list(of_broken([pipeline_of()])) == []
 
 
 def test_drift_is_looked_at_and_quarantine_noted() -> None:
