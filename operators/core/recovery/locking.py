@@ -13,8 +13,8 @@ from operators.core.storage.locks import has_locks, lock_keys
 from operators.core.storage.roots import Reached
 
 LOCK_SECONDS = 64 * 86400.0
-"""From the moment of a lock on. It is renewed in half that time, so that half of it is left at least."""
-TURNS = 32
+"""From the moment of a lock on. With a backup a night it is renewed in a quarter of that: nights may be missed."""
+TURNS = 16
 """Of what was locked before, one such share is locked anew after each backup."""
 NEW_SECONDS = 7 * 86400.0
 """What is younger is locked each time: a night that was missed leaves nothing open."""
