@@ -61,7 +61,7 @@ class PruneBackupsOperator(BaseOperator):
 
         backup = open_store(connections.backup_settings())
         try:
-            locked = lock_needed(backup, needed(backup, spec))
+            locked = lock_needed(backup, needs)
             collector = Collector(backup, CollectSpec(max_share=params["max_share"]), needs=needs)
             plan = collector.sweep()
             if plan.is_listless:

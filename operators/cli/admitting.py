@@ -86,7 +86,7 @@ def token(options: argparse.Namespace) -> Answer:
     try:
         given = AirflowRest(airflow.ui_url(ports.load(layout)), login.name, login.password, 5.0).token()
     except PlatformError as error:
-        raise WrongUse(str(error)) from error
+        raise WrongUse(f"{error}; is the platform up? `make run` starts it") from error
     return Answer(document={"token": given}, lines=(given,))
 
 

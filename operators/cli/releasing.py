@@ -12,7 +12,7 @@ from typing import Any
 from operators.cli.answer import Answer, WrongUse
 from operators.cli.auditing import note_change
 from operators.cli.commands import Commands
-from operators.cli.places import opened, serving_settings, store_settings
+from operators.cli.places import opened, recipes, serving_settings, store_settings
 from operators.core.errors import StorageError
 
 
@@ -55,6 +55,7 @@ def rollback(options: argparse.Namespace) -> Answer:
     from operators.core.deployment.client import open_servers
     from operators.core.deployment.roll_back import note_rollback, switch_back
 
+    _check_known(options.recipe)
     with open_servers(serving_settings(), options.recipe, options.timeout_seconds) as servers:
         done = switch_back(servers, request=f"cli-{uuid.uuid4().hex}", by=getpass.getuser())
         line = f"{done['to_version']} is live again on {len(servers)} servers; {done['from_version']} went"
@@ -67,6 +68,20 @@ def rollback(options: argparse.Namespace) -> Answer:
             away = f"the store is away ({error}): the servers keep the record; the next deploy or rollback notes it"
             return Answer(document={**done, "store": str(error)}, lines=(line, away))
     return Answer(document={**done, "is_noted": True}, lines=(line,))
+
+
+def _check_known(name: str) -> None:
+    """Return unless the platform's recipes can be read and none has this name.
+
+    Raises:
+        WrongUse: None has: a slip of the pen would wait for servers that there are not.
+    """
+    try:
+        known = [recipe.name for recipe in recipes(None)]
+    except Exception:  # a recipe that cannot be read keeps nobody from rolling back
+        return
+    if name not in known:
+        raise WrongUse(f"no recipe {name!r}: there are {', '.join(known)}")
 
 
 def _line(step: Mapping[str, Any]) -> str:

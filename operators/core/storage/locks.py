@@ -56,7 +56,7 @@ def lock_keys(membership: Membership, record: Record, is_meant: Callable[[Listed
             return away
 
     def lock_there(endpoint: Endpoint, line: Member) -> int:
-        if not isinstance(endpoint, Versioned) or not _can_lock(endpoint):
+        if not (isinstance(endpoint, Versioned) and _can_lock(endpoint)):
             return 0
         prefix = f"{line.incarnation}/"
         listed = (one._replace(key=one.key.removeprefix(prefix)) for one in endpoint.list(prefix))
@@ -71,6 +71,11 @@ def lock_keys(membership: Membership, record: Record, is_meant: Callable[[Listed
             raise StorageError(f"what backups need is not locked: {answer}") from answer
         locked += answer
     return locked
+
+
+def has_locks(membership: Membership, record: Record) -> bool:
+    """Say whether the last probe of any endpoint that counts found object lock."""
+    return any(membership.ask_counted(record, lambda endpoint, line: _can_lock(endpoint)).values())
 
 
 def _can_lock(endpoint: Endpoint) -> bool:
