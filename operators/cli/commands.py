@@ -15,7 +15,7 @@ TOPICS = {
     "look": ("status", "ls", "show", "get", "lineage", "verify", "quarantine"),
     "releases": ("releases", "rollback"),
     "the store": ("init", "probe", "scrub", "gc", "hold", "resync", "primary", "rotate-master-key", "metrics"),
-    "backups and recovery": ("recovery-key", "drill", "restore", "base-backup", "archive-wal"),
+    "backups and recovery": ("recovery-key", "drill", "restore", "undelete", "base-backup", "archive-wal"),
     "people and their data": ("forget", "reveal", "audit", "login", "logins", "token"),
 }
 """Every command, in the order in which `nightshift --help` tells of them."""

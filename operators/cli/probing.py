@@ -29,6 +29,7 @@ _ROWS = {
     "read_mib_per_second": "read, MiB/s",
     "clock_offset_seconds": "clock ahead, s",
 }
+_TRAITS = {"server": "server", "versioning": "versions", "object_lock": "object lock"}
 
 
 def add_commands(commands: Commands) -> None:
@@ -66,7 +67,8 @@ def _table(reports: list[ProbeReport], primary: str | None) -> Table:
     table.add_row("may be", *(_verdict(report, primary) for report in reports))
     for name, words in _ROWS.items():
         table.add_row(words, *(f"{report.figures[name]:g}" if name in report.figures else "" for report in reports))
-    table.add_row("server", *(report.traits.get("server", "") for report in reports))
+    for name, words in _TRAITS.items():
+        table.add_row(words, *(report.traits.get(name, "") for report in reports))
     return table
 
 

@@ -1,13 +1,14 @@
-"""Commands that keep the store sound: scrub, gc, resync, primary, hold."""
+"""Commands that keep the store sound: scrub, gc, resync, primary, undelete, hold."""
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from typing import Any
 
 from rich.text import Text
 
-from operators.cli.answer import Answer
+from operators.cli.answer import Answer, WrongUse
 from operators.cli.auditing import note_change
 from operators.cli.commands import Commands
 from operators.cli.names import NAME_HELP, resolve
@@ -21,6 +22,7 @@ from operators.core.storage.checks import Weight
 from operators.core.storage.collect import Collector
 from operators.core.storage.collection import CollectSpec, Plan
 from operators.core.storage.holds import Hold, held, lift_hold, place_hold
+from operators.core.storage.locks import Versioned, show_first_versions
 from operators.core.storage.members import Membership, open_members
 from operators.core.storage.primary import move_primary, settle_slots
 from operators.core.storage.probe import may_be_member, probe
@@ -44,6 +46,9 @@ def add_commands(commands: Commands) -> None:
     primary.add_argument("move", nargs="?", choices=["move"], help="have another decide")
     primary.add_argument("endpoint", nargs="?", help="the new primary, by name")
 
+    words = "Have buckets that keep versions show what was first written under each key. Deletions are taken back too."
+    status = "1 something stays hidden, for what hides it is locked."
+    commands.add("undelete", undelete, words, status=status, examples=("undelete --storage-file backup.json",))
     words = "Keep a manifest and all it reaches from the collector, or list the holds. Without a name it lists."
     keep = commands.add("hold", hold, words, examples=('hold latest:release-mail_triage --reason "audit of 2026"',))
     keep.add_argument("name", nargs="?", help=NAME_HELP)
@@ -179,6 +184,24 @@ def primary_endpoint(options: argparse.Namespace) -> Answer:
         lines=(line, *left),
         is_good=not unread,
     )
+
+
+def undelete(options: argparse.Namespace) -> Answer:
+    """Take away what was put over keys that are written once, deletions too, on every endpoint that keeps versions."""
+    members = open_members(store_settings(options))
+    try:
+        endpoints = [one for one in members.endpoints.values() if isinstance(one, Versioned)]
+        if not endpoints:
+            raise WrongUse("no endpoint of this store is a bucket: a folder keeps no versions")
+        found = {one.name: show_first_versions(one) for one in endpoints}
+    finally:
+        members.round.close()
+    lines = [f"{name}: {one.keys} keys show again what was first written there" for name, one in found.items()]
+    left = [
+        f"{name}: {key} stays as it is, for what hides it is locked" for name, one in found.items() for key in one.left
+    ]
+    document = {name: dataclasses.asdict(one) for name, one in found.items()}
+    return Answer(document=document, lines=(*lines, *left), is_good=not left)
 
 
 def hold(options: argparse.Namespace) -> Answer:

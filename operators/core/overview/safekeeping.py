@@ -10,7 +10,7 @@ from operators.core.overview.dated import Dated
 from operators.core.overview.live import Live
 from operators.core.overview.safety import Safety
 
-SCRUB_DAYS, DRILL_DAYS = 3, 9
+SCRUB_DAYS, DRILL_DAYS = 3, 8
 """Days after which a daily scrub, and a weekly drill, that did not happen are worth a person's look."""
 
 BACKUP_AGE = datetime.timedelta(hours=26)
@@ -123,8 +123,8 @@ def _of_drill(safety: Safety, first: datetime.datetime | None, now: datetime.dat
         yield Need(severity=Severity.ACT, what=words, todo=todo, about=about, target=of_it)
     if drill.at and _once_late(drill.at, DRILL_DAYS, now) is Severity.LOOK:
         words = f"A recovery was last rehearsed on {drill.at:%Y-%m-%d}."
-        todo = "Is recovery_drill paused, or red?"
-        yield Need(severity=Severity.LOOK, what=words, todo=todo, about=about, target=target)
+        todo = "Is recovery_drill paused, or red? An old drill is as bad as one that missed a target."
+        yield Need(severity=Severity.ACT, what=words, todo=todo, about=about, target=target)
 
 
 def _once_late(since: datetime.datetime, days: int, now: datetime.datetime) -> Severity:

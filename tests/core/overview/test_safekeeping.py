@@ -128,9 +128,11 @@ def test_what_was_never_done_is_noted_and_then_looked_at(store: Store, days: int
     assert [need.severity for need in needs] == severities
 
 
-def test_an_old_drill_is_looked_at(store: Store) -> None:
-    """Its RPO and RTO are those of another store by then."""
-    record_drill(store, {"error": "the backup does not read"}, DrillSpec())
-    later = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=10)
+def test_an_old_drill_is_urgent(store: Store) -> None:
+    """However well it went: its RPO and RTO are those of another store by then. One a week, and a day's grace."""
+    record_drill(store, {"rpo_seconds": 1.0, "rto_seconds": 1.0}, DrillSpec())
+    safety, now = read_safety(store), datetime.datetime.now(datetime.UTC)
 
-    assert ["last rehearsed" in need.what for need in of_safety(read_safety(store), [], later)] == [False, True]
+    assert list(of_safety(safety, [], now + datetime.timedelta(days=7.9))) == []
+    [need] = of_safety(safety, [], now + datetime.timedelta(days=8.1))
+    assert need.what.startswith("A recovery was last rehearsed on ") and need.severity is Severity.ACT
