@@ -88,7 +88,7 @@ def _ask_which_store(parser: argparse.ArgumentParser) -> None:
     place.add_argument(
         "--storage-file",
         metavar="FILE",
-        help="a store by its settings; default: by $NIGHTSHIFT_STORAGE, else this machine's platform ($NIGHTSHIFT_HOME, "
-        "or ./var)",
+        help="a store by its settings; default: by $NIGHTSHIFT_STORAGE, else this machine's platform "
+        "($NIGHTSHIFT_HOME, or ./var)",
     )
     place.add_argument("--backup-store", action="store_true", help="the platform's backup store")
