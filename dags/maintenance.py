@@ -19,12 +19,12 @@ from pathlib import Path
 from airflow.sdk import DAG
 
 from operators.policies import maintenance
-from operators.recipes import load_recipes
+from operators.recipes import readable_recipes
 from operators.restore import RestoreOperator
 from operators.restore_form import restore_form
 from operators.roll_back import RollBackOperator, roll_back_form
 
-known = load_recipes(Path(__file__).parent / "recipes")
+known = readable_recipes(Path(__file__).parent / "recipes")
 recipes = {recipe.name: recipe for recipe in known if recipe.deployment}
 
 with DAG(

@@ -59,7 +59,7 @@ class Commands:
         """
         width = min(WIDEST, shutil.get_terminal_size((WIDEST, 0)).columns) - 2
         notes = [textwrap.fill(f"Exit status: {status}", width)] if status else []
-        notes += ["\n  nightshift ".join(["e.g.", *examples])] if examples else []
+        notes += ["\n  nightshift ".join(["examples:", *examples])] if examples else []
         parser: argparse.ArgumentParser = self._parsers.add_parser(
             name,
             description=textwrap.fill(words, width),
@@ -88,7 +88,7 @@ def _ask_which_store(parser: argparse.ArgumentParser) -> None:
     place.add_argument(
         "--storage-file",
         metavar="FILE",
-        help="the one of these settings; default: of $NIGHTSHIFT_STORAGE, else the platform's under $NIGHTSHIFT_HOME, "
-        "else under ./var",
+        help="a store by its settings; default: by $NIGHTSHIFT_STORAGE, else this machine's platform "
+        "($NIGHTSHIFT_HOME, or ./var)",
     )
     place.add_argument("--backup-store", action="store_true", help="the platform's backup store")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 from collections import Counter
 from typing import Any
 
@@ -15,7 +16,7 @@ from operators.cli.answer import Answer, WrongUse
 from operators.cli.commands import Commands
 from operators.cli.names import NAME_HELP, resolve
 from operators.cli.places import opened, store_settings
-from operators.core.manifest import Manifest
+from operators.core.manifest import DIGEST_PATTERN, Manifest
 from operators.core.storage import Store
 from operators.core.storage.graph import closure
 from operators.core.storage.listing import manifest_digests, stream_names
@@ -95,8 +96,14 @@ def _stream(store: Store, name: str) -> Answer:
 def _table(rows: list[dict[str, Any]]) -> Answer:
     table = Table(*(rows[0] if rows else ["nothing"]))
     for row in rows:
-        table.add_row(*(Text(str(value), overflow="fold") for value in row.values()))
+        table.add_row(*(Text(_cell(value), overflow="fold") for value in row.values()))
     return Answer(document=rows, lines=(table,))
+
+
+def _cell(value: object) -> str:
+    """Return what a table shows: of a digest as many digits as name it, so that a line holds it."""
+    text = str(value)
+    return text[:12] if re.fullmatch(DIGEST_PATTERN, text) else text
 
 
 def _short(manifest: Manifest) -> str:

@@ -32,7 +32,11 @@ def add_commands(commands: Commands) -> None:
     roll = commands.add("rollback", rollback, words, examples=("rollback mail_triage",))
     roll.add_argument("recipe", help="by name")
     roll.add_argument(
-        "--timeout-seconds", type=float, default=60.0, metavar="S", help="a server may be away (default %(default)g)"
+        "--timeout-seconds",
+        type=float,
+        default=60.0,
+        metavar="S",
+        help="how long a server may be away (default %(default)g)",
     )
 
 

@@ -260,6 +260,20 @@ def test_every_example_of_the_help_is_a_command(example: str) -> None:
     assert callable(make_parser().parse_args(shlex.split(example)).command)
 
 
+def test_a_table_holds_a_digest_in_one_line(
+    store: Store, release: str, storage_settings: StorageSettings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Twelve digits, which name it to every other command; `--json` has them all."""
+    (tmp_path / "store.json").write_text(storage_settings.to_json())
+    where = ("--storage-file", str(tmp_path / "store.json"))
+
+    assert main(["ls", "stages", "release", *where]) == 0
+    shown = re.findall(r"\b[0-9a-f]{12,}\b", capsys.readouterr().out)
+    assert release[:12] in shown
+    assert {len(one) for one in shown} == {12}
+    assert main(["show", shown[0], *where]) == 0
+
+
 def test_releases_tell_what_became_of_each_and_why(run: Run, store: Store) -> None:
     """Every step with its reason; status 1 where the newest candidate was withdrawn, 2 where there was none."""
     from operators.core.deployment.releases import DeployLog, Release

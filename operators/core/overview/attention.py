@@ -63,12 +63,8 @@ def of_pipeline(pipeline: Pipeline, now: datetime.datetime) -> Iterator[Need]:
     run, due = pipeline.newest, pipeline.next_at
     if run is not None and run.state == "failed":
         yield from _failures(pipeline, run)
-    if (
-        not (pipeline.is_paused or pipeline.is_broken)
-        and due
-        and now - due > OVERDUE
-        and (run is None or run.has_ended)
-    ):
+    is_at_rest = pipeline.is_paused or pipeline.is_broken or (run is not None and not run.has_ended)
+    if due and now - due > OVERDUE and not is_at_rest:
         words = f"{pipeline.title}: the run that was due {due:%Y-%m-%d %H:%M} UTC has not begun."
         yield Need(
             severity=Severity.LOOK, what=words, todo="Is the scheduler up?", target=Target(dag_id=pipeline.dag_id)

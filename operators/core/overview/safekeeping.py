@@ -33,6 +33,9 @@ def of_backup(title: str, live: Live, backup: Dated | None) -> Iterator[Need]:
         words = f"{title}: the newest backup is older than what is live."
         target = Target(manifest=backup.digest)
         yield Need(severity=Severity.LOOK, what=words, todo=todo, about=about, target=target)
+    elif not backup.facts["verified"]:
+        words, target = f"{title}: the newest backup was not read back.", Target(manifest=backup.digest)
+        yield Need(severity=Severity.LOOK, what=words, todo=todo, about=about, target=target)
 
 
 def of_platform_backup(

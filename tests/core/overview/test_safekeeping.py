@@ -25,12 +25,17 @@ LIVE = Live(
 
 
 def test_a_release_without_a_backup_of_its_own_is_looked_at(store: Store) -> None:
-    """None at all, or one from before it went live."""
+    """None at all, one from before it went live, or one that nobody read back."""
     back_up(store)
     backup = read_backup(store, RECIPE)
     before, after = (dataclasses.replace(LIVE, since=NOON.replace(year=year)) for year in (2020, 2100))
 
+    assert backup is not None
+    manifest = dataclasses.replace(backup.manifest, facts={**backup.facts, "verified": 0})
+    unread = dataclasses.replace(backup, manifest=manifest)
+
     assert ["never backed up" in need.what for need in of_backup("Mail", before, None)] == [True]
+    assert ["not read back" in need.what for need in of_backup("Mail", before, unread)] == [True]
     assert list(of_backup("Mail", before, backup)) == []
     assert ["older than what is live" in need.what for need in of_backup("Mail", after, backup)] == [True]
 
