@@ -19,7 +19,7 @@ from operators.core.manifest import Input, Made, Manifest, StageCall, canonical,
 from operators.core.signing import SIGNED_BY, Signer
 from operators.core.storage import Result, Store
 
-REVISION = 11
+REVISION = 12
 REGRESSIONS_NAME = "regressions.json"
 """Ids of the rows that the live model has right and the candidate has not."""
 

@@ -1,4 +1,8 @@
-"""Two models on the same rows, row by row: what got better, what got worse, and whether chance explains it."""
+"""Two models on the same rows, row by row: what got better, what got worse, and whether chance explains it.
+
+How likely two equally good models differ so much, to the one's harm, is asked of what the score counts: of texts by
+McNemar's test, which is exact; of spans, of which a row has several, by swapping the models' answers row by row.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +10,21 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow.parquet as pq
 from scipy.stats import binomtest
 
 from operators.core.errors import DataError
+from operators.core.evaluation.outcomes import Ints, Outcomes, outcomes
 from operators.core.manifest import Manifest
 from operators.core.storage import Store
+from operators.core.training.rows import task_of
 
 COLUMNS = ("id", "label", "predicted")
+DRAWS, AT_ONCE = 10_000, 100
+"""Ways to swap rows that are drawn, and how many of them are in memory together."""
+_ROUNDING = 1e-12
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -24,15 +35,8 @@ class Paired:
     """Rows that it alone has right."""
     worse: tuple[str, ...]
     """Ids of rows that the other alone has right, in the data set's order."""
-
-    @property
-    def chance(self) -> float:
-        """How likely two equally good models differ so much to this one's harm: McNemar's exact test, one-sided.
-
-        Source: Q. McNemar, Psychometrika 12 (1947): rows on which both are right, or both wrong, say nothing.
-        """
-        differing = self.better + len(self.worse)
-        return float(binomtest(len(self.worse), differing, alternative="greater").pvalue) if differing else 1.0
+    chance: float
+    """How likely two equally good models differ so much to this one's harm."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,10 +68,54 @@ def compare(store: Store, evaluation: Manifest, reference: Manifest, rows: Seque
     if own.ids != other.ids:
         raise DataError("two evaluations to be compared are of other rows: evaluate both on one data set")
     places = range(len(own.ids)) if rows is None else rows
-    return Paired(
-        better=sum(own.is_right(row) and not other.is_right(row) for row in places),
-        worse=tuple(own.ids[row] for row in places if other.is_right(row) and not own.is_right(row)),
-    )
+    better = sum(own.is_right(row) and not other.is_right(row) for row in places)
+    worse = tuple(own.ids[row] for row in places if other.is_right(row) and not own.is_right(row))
+    dataset = evaluation.input("dataset").manifest
+    assert dataset is not None, "an evaluation's rows lie in the store"
+    task = task_of(store.manifest(dataset))
+    if task == "text_classification":
+        return Paired(better=better, worse=worse, chance=chance_of_texts(better, len(worse)))
+    fared = [
+        outcomes(task, [one.labels[row] for row in places], [one.predicted[row] for row in places])
+        for one in (own, other)
+    ]
+    return Paired(better=better, worse=worse, chance=chance_of_spans(*fared))
+
+
+def chance_of_texts(better: int, worse: int) -> float:
+    """Return how likely a fair coin, thrown once for each row that one model alone has right, shows so many worse.
+
+    Source: Q. McNemar, Psychometrika 12 (1947): rows on which both are right, or both wrong, say nothing.
+    """
+    differing = better + worse
+    return float(binomtest(worse, differing, alternative="greater").pvalue) if differing else 1.0
+
+
+def chance_of_spans(own: Outcomes, other: Outcomes) -> float:
+    """Return the share of ways to swap two models' rows, at random, that leave the one as far below the other in F1.
+
+    The draws are the same for the same rows; the true share lies within 0.002 of one of 0.01.
+
+    Source: A. Yeh, More accurate tests for the statistical significance of result differences (COLING 2000).
+    """
+    sums = np.array([[one.hits.sum(), one.claims.sum()] for one in (own, other)])
+    apart = np.stack([other.hits - own.hits, other.claims - own.claims], axis=1)
+    apart = apart[apart.any(axis=1)]
+    if not len(apart):
+        return 1.0
+    draw, so_low = np.random.default_rng(0), 1
+    observed = _f1(sums[0]) - _f1(sums[1])
+    for _ in range(DRAWS // AT_ONCE):
+        # As numbers of double precision, whose products are fast and, of counts, exact.
+        moved = (draw.random((AT_ONCE, len(apart))) < 0.5).astype(np.float64) @ apart
+        so_low += int((_f1(sums[0] + moved) - _f1(sums[1] - moved) <= observed + _ROUNDING).sum())
+    return so_low / (DRAWS + 1)
+
+
+def _f1(counts: npt.NDArray[np.float64] | Ints) -> npt.NDArray[np.float64]:
+    """Return F1 of (hits, spans that either side has) along the last axis."""
+    hits, claims = counts[..., 0], counts[..., 1]
+    return np.asarray(2 * hits / np.maximum(1, claims + hits), dtype=np.float64)
 
 
 def read_answers(store: Store, evaluation: Manifest) -> Answers:

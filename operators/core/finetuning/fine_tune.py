@@ -31,7 +31,7 @@ from operators.core.training.rows import shards_of, task_of
 from operators.core.training.spec import LANGUAGE, MASKED, LoopSpec, Machine
 from operators.core.training.tracking import TrackingSettings
 
-REVISION = 26
+REVISION = 27
 LOG_REVISION = 2
 DISK_FACTOR = 8
 """Free local space needed, in sizes of the base model: it, one checkpoint, the product, and a margin."""

@@ -7,10 +7,10 @@ import fcntl
 import hashlib
 import logging
 import os
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from io import FileIO
 from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, NoReturn, TypeVar
@@ -27,7 +27,8 @@ _HINTS = {
     errno.EROFS: "; mount it for writing",
     errno.EIO: "; look at the disk",
 }
-_PIECE_BYTES = 1024 * 1024
+_PIECE_BYTES = 256 * 1024
+"""Of a file that is read or copied: what a core's own cache holds. Four times as much took up to five times as long."""
 Answer = TypeVar("Answer")
 
 log = logging.getLogger(__name__)
@@ -190,9 +191,10 @@ class DirectoryEndpoint:
 
 def _write(handle: BinaryIO, data: bytes | Path) -> None:
     if isinstance(data, Path):
-        with data.open("rb") as source:
+        with data.open("rb", buffering=0) as source:
             before = os.fstat(source.fileno())
-            shutil.copyfileobj(source, handle, _PIECE_BYTES)
+            for piece in _pieces(source):
+                handle.write(piece)
             after = os.fstat(source.fileno())
         if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
             raise ValueError(f"{data} was changed while it was stored: finish it first, then put it")
@@ -205,8 +207,15 @@ def _digest(path: Path, copy: BinaryIO | None = None) -> str:
     """Return a file's SHA-256, its bytes written to `copy` on the way."""
     digest = hashlib.sha256()
     with path.open("rb", buffering=0) as source:
-        while piece := source.read(_PIECE_BYTES):
+        for piece in _pieces(source):
             digest.update(piece)
             if copy is not None:
                 copy.write(piece)
     return digest.hexdigest()
+
+
+def _pieces(source: FileIO) -> Iterator[memoryview]:
+    """Yield what an unbuffered file holds, piece by piece; each is gone once the next is asked for."""
+    room = memoryview(bytearray(_PIECE_BYTES))
+    while size := source.readinto(room):
+        yield room[:size]

@@ -6,6 +6,7 @@ import json
 import logging
 import shutil
 import time
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from operators.core.training.parts import StoredState, write_part
 from operators.core.training.saving import Snapshot
 from operators.core.training.state import Position
 
-REVISION = 18
+REVISION = 19
 MISSES_ALLOWED = 2
 """Checkpoints in a row that a failing store may cost: one lost save is no reason to lose the run."""
 PARTS_SECONDS = 600.0
@@ -26,6 +27,8 @@ PARTS_SECONDS = 600.0
 ADOPTED = "adopted"
 """Subfolder of the checkpoint that is gone on from; those being written are named by their step."""
 _DOUBTED = "doubted.json"
+Put = Callable[[str, Path], FileEntry]
+"""Holds a local file in the store under a name; raises StorageError."""
 
 log = logging.getLogger(__name__)
 
@@ -33,8 +36,8 @@ log = logging.getLogger(__name__)
 class Parts:
     """One rank's parts of checkpoints, told of by records in a folder that all ranks of the machine share."""
 
-    def __init__(self, store: Store, folder: Path, rank: int) -> None:
-        self._store, self._folder, self._rank = store, folder, rank
+    def __init__(self, put: Put, folder: Path, rank: int) -> None:
+        self._put, self._folder, self._rank = put, folder, rank
 
     def publish(self, snapshot: Snapshot) -> None:
         """Have the rank's part in the store, or lost, and rank 0 told which."""
@@ -54,12 +57,10 @@ class Parts:
         Raises:
             StorageError: The store failed, or the local disk.
         """
-        # A lease a checkpoint: the collector waits for the oldest, and would leave all of a training's otherwise.
-        self._store.end_lease()
         path = self.folder_of(snapshot.position.step) / f"state-{self._rank:05d}.safetensors"
         path.parent.mkdir(parents=True, exist_ok=True)
         write_part(snapshot.part, path)
-        return self._store.put_file(path.name, path)
+        return self._put(path.name, path)
 
     def others(self, step: int, ranks: int) -> list[FileEntry]:
         """Return the parts of all ranks but this, once they are in the store.
@@ -90,9 +91,17 @@ class Parts:
 class Checkpoints:
     """One job's checkpoints, as seen by the one trainer that writes them, at its rank 0."""
 
-    def __init__(self, store: Store, job: TrainingJob, folder: Path) -> None:
+    def __init__(self, store: Store, job: TrainingJob, folder: Path, put: Put | None = None) -> None:
+        """Begin with none.
+
+        Args:
+            store: Where they are.
+            job: Whose they are.
+            folder: Shared by the gang's ranks.
+            put: Holds this rank's part in the store; None for this process itself.
+        """
         self._store, self._job, self._folder = store, job, folder
-        self._parts = Parts(store, folder, 0)
+        self._parts = Parts(put or store.put_file, folder, 0)
         self._stream = store.stream(job.stream)
         self._head: Entry | None = None
         self._written: set[str] = set()
@@ -168,6 +177,8 @@ class Checkpoints:
         step, ranks = snapshot.position.step, snapshot.position.world_sizes[-1]
         folder = self._parts.folder_of(step)
         self._clear(but=folder)
+        # A lease a checkpoint: the collector waits for the oldest, and would leave all of a training's otherwise.
+        self._store.end_lease()
         files = [self._parts.put(snapshot), *self._parts.others(step, ranks)]
         StoredState(folder)
         position = replace(snapshot.position, next_loss=snapshot.next_loss.result())

@@ -37,22 +37,21 @@ LOCK_SECONDS = 5.0
 def agent_config(folder: Path, ranks: int) -> LaunchConfig:
     """Return what the agent needs to know for one machine, with nothing that listens beyond loopback.
 
-    The rendezvous is a file and so is the ranks' own (see `worker`); gloo is bound to `lo` by environment. What remains
-    is NCCL's bootstrap socket on GPU machines, which NCCL_SOCKET_IFNAME=lo binds to loopback too.
+    The agent meets nobody; the ranks meet through a file (see `worker`), and gloo is bound to `lo` by environment. What
+    remains is NCCL's bootstrap socket on GPU machines, which NCCL_SOCKET_IFNAME=lo binds to loopback too.
     """
     from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs
     from torch.distributed.launcher.api import LaunchConfig
 
-    rendezvous = (folder / names.RENDEZVOUS).resolve()
+    from operators.core.training import rendezvous
+
     return LaunchConfig(
         min_nodes=1,
         max_nodes=1,
         nproc_per_node=ranks,
         max_restarts=MAX_RESTARTS,
         monitor_interval=0.2,
-        rdzv_backend="c10d",
-        rdzv_endpoint=str(rendezvous / "agents"),
-        rdzv_configs={"store_type": "file"},
+        rdzv_backend=rendezvous.register(),
         run_id=f"job-{os.getpid()}",
         local_addr="127.0.0.1",
         start_method="fork",

@@ -77,8 +77,6 @@ def _environment(threads: int, settings: StorageSettings) -> dict[str, str]:
         "OMP_NUM_THREADS": str(threads),
         "GLOO_SOCKET_IFNAME": "lo",
         "NCCL_SOCKET_IFNAME": "lo",
-        # Else the launcher would open a TCP store on every interface, which no rank would use.
-        "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",
         # cuBLAS gives the same bits again only with a fixed workspace.
         "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
         "HF_HUB_OFFLINE": "1",

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import sys
-import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from operators.core.training.parts import Part
 from operators.core.training.state import Position
-
-NICENESS = 10
-"""Of the writing thread: by the kernel's weights it gets 110 parts where a thread that trains gets 1024."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,13 +20,6 @@ class Snapshot:
     """Of the step that follows; None where none does."""
 
 
-def give_way() -> None:
-    """Let this thread have a tenth of a core where training could use all of it (Linux; elsewhere nothing is done)."""
-    if sys.platform == "linux":
-        thread = threading.get_native_id()
-        os.setpriority(os.PRIO_PROCESS, thread, max(NICENESS, os.getpriority(os.PRIO_PROCESS, thread)))
-
-
 class Saver:
     """Writes one snapshot at a time on a thread of its own.
 
@@ -42,7 +29,7 @@ class Saver:
     def __init__(self, write: Callable[[Snapshot], None]) -> None:
         """Name what writes: `Checkpoints.publish` at rank 0, `Parts.publish` at the others."""
         self._write = write
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint", initializer=give_way)
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint")
         self._written: Future[None] | None = None
         self._waiting: Future[float | None] | None = None
 

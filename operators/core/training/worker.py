@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from operators.core.training.checkpoints import Checkpoints
     from operators.core.training.loop import Loop
     from operators.core.training.reporting import Reporter
+    from operators.core.training.saving import Saver
 
 ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 """Signals to which a fork of the launcher must not answer as the launcher does."""
@@ -79,22 +80,42 @@ def _train(folder: Path, job: TrainingJob, ledger: Ledger) -> None:
     from operators.core.storage import open_store
     from operators.core.training.adapters import count
     from operators.core.training.checkpoints import Checkpoints, Parts
-    from operators.core.training.product import leave_product
-    from operators.core.training.reporting import silent
+    from operators.core.training.putting import Putter
     from operators.core.training.saving import Saver
 
     device = _device(job)
     _join(folder, job)
-    store = open_store(StorageSettings.from_environment(os.environ))
+    settings = StorageSettings.from_environment(os.environ)
+    putter, store = Putter(settings, folder), open_store(settings)
     loop = _loop(store, folder, job, device, ledger)
     log.info("training %d of %d parameters", *count(loop.model))
     shared = folder / names.CHECKPOINT
-    checkpoints = Checkpoints(store, job, shared) if dist.get_rank() == 0 else None
-    saver = Saver(checkpoints.publish if checkpoints else Parts(store, shared, dist.get_rank()).publish)
+    checkpoints = Checkpoints(store, job, shared, putter.put) if dist.get_rank() == 0 else None
+    saver = Saver(checkpoints.publish if checkpoints else Parts(putter.put, shared, dist.get_rank()).publish)
     keep = _keeper(folder, loop) if checkpoints else lambda: None
+    try:
+        _run(folder, store, loop, checkpoints, saver, keep)
+    finally:
+        saver.close()
+        loop.close()
+        store.close()
+        putter.close()
+        loop.ledger.charge("finishing")
+        keep()
+
+
+def _run(
+    folder: Path, store: Store, loop: Loop, checkpoints: Checkpoints | None, saver: Saver, keep: Callable[[], None]
+) -> None:
+    """Train from the newest good checkpoint to the end, or until rank 0 is to end; only rank 0 has `checkpoints`."""
+    import torch.distributed as dist
+
+    from operators.core.training.product import leave_product
+    from operators.core.training.reporting import silent
+
     reporter = None
     try:
-        _resume(loop, checkpoints, shared)
+        _resume(loop, checkpoints, folder / names.CHECKPOINT)
         reporter = _report(store, folder, loop, keep) if checkpoints else None
         loop.run(saver, reporter or silent, (folder / names.END).exists)
         if loop.is_over:
@@ -108,13 +129,8 @@ def _train(folder: Path, job: TrainingJob, ledger: Ledger) -> None:
             checkpoints.doubt()
         raise
     finally:
-        saver.close()
-        loop.close()
         if reporter is not None:
             reporter.close()
-        store.close()
-        loop.ledger.charge("finishing")
-        keep()
 
 
 def _tell_of_end(folder: Path, loop: Loop) -> None:

@@ -39,6 +39,18 @@ pytestmark = pytest.mark.integration
 SPEC = TrainingSpec(
     epochs=3, batch_size=4, max_length=32, encoder_rate=1e-3, ranks=2, precision="fp32", checkpoint_steps=25
 )
+# Notes in a file that it watches, and what is unpickled of more than numbers and texts in this process and its forks.
+UNPICKLED = """
+import sys
+
+def note(event, what):
+    if event == "pickle.find_class":
+        print(*what[:2], file=open({0!r}, "a"))
+
+sys.addaudithook(note)
+if any("training.launch" in word for word in sys.orig_argv):
+    print("watching", file=open({0!r}, "a"))
+"""
 CPU = Machine(cores=2, gpus=0, precision="fp32")
 """Also where there are GPUs: theirs are tests of their own."""
 
@@ -110,6 +122,18 @@ class Place:
             if any("training.launch" in word for word in process.info["cmdline"][:4])
         }
         return [process for process in launchers.values() if process.ppid() in launchers]
+
+
+def killing_once(place: Place, killed: list[int]) -> Progress:
+    """Return what kills a rank once the first checkpoint is there, and notes its process."""
+
+    def kill_once(done: int, total: int, note: str) -> None:
+        if done > 30 and not killed:
+            victim = place.ranks()[-1]
+            killed.append(victim.pid)
+            victim.send_signal(signal.SIGKILL)
+
+    return kill_once
 
 
 @pytest.fixture(scope="module")
@@ -193,15 +217,8 @@ def test_a_run_whose_rank_is_killed_ends_with_the_same_model(uninterrupted: tupl
     The account adds up to the time that it took, and each gang left an event file.
     """
     killed: list[int] = []
-
-    def kill_once(done: int, total: int, note: str) -> None:
-        if done > 30 and not killed:
-            victim = place.ranks()[-1]
-            killed.append(victim.pid)
-            victim.send_signal(signal.SIGKILL)
-
     started = time.time()
-    result = place.fine_tune(kill_once)
+    result = place.fine_tune(killing_once(place, killed))
 
     assert len(killed) == 1
     assert result.manifest.identity == uninterrupted[1].manifest.identity
@@ -210,6 +227,17 @@ def test_a_run_whose_rank_is_killed_ends_with_the_same_model(uninterrupted: tupl
     logs = [place.store.read(entry) for entry in place.store.manifest(place.account["training_log"]).files]
     assert len(logs) == 2
     assert all(log.count(tag) >= 25 for log in logs for tag in (b"loss", b"rate", b"gradient_norm", b"memory_bytes"))
+
+
+def test_a_training_that_is_resumed_unpickles_nothing(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither torch's agent, which starts the gang again, nor a rank that reads a checkpoint; Python itself tells."""
+    told, killed = place.scratch.with_name("told"), list[int]()
+    place.scratch.with_name("sitecustomize.py").write_text(UNPICKLED.format(str(told)))
+    monkeypatch.setenv("PYTHONPATH", str(place.scratch.parent))
+    place.fine_tune(killing_once(place, killed))
+
+    assert len(killed) == 1
+    assert told.read_text() == "watching\n"
 
 
 def test_a_retry_waits_for_the_training_of_its_killed_task(uninterrupted: tuple[Place, Result], place: Place) -> None:

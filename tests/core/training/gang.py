@@ -22,6 +22,7 @@ from operators.core.training.loader import Loader, Plan
 from operators.core.training.spec import LoopSpec, Machine
 from operators.core.training.tokens import TokenTable, TokenTables
 from tests.core.training.tiny import CONFIG, DECODER, WORDS
+from tests.encryption import ENCRYPTION
 
 if TYPE_CHECKING:
     import torch
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from operators.core.training.checkpoints import Checkpoints
     from operators.core.training.loader import Asker
     from operators.core.training.loop import Loop
+    from operators.core.training.putting import Putter
     from operators.core.training.saving import Saver
 
 ROWS, MILLION = 64, 1_000_000
@@ -176,6 +178,7 @@ def _rank(
     from operators.core.errors import CheckpointDoubted
     from operators.core.storage import open_store
     from operators.core.training.checkpoints import Parts
+    from operators.core.training.putting import Putter
     from operators.core.training.saving import Saver
     from operators.core.training.worker import _resume
 
@@ -190,9 +193,10 @@ def _rank(
     if rank == 0:
         _make_store(folder)
     dist.barrier()
+    putter = Putter(store_settings(folder), folder)
     store = open_store(store_settings(folder))
-    checkpoints = _checkpoints(store, loop, folder, kill) if rank == 0 else None
-    saver = Saver(checkpoints.publish if checkpoints else Parts(store, folder / "checkpoint", rank).publish)
+    checkpoints = _checkpoints(store, loop, folder, putter, kill) if rank == 0 else None
+    saver = Saver(checkpoints.publish if checkpoints else Parts(putter.put, folder / "checkpoint", rank).publish)
     _resume(loop, checkpoints, folder / "checkpoint")
     try:
         _run(loop, saver, folder, kill)
@@ -205,7 +209,8 @@ def _rank(
 
 
 def store_settings(folder: Path) -> StorageSettings:
-    return StorageSettings(endpoints=tuple(EndpointSettings(name=n, url=f"file://{folder / n}") for n in "abc"))
+    endpoints = tuple(EndpointSettings(name=name, url=f"file://{folder / name}") for name in "abc")
+    return StorageSettings(endpoints=endpoints, encryption=ENCRYPTION)
 
 
 def _make_store(folder: Path) -> None:
@@ -217,7 +222,7 @@ def _make_store(folder: Path) -> None:
         initialise(store_settings(folder), rounds=0)
 
 
-def _checkpoints(store: Store, loop: Loop, folder: Path, kill: Kill | None) -> Checkpoints:
+def _checkpoints(store: Store, loop: Loop, folder: Path, putter: Putter, kill: Kill | None) -> Checkpoints:
     from operators.core.training.checkpoints import Checkpoints
 
     class Killed(Checkpoints):
@@ -230,7 +235,7 @@ def _checkpoints(store: Store, loop: Loop, folder: Path, kill: Kill | None) -> C
             if kill is not None and kill.at == moment and loop.position.step >= kill.step:
                 os.kill(os.getpid(), signal.SIGKILL)
 
-    return Killed(store, loop.job, folder / "checkpoint")
+    return Killed(store, loop.job, folder / "checkpoint", putter.put)
 
 
 def _run(loop: Loop, saver: Saver, folder: Path, kill: Kill | None) -> None:

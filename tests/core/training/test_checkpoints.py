@@ -67,7 +67,7 @@ def test_an_entry_is_appended_when_every_rank_has_put_its_part(store: Store, tmp
     writer.start()
     writer.join(0.2)
     early = store.stream(JOB.stream).entries()
-    Parts(store, tmp_path / "gang", 1).publish(snapshot(1, rank=1, ranks=2))
+    Parts(store.put_file, tmp_path / "gang", 1).publish(snapshot(1, rank=1, ranks=2))
     writer.join()
 
     assert early == []
@@ -80,7 +80,7 @@ def test_a_part_that_is_lost_costs_its_checkpoint(store: Store, tmp_path: Path) 
     gang = Checkpoints(store, JOB, tmp_path / "gang")
     for step in (1, 2, 3):
         # Where a folder should be.
-        lost = Parts(store, tmp_path / "gang", 1)
+        lost = Parts(store.put_file, tmp_path / "gang", 1)
         (tmp_path / "gang" / str(step) / "state-00001.safetensors").mkdir(parents=True)
         lost.publish(snapshot(step, rank=1, ranks=2))
         with pytest.raises(StorageError, match="rank 1's part is lost") if step == 3 else nullcontext():

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import threading
 from pathlib import Path
 
@@ -14,7 +12,7 @@ torch = pytest.importorskip("torch")
 from operators.core.errors import Superseded  # noqa: E402
 from operators.core.storage import Store  # noqa: E402
 from operators.core.training.checkpoints import ADOPTED, Checkpoints, read_position  # noqa: E402
-from operators.core.training.saving import NICENESS, Saver, Snapshot  # noqa: E402
+from operators.core.training.saving import Saver, Snapshot  # noqa: E402
 from tests.core.training.test_checkpoints import JOB, publish, snapshot  # noqa: E402
 
 
@@ -88,19 +86,3 @@ def test_a_checkpoint_names_the_loss_of_the_step_after_it(store: Store, tmp_path
 
     assert not is_early
     assert read_position(tmp_path / "next" / ADOPTED).next_loss == 0.25
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="threads have no priority of their own elsewhere")
-def test_the_write_gives_way_to_the_training() -> None:
-    """Its thread asks for less of a busy core than the training's own."""
-    seen: list[int] = []
-
-    def write(made: Snapshot) -> None:
-        seen.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
-
-    saver = Saver(write)
-    save(saver, 1)
-    saver.finish()
-    saver.close()
-
-    assert seen == [max(NICENESS, os.getpriority(os.PRIO_PROCESS, 0))]
