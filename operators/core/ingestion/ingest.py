@@ -28,7 +28,7 @@ from operators.core.storage import Result, Store
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 
-REVISION = 26
+REVISION = 27
 
 
 def ingest(

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from operators.core.ingestion.rows import RowAnonymiser
     from operators.core.models.names import NameModel
 
-REVISION = 26
+REVISION = 27
 PART_NAME = "part.parquet"
 EMPTY = "empty_after_cut"
 """Why a row is quarantined here and not by validation: nothing of its text is left."""

@@ -21,7 +21,8 @@ def html_to_text(html: str) -> str:
     """
     # A declaration that is never closed makes the parser of Python 3.11 scan to the end again and again, or give up.
     html = re.sub(r"<[!?][^<>]{0,2000}>?", "", html[:MAX_HTML_CHARACTERS])
-    # So does a tag without an end: it is text.
+    # So does a tag without an end. Before another it goes, as in a browser; what is none is text.
+    html = re.sub(r"<[/a-zA-Z][^<>]*(?=<)", "", html)
     html = re.sub(r"<(?![/a-zA-Z][^<>]*>)", "&lt;", html)
     reader = _Reader()
     reader.feed(html)

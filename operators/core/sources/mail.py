@@ -28,7 +28,7 @@ FALLBACK_CHARSET = "windows-1252"
 """For bytes that are no UTF-8 and name no charset: what mailers of that kind meant."""
 
 
-_MULTIPART = re.compile(r"^content-type:\s*multipart/", re.IGNORECASE | re.MULTILINE)
+_CONTENT_TYPE = re.compile(r"^content-type:((?:.*\n[ \t])*.*)", re.IGNORECASE | re.MULTILINE)
 
 
 class Undecodable(Exception):
@@ -62,12 +62,21 @@ def read_mail(*, headers: str, body: str) -> Mail:
         # compat32 keeps what it cannot parse; the default policy raises from inside on headers that spam really has.
         # Bytes, since a text parser would take each non-ASCII character for one undecoded byte.
         whole = f"{headers}\n\n{body}"
-        if len(_MULTIPART.findall(whole)) > MAX_MULTIPARTS:
-            raise ValueError
+        _check_structure(whole.replace("\r\n", "\n").replace("\r", "\n"))
         return _mail(email.message_from_bytes(whole.encode(), policy=email.policy.compat32))
+    except Undecodable:
+        raise
     except Exception as error:
         # Whoever writes a mail chooses what its parsers stumble over, and they raise what they happen to.
         raise Undecodable(type(error).__name__) from None
+
+
+def _check_structure(whole: str) -> None:
+    """Return if no part of a mail says of itself what takes its parser long."""
+    types = _CONTENT_TYPE.findall(whole)
+    multiparts = sum(one.lstrip()[:10].lower() == "multipart/" for one in types)
+    if multiparts > MAX_MULTIPARTS or max(map(len, types), default=0) > MAX_HEADER_CHARACTERS:
+        raise Undecodable(f"{multiparts} multiparts, or a Content-Type without measure")
 
 
 def _mail(message: Message) -> Mail:

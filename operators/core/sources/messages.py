@@ -15,7 +15,7 @@ import pyarrow as pa
 from operators.core.errors import DataError, HostileInput
 from operators.core.sources.columns import WRITTEN, Batches
 from operators.core.sources.job import ParseJob
-from operators.core.sources.mail import FALLBACK_CHARSET, decoded_header
+from operators.core.sources.mail import FALLBACK_CHARSET, MAX_HEADER_CHARACTERS, decoded_header
 
 _HEADERS = email.parser.BytesHeaderParser(policy=email.policy.compat32)
 _QUOTED = re.compile(rb">+From ")
@@ -92,9 +92,9 @@ def _row(raw: bytes, job: ParseJob) -> dict[str, str | None]:
     head, body = parts[0], parts[1] if len(parts) > 1 else b""
     message = _HEADERS.parsebytes(head)
     charset = ""
-    # Parameters that contradict each other are raised for in many ways, and must not cost the mailbox.
+    # Parameters that contradict each other are raised for in many ways, many take long: neither may cost the mailbox.
     with contextlib.suppress(Exception):
-        charset = str(message.get_content_charset() or "")
+        charset = str(message.get_content_charset() or "") if len(head) <= MAX_HEADER_CHARACTERS else ""
     row: dict[str, str | None] = {
         "id": hashlib.sha256(raw).hexdigest(),
         # As they stand, not as they say: a mail of several parts names a charset for each.

@@ -114,9 +114,29 @@ def test_no_headers_are_read_for_long(piece: str) -> None:
     assert time.process_time() - start < 5
 
 
+@pytest.mark.parametrize(
+    "part",
+    [
+        "\nContent-Type: multipart/mixed" + ";" * 1_000_000,
+        "\rcontent-type: multipart/mixed" + ";" * 1_000_000,
+        "\nContent-Type:\n multipart/mixed" + "\n ;" * 1_000_000,
+        "\nContent-Transfer-Encoding: base64\nContent-Type: text/plain" + ";" * 1_000_000,
+    ],
+)
+def test_no_part_is_read_for_long(part: str) -> None:
+    """What stands in a body of megabytes has a limit, too, however its lines are folded and ended."""
+    start = time.process_time()
+    with contextlib.suppress(Undecodable):
+        read_mail(headers="Content-Type: multipart/mixed; boundary=b", body=f"--b{part}\n\nbody\n--b--")
+
+    assert time.process_time() - start < 3
+
+
 def test_what_looks_like_a_tag_and_is_none_is_seen() -> None:
-    """Less-than signs and tags that are cut off are text."""
-    assert html_to_text("1 < 2 <b>and</b> a <b c <i>d</i> <a href=x") == "1 < 2 and a <b c d <a href=x"
+    """Less-than signs and a tag that is cut off are text; a tag that another begins in is none."""
+    seen = html_to_text('1 < 2 <b>and</b> <br<br>a <img alt="x<y">z <form a="b" <i>d</i> <a href=x')
+
+    assert seen.replace("\n", "") == "1 < 2 and a z d <a href=x"
 
 
 @pytest.mark.parametrize("date", ["", "Thu, 99 Foo 102", "Mon, 1 Jan 99999 00:00:00 +0000", "+" * 100])
