@@ -16,15 +16,15 @@
 
 from pathlib import Path
 
-from airflow.sdk import DAG, Param
+from airflow.sdk import DAG
 
 from operators.policies import maintenance
-from operators.recipes import load_recipes
+from operators.recipes import readable_recipes
 from operators.restore import RestoreOperator
 from operators.restore_form import restore_form
-from operators.roll_back import RollBackOperator
+from operators.roll_back import RollBackOperator, roll_back_form
 
-known = load_recipes(Path(__file__).parent / "recipes")
+known = readable_recipes(Path(__file__).parent / "recipes")
 recipes = {recipe.name: recipe for recipe in known if recipe.deployment}
 
 with DAG(
@@ -42,7 +42,7 @@ with DAG(
     dag_display_name="Roll back a release",
     description="Make a recipe's former release live again.",
     schedule=None,
-    params={"recipe": Param(next(iter(recipes), None), "Whose release goes back.", type="string", enum=list(recipes))},
+    params=roll_back_form(list(recipes)),
     **maintenance(__doc__),
 ):
     RollBackOperator(task_id="roll_back", recipes=recipes, doc_md=RollBackOperator.doc_md)

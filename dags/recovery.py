@@ -8,6 +8,9 @@
   digest, compares predictions and a few steps of training with production's, and puts RPO and RTO on record. Red
   when a target is missed.
 
+**Makes** backups on the backup store, a line of each in the stream `backup`, and of each drill in the stream `drill`.
+**Waits for** 03:30 UTC and for each release; the drill for Sunday, 06:00 UTC.
+
 ### Triage
 - Red `back_up`: until it is green again the age of the last backup is what a loss would cost. Its notes say what to do.
 - Red `drill`: you may not get back what you think. Look today; its message names what was missed.
@@ -24,11 +27,11 @@ from operators.back_up_platform import BackUpPlatformOperator
 from operators.clean_up import CleanUpOperator, clean_form
 from operators.policies import ACCELERATORS_POOL, maintenance
 from operators.prune_backups import PruneBackupsOperator, retention_form
-from operators.recipes import load_recipes
+from operators.recipes import readable_recipes
 from operators.recovery_drill import RecoveryDrillOperator, drill_form
 
 HERE = Path(__file__).parent
-recipes = {recipe.name: recipe for recipe in load_recipes(HERE / "recipes")}
+recipes = {recipe.name: recipe for recipe in readable_recipes(HERE / "recipes")}
 
 with DAG(
     dag_id="back_up_platform",

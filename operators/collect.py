@@ -59,7 +59,7 @@ def collect_form() -> dict[str, Any]:
         "dry_run": Param(True, "Only say what would be listed for deletion.", type="boolean"),
         "grace_days": Param(
             3,
-            "Between a key's last write and its listing, and again until it is deleted.",
+            "Days between a key's last write and its listing, and again until it is deleted.",
             type="number",
             exclusiveMinimum=0,
         ),

@@ -30,12 +30,14 @@ def read_pipelines(session: Session, dag_ids: Collection[str]) -> list[Pipeline]
     Cost: four small queries a DAG, whatever the number of runs.
     """
     from airflow.models.dag import DagModel, DagTag
-    from sqlalchemy import select
+    from sqlalchemy import or_, select
 
     query = (
         select(DagModel)
         .join(DagTag, DagTag.dag_id == DagModel.dag_id)
-        .where(DagTag.name == TAG, DagModel.dag_id.in_(dag_ids), DagModel.is_stale.is_(False))
+        .where(DagTag.name == TAG, DagModel.dag_id.in_(dag_ids))
+        # Airflow calls the DAGs of a file that it cannot read stale, like those that are meant to be gone.
+        .where(or_(DagModel.is_stale.is_(False), DagModel.has_import_errors.is_(True)))
     )
     found = [_pipeline(session, one) for one in session.scalars(query)]
     return sorted(found, key=lambda one: (one.recipe is None, one.title))
@@ -48,6 +50,7 @@ def _pipeline(session: Session, dag: Any) -> Pipeline:
         title=dag.dag_display_name,
         recipe=dag.dag_id.removeprefix(RETRAINING) if is_retraining else None,
         is_paused=dag.is_paused,
+        is_broken=bool(dag.has_import_errors),
         next_at=dag.next_dagrun_create_after,
         runs=_runs(session, dag.dag_id),
         approvals=_approvals(session, dag.dag_id),

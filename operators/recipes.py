@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 from pathlib import Path
 
 from operators.core.recipe import Recipe
@@ -36,4 +37,21 @@ def load_recipes(folder: Path) -> list[Recipe]:
         if recipe.name in recipes:
             raise ValueError(f"{path}: a recipe named {recipe.name!r} stands in another file already")
         recipes[recipe.name] = recipe
+    return list(recipes.values())
+
+
+def readable_recipes(folder: Path) -> list[Recipe]:
+    """Return the recipes of a folder without those that cannot be read.
+
+    For what must go on whatever stands in one file: backups, drills and rollbacks of the others. Retraining reads all
+    of them, so that Airflow and the page of the morning show the error.
+    """
+    recipes: dict[str, Recipe] = {}
+    for path in sorted(folder.glob("[a-z]*.py")):
+        try:
+            recipe = load_recipe(path)
+        except Exception as error:  # whatever a file does when it is read
+            logging.getLogger(__name__).warning("left out, it cannot be read: %s: %s", path, error)
+            continue
+        recipes.setdefault(recipe.name, recipe)
     return list(recipes.values())

@@ -25,13 +25,13 @@ def drill_form() -> dict[str, Any]:
     return {
         "rpo_target_hours": Param(
             spec.rpo_target_seconds / _HOUR,
-            "Age of the newest backup that is red.",
+            "Age of the newest backup, in hours, above which the drill is red.",
             type="number",
             exclusiveMinimum=0,
         ),
         "rto_target_hours": Param(
             spec.rto_target_seconds / _HOUR,
-            "Time from the kit to the first answered prediction that is red.",
+            "Hours from the kit to the first answered prediction, above which the drill is red.",
             type="number",
             exclusiveMinimum=0,
         ),

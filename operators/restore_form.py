@@ -17,14 +17,14 @@ def restore_form(recipes: list[str]) -> dict[str, Param]:
 def _what(recipes: list[str]) -> dict[str, Param]:
     return {
         "recipe": Param(
-            recipes[0] if recipes else PLATFORM,
-            f"Whose backup is restored; `{PLATFORM}` for the whole.",
+            PLATFORM,
+            f"Whose backup is restored: `{PLATFORM}` for the whole, or a recipe for the backup of its release.",
             type="string",
             enum=[*recipes, PLATFORM],
         ),
         "backup": Param(
             LATEST,
-            f"Digest of the backup's manifest, 64 hexadecimal digits, or `{LATEST}`.",
+            f"Of a recipe: digest of the backup's manifest, 64 hexadecimal digits, or `{LATEST}`.",
             type="string",
             pattern=f"^({LATEST}|[0-9a-f]{{64}})$",
         ),

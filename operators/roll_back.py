@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseOperator
+from airflow.sdk import BaseOperator, Param
 
 from operators import connections
 from operators.core.errors import DataError
@@ -14,6 +14,11 @@ from operators.trail import note_change
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+
+def roll_back_form(recipes: list[str]) -> dict[str, Param]:
+    """Return the field of the form: it has no default, so that a hasty click rolls nobody's release back."""
+    return {"recipe": Param(description="Whose release goes back.", type="string", enum=recipes)}
 
 
 class RollBackOperator(BaseOperator):

@@ -62,5 +62,7 @@ def scrub_form() -> dict[str, Any]:
             minimum=0,
             maximum=256,
         ),
-        "megabytes_per_second": Param(0, "Read at most so many a second; 0 for no limit.", type="number", minimum=0),
+        "megabytes_per_second": Param(
+            0, "Megabytes that are read in a second, at most; 0 for no limit.", type="number", minimum=0
+        ),
     }

@@ -40,6 +40,7 @@ NOT_RUN = {
     r"nightshift forget .*--yes.*|nightshift gc --apply .*": "deletes; tests/core/erasure, tests/cli",
     r"nightshift forget (-|--row \S+ --day \S+)": "is about somebody; tests/cli/test_forgetting.py lays somebody out",
     r"nightshift forget - --storage-file .*": "is of a platform on several machines",
+    r"nightshift undelete .*": "tests/core/recovery/test_locking.py, on a bucket that was emptied",
     r"NIGHTSHIFT_HOME=docker/platform .*": "tests/cli/test_admitting.py and tests/docker make such a folder",
     r"sed -i .*signing_key.*": "changes the signing key, as tests/core/deployment/test_changed_key.py does",
     r"docker compose .*|kubectl .*": "nothing here runs containers; tests/docker holds the files to their schemas",

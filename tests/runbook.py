@@ -50,6 +50,12 @@ ON_A_PLATFORM = frozenset(
 )
 """Run by tests/e2e/test_runbook.py, and the demo by tests/e2e/test_recovery.py, on a platform that ran the main job."""
 
+ON_A_BUCKET = (
+    "nightshift probe --storage-file backup.json",
+    "nightshift undelete --storage-file backup.json",
+    "nightshift init --storage-file backup.json",
+)
+"""Run by tests/core/recovery/test_locking.py, in this order, on a bucket with object lock that was emptied."""
 ON_POSTGRESQL = frozenset(
     {"nightshift restore --kit kit.json --target-file store.json --postgresql FOLDER --only database"}
 )

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from s3fs import S3FileSystem
@@ -31,6 +32,7 @@ class Seaweed:
         self.folder = folder
         self.ports = _free_ports(2 * len(PARTS))
         self._files: S3FileSystem | None = None
+        self._locking = 0
         self._process: subprocess.Popen[bytes] | None = None
         identity = {
             "name": "test",
@@ -80,6 +82,13 @@ class Seaweed:
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(0.2)
+
+    def locking_bucket(self) -> EndpointSettings:
+        """Return the settings of a new bucket with object lock; it cannot be emptied, and goes with the server."""
+        self._locking += 1
+        name = f"{BUCKET}-locking-{self._locking}"
+        self.files().call_s3("create_bucket", Bucket=name, ObjectLockEnabledForBucket=True)
+        return replace(self.settings(), url=f"s3://{name}")
 
     def empty(self) -> None:
         """Leave the bucket there and empty: a new one for each test would cost seconds, for its volumes."""

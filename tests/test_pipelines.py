@@ -38,6 +38,15 @@ def test_our_dags_that_the_user_may_see_are_listed(database: AirflowDatabase) ->
     assert not found[0].is_asleep
 
 
+def test_dags_of_a_file_that_cannot_be_read_any_more_stay_on_the_page(database: AirflowDatabase) -> None:
+    """Airflow calls them stale; those that are meant to be gone it calls that too, and they go."""
+    database.add_dag("retrain_broken", "Retrain broken", is_stale=True, has_import_errors=True)
+    database.add_dag("retrain_gone", "Retrain gone", is_stale=True)
+    found = read_pipelines(database.session, {MAIL, "retrain_broken", "retrain_gone"})
+
+    assert [(one.title, one.is_broken) for one in found] == [("Retrain broken", True), ("Retrain mail triage", False)]
+
+
 def test_the_newest_runs_come_first_and_no_more_than_a_page_shows(database: AirflowDatabase) -> None:
     """A manual run names its day itself, a scheduled one has it from its interval."""
     for day in range(MOST_RUNS + 6):

@@ -13,7 +13,7 @@ from operators.core.evaluation.spec import EvaluationSpec
 from operators.core.finetuning.language_spec import CausalTrainingSpec, PretrainingSpec
 from operators.core.models.known import SMOLLM2_135M
 from operators.core.recipe import Recipe
-from operators.recipes import load_recipe, load_recipes
+from operators.recipes import load_recipe, load_recipes, readable_recipes
 
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "dags" / "recipes"
@@ -49,6 +49,17 @@ def test_a_file_without_a_recipe_is_refused(tmp_path: Path) -> None:
     (tmp_path / "empty.py").write_text("")
 
     with pytest.raises(ValueError, match=r"empty\.py has no RECIPE"):
+        load_recipes(tmp_path)
+
+
+def test_a_file_that_cannot_be_read_keeps_nobody_from_the_others(tmp_path: Path) -> None:
+    """Backups, drills and rollbacks go on with the recipes that can be read; retraining says what is wrong."""
+    (tmp_path / "mail_triage.py").write_text((FOLDER / "mail_triage.py").read_text())
+    (tmp_path / "broken.py").write_text("RECIPE = nonsense(")
+    (tmp_path / "empty.py").write_text("")
+
+    assert [recipe.name for recipe in readable_recipes(tmp_path)] == ["mail_triage"]
+    with pytest.raises(SyntaxError):
         load_recipes(tmp_path)
 
 

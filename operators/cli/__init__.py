@@ -30,6 +30,7 @@ from operators.cli import (
     upkeep,
 )
 from operators.cli.answer import Answer, WrongUse
+from operators.cli.commands import Commands
 from operators.core.errors import (
     AllCopiesDamaged,
     DataError,
@@ -40,6 +41,16 @@ from operators.core.errors import (
 )
 
 OK, FAILED, WRONG_USE, STORE_AWAY = 0, 1, 2, 3
+
+_MODULES = (
+    looking, tracing, moving, releasing, keys, probing, upkeep, auditing, forgetting, revealing, recovering, archiving,
+    measuring, admitting,
+)  # fmt: skip
+_INTRODUCTION = "Nightshift's command line. `nightshift COMMAND --help` has options and examples.\n"
+_AFTERWORD = """\
+Where a NAME is asked for it is a digest or a run key, of which 8 digits are enough, or latest:STREAM.
+Exit status: 0 all is well; 1 a check failed (damaged pieces, a service that is down, a deployment that failed);
+2 wrong use (unknown digest, missing settings or keys); 3 the store or the landing zone is away, try again."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -61,32 +72,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def make_parser() -> argparse.ArgumentParser:
     """Return the parser of all commands."""
     parser = argparse.ArgumentParser(
-        prog="nightshift", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="nightshift",
+        usage="nightshift COMMAND ...",
+        description=_INTRODUCTION,
+        epilog=_AFTERWORD,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    shared = argparse.ArgumentParser(add_help=False)
-    shared.add_argument("--json", action="store_true", help="print a document instead of text")
-    place = shared.add_mutually_exclusive_group()
-    place.add_argument(
-        "--storage-file",
-        metavar="FILE",
-        help="settings of the store; default: $NIGHTSHIFT_STORAGE, then the platform under $NIGHTSHIFT_HOME (./var)",
-    )
-    place.add_argument("--backup-store", action="store_true", help="the platform's backup store instead of its store")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    looking.add_commands(commands, shared)
-    tracing.add_commands(commands, shared)
-    moving.add_commands(commands, shared)
-    releasing.add_commands(commands, shared)
-    keys.add_commands(commands, shared)
-    probing.add_commands(commands, shared)
-    upkeep.add_commands(commands, shared)
-    auditing.add_commands(commands, shared)
-    forgetting.add_commands(commands, shared)
-    revealing.add_commands(commands, shared)
-    recovering.add_commands(commands, shared)
-    archiving.add_commands(commands, shared)
-    measuring.add_commands(commands, shared)
-    admitting.add_commands(commands, shared)
+    commands = Commands(parser)
+    for module in _MODULES:
+        module.add_commands(commands)
     return parser
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from operators.cli.answer import Answer, WrongUse
+from operators.cli.commands import Commands
 from operators.cli.places import platform_layout
 from operators.local.logins import ROLES
 
@@ -14,25 +15,27 @@ if TYPE_CHECKING:
     from operators.local.logins import Login
 
 
-def add_commands(commands: Any, shared: argparse.ArgumentParser) -> None:
+def add_commands(commands: Commands) -> None:
     """Add this module's commands to the parser."""
-
-    def add(name: str, command: Any, words: str) -> argparse.ArgumentParser:
-        parser: argparse.ArgumentParser = commands.add_parser(name, parents=[shared], help=words, description=words)
-        parser.set_defaults(command=command)
-        return parser
-
-    add("logins", logins, "List who may log in to Airflow, and with which role.")
-    words = (
-        "Have a person or a machine log in to Airflow with a role, by a password that is made here and told once more."
+    words = "List who may log in to Airflow, and with which role."
+    commands.add("logins", logins, words, asks_which_store=False)
+    login = commands.add(
+        "login",
+        admit,
+        "Let a person or a program log in to Airflow with a role. The password is made here, and told again when the "
+        "command is repeated.",
+        examples=("login ada --role operator", "login ada --remove"),
+        asks_which_store=False,
     )
-    login = add("login", admit, words)
     login.add_argument("name", help="small letters, digits, '.', '_' and '-'")
     what = login.add_mutually_exclusive_group()
-    what.add_argument("--role", choices=ROLES, default="viewer", help="what they may do, see docs/roles.md (viewer)")
-    what.add_argument("--remove", action="store_true", help="have nobody log in by this name any more")
-    words = "Print a token of a login for programs, as `POST /auth/token` gives it; Airflow ends it after a day."
-    add("token", token, words).add_argument("name")
+    what.add_argument(
+        "--role", choices=ROLES, default="viewer", help="what they may do, see docs/roles.md (default %(default)s)"
+    )
+    what.add_argument("--remove", action="store_true", help="let nobody log in by this name any more")
+    words = "Print a token with which a program acts for a login. Airflow ends it after a day."
+    given = commands.add("token", token, words, examples=("token dashboard",), asks_which_store=False)
+    given.add_argument("name", help="of the login")
 
 
 def logins(options: argparse.Namespace) -> Answer:
@@ -83,7 +86,7 @@ def token(options: argparse.Namespace) -> Answer:
     try:
         given = AirflowRest(airflow.ui_url(ports.load(layout)), login.name, login.password, 5.0).token()
     except PlatformError as error:
-        raise WrongUse(str(error)) from error
+        raise WrongUse(f"{error}; is the platform up? `make run` starts it") from error
     return Answer(document={"token": given}, lines=(given,))
 
 

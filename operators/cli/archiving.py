@@ -6,38 +6,44 @@ import argparse
 import os
 import time
 from pathlib import Path
-from typing import Any
 
 from operators.cli.answer import Answer, WrongUse
+from operators.cli.commands import Commands
 from operators.cli.places import backup_settings, opened
 
 _LOOK_SECONDS = 600.0
 _FROM_HOST = {"PGHOST": "host", "PGUSER": "user", "PGDATABASE": "database"}
 
 
-def add_commands(commands: Any, shared: argparse.ArgumentParser) -> None:
+def add_commands(commands: Commands) -> None:
     """Add this module's commands to the parser."""
-    words = (
-        "Put a file of PostgreSQL's log on the backup store, once; 0 when it is there. For `archive_command`: "
-        "'nightshift archive-wal --backup-file FILE %%p'"
+    archive = commands.add(
+        "archive-wal",
+        archive_wal,
+        "Put a file of PostgreSQL's log on the backup store, once. It is what `archive_command` names.",
+        status="0 once it is there.",
+        examples=("archive-wal --backup-file backup.json %p",),
+        asks_which_store=False,
     )
-    archive = commands.add_parser("archive-wal", parents=[shared], help=words.split(";")[0], description=words)
     archive.add_argument("file", metavar="FILE", help="the path that PostgreSQL gives for %%p")
-    archive.add_argument("--data", default=".", metavar="FOLDER", help="the data folder (where archive_command runs)")
-    _add_backup_file(archive)
-    archive.set_defaults(command=archive_wal)
-    words = (
-        "Make a base backup of Airflow's PostgreSQL where none is young. The server is where PGHOST, PGPORT, PGUSER, "
-        "PGPASSWORD and PGDATABASE say"
+    archive.add_argument(
+        "--data", default=".", metavar="FOLDER", help="PostgreSQL's data folder; default: where it is run"
     )
-    base = commands.add_parser("base-backup", parents=[shared], help=words.split(".")[0], description=words)
+    _add_backup_file(archive)
+    base = commands.add(
+        "base-backup",
+        base_backup,
+        "Make a base backup of Airflow's PostgreSQL where none is young. The server is where PGHOST, PGPORT, PGUSER, "
+        "PGPASSWORD and PGDATABASE say.",
+        asks_which_store=False,
+    )
     base.add_argument("--watch", action="store_true", help="go on, and look every ten minutes")
     _add_backup_file(base)
-    base.set_defaults(command=base_backup)
 
 
 def _add_backup_file(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--backup-file", metavar="FILE", help="settings of the backup store, with its keys")
+    words = "settings of the backup store, with its keys; default: the platform's"
+    parser.add_argument("--backup-file", metavar="FILE", help=words)
 
 
 def archive_wal(options: argparse.Namespace) -> Answer:
@@ -45,6 +51,8 @@ def archive_wal(options: argparse.Namespace) -> Answer:
     from operators.core.recovery.wal import archive_file, system_of
 
     system = system_of(Path(options.data))
+    if not Path(options.file).is_file():
+        raise WrongUse(f"{options.file}: no such file; archive_command passes %p, a path below the data folder")
     with opened(backup_settings(options.backup_file)) as backup:
         done = archive_file(backup, system, Path(options.file))
     document = {"system": system, "name": done.name, "sha256": done.sha256, "stored_bytes": done.file.stored_bytes}

@@ -6,23 +6,22 @@ import argparse
 import getpass
 import uuid
 from dataclasses import asdict
-from typing import Any
 
 from rich.text import Text
 
 from operators.cli.answer import Answer
+from operators.cli.commands import Commands
 from operators.cli.places import opened, store_settings
 from operators.core.storage import Store
 from operators.core.storage.audit import Change, note, trail, verify
 
-_WORDS = "Show who changed what, oldest first; with `verify`, check the whole chain and name the first broken entry."
 
-
-def add_commands(commands: Any, shared: argparse.ArgumentParser) -> None:
+def add_commands(commands: Commands) -> None:
     """Add this module's command to the parser."""
-    parser = commands.add_parser("audit", parents=[shared], help=_WORDS, description=_WORDS)
-    parser.add_argument("verify", nargs="?", choices=["verify"], help="exit status 1 where the chain is broken")
-    parser.set_defaults(command=audit)
+    words = "Show who changed what, oldest first; with `verify`, check the whole chain."
+    status = "with `verify`, 1 when the chain is broken; the first broken entry is named."
+    parser = commands.add("audit", audit, words, status=status, examples=("audit", "audit verify"))
+    parser.add_argument("verify", nargs="?", choices=["verify"], help="check, and show nothing")
 
 
 def audit(options: argparse.Namespace) -> Answer:

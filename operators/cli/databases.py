@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from operators.cli.files import storage_in
 from operators.cli.places import opened, store_settings
 from operators.core.recovery.backups import choose, unlock
 from operators.core.recovery.database_restore import quarantine
-from operators.core.settings import EncryptionSettings, StorageSettings
+from operators.core.settings import EncryptionSettings
 
 if TYPE_CHECKING:
     from operators.core.recovery.reconcile import Reconciled
@@ -20,8 +20,7 @@ if TYPE_CHECKING:
 def restore_alone(options: argparse.Namespace, wish: Wish) -> tuple[str, Reconciled]:
     """Have the database in its folder; of the backup nothing else is read. Return which one, and what did not agree."""
     assert wish.postgresql is not None
-    named = Path(options.target_file).read_text() if options.target_file else None
-    place = StorageSettings.from_json(named) if named else store_settings(options)
+    place = storage_in(options.target_file) if options.target_file else store_settings(options)
     digest, keys = unlocked(wish)
     keyed = dataclasses.replace(place, encryption=place.encryption or keys)
     with opened(dataclasses.replace(wish.kit.backup, encryption=keys)) as backup, opened(keyed) as store:

@@ -7,9 +7,10 @@ import datetime
 import getpass
 import sys
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from operators.cli.answer import Answer, WrongUse
+from operators.cli.commands import Commands
 from operators.cli.holding import document_of, lines_of
 from operators.cli.places import (
     backup_settings,
@@ -29,17 +30,18 @@ if TYPE_CHECKING:
     from operators.core.storage import Store
 
 _WORDS = (
-    "Say what holds a person's rows, or was made of them: files, rows, data sets, models, releases, backups. "
-    "With --yes, have the rows left out from now on, and forget what was made of them once none of it is live. Exit "
-    "status: 0 done as far as it goes; 1 something stays that should not (a legal hold, files that cannot be read; "
-    "with --pending, anything at all); 2 nobody of that description is here, and nothing was done; 3 a store is away, "
-    "run it again."
+    "Say what holds a person's rows, or was made of them. That is: files, rows, data sets, models, releases, "
+    "backups. With --yes, have the rows left out from now on, and forget what was made of them once none of it is live."
+)
+_STATUS = (
+    "1 something stays that should not (a legal hold, files that cannot be read; with --pending, anything at all); "
+    "2 nobody of that description is here, and nothing was done."
 )
 
 
-def add_commands(commands: Any, shared: argparse.ArgumentParser) -> None:
+def add_commands(commands: Commands) -> None:
     """Add this module's command to the parser."""
-    parser = commands.add_parser("forget", parents=[shared], help=_WORDS.split(":")[0], description=_WORDS)
+    parser = commands.add("forget", forget, _WORDS, status=_STATUS, examples=("forget -", "forget - --yes"))
     parser.add_argument(
         "subject",
         nargs="*",
@@ -51,12 +53,18 @@ def add_commands(commands: Any, shared: argparse.ArgumentParser) -> None:
     parser.add_argument("--day", metavar="YYYY-MM-DD", help="ids of rows mean those of this day only")
     parser.add_argument("--pending", action="store_true", help="instead of a subject: all rows that are on record")
     parser.add_argument("--yes", action="store_true", help="do it; without this nothing is written")
-    parser.add_argument("--reason", help="which request this answers, in words that do not name the person")
-    parser.add_argument("--backup-file", metavar="FILE", help="storage settings of the backup store")
-    parser.add_argument("--landing-file", metavar="FILE", help="JSON: fields of the connection nightshift_landing")
-    parser.add_argument("--pseudonym-key-file", metavar="FILE", help="the key of the pseudonyms, hexadecimal")
-    parser.add_argument("--recipes", metavar="FOLDER", help="the recipes; what has no default is the platform's own")
-    parser.set_defaults(command=forget)
+    parser.add_argument(
+        "--reason", metavar="TEXT", help="which request this answers, in words that do not name the person"
+    )
+    # Without a default of their own these are the platform's.
+    parser.add_argument("--backup-file", metavar="FILE", help="settings of the backup store; default: the platform's")
+    parser.add_argument(
+        "--landing-file", metavar="FILE", help="JSON, fields of the connection nightshift_landing; default: as above"
+    )
+    parser.add_argument(
+        "--pseudonym-key-file", metavar="FILE", help="the pseudonyms' key, hexadecimal; default: as above"
+    )
+    parser.add_argument("--recipes", metavar="FOLDER", help="the recipes; default: as above")
 
 
 def forget(options: argparse.Namespace) -> Answer:

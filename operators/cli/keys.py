@@ -11,18 +11,21 @@ from rich.text import Text
 
 from operators.cli.answer import Answer, WrongUse
 from operators.cli.auditing import note_change
+from operators.cli.commands import Commands
 from operators.cli.places import opened, shown_progress, store_settings
 from operators.core.settings import STORAGE_VARIABLE
 from operators.core.storage.rotation import Rotated, rotate
 
 
-def add_commands(commands: Any, shared: argparse.ArgumentParser) -> None:
-    """Add this module's commands to the parser."""
-    words = (
-        "Wrap every data key under the current master key of the settings; no object is rewritten. It may be stopped "
-        "and run again. Exit status 1: an endpoint was away, or a data key is lost."
+def add_commands(commands: Commands) -> None:
+    """Add this module's command to the parser."""
+    parser = commands.add(
+        "rotate-master-key",
+        rotate_master_key,
+        "Wrap every data key under the current master key. No object is rewritten; it may be stopped and run again.",
+        status="1 when an endpoint was away, or a data key is lost.",
+        examples=("rotate-master-key --new",),
     )
-    parser = commands.add_parser("rotate-master-key", parents=[shared], help=words.split(";")[0], description=words)
     parser.add_argument(
         "--new", action="store_true", help="first make a new version for this machine's platform, current from now on"
     )
@@ -31,7 +34,6 @@ def add_commands(commands: Any, shared: argparse.ArgumentParser) -> None:
         action="store_true",
         help="afterwards delete the keys wrapped under other versions: who holds only those can read nothing more",
     )
-    parser.set_defaults(command=rotate_master_key)
 
 
 def rotate_master_key(options: argparse.Namespace) -> Answer:

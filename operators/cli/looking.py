@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 from collections import Counter
 from typing import Any
 
@@ -12,27 +13,30 @@ from rich.table import Table
 from rich.text import Text
 
 from operators.cli.answer import Answer, WrongUse
+from operators.cli.commands import Commands
 from operators.cli.names import NAME_HELP, resolve
 from operators.cli.places import opened, store_settings
-from operators.core.manifest import Manifest
+from operators.core.manifest import DIGEST_PATTERN, Manifest
 from operators.core.storage import Store
 from operators.core.storage.graph import closure
 from operators.core.storage.listing import manifest_digests, stream_names
 
 
-def add_commands(commands: Any, shared: argparse.ArgumentParser) -> None:
+def add_commands(commands: Commands) -> None:
     """Add this module's commands to the parser."""
-
-    def add(name: str, command: Any, words: str) -> argparse.ArgumentParser:
-        parser: argparse.ArgumentParser = commands.add_parser(name, parents=[shared], help=words, description=words)
-        parser.set_defaults(command=command)
-        return parser
-
-    add("status", status, "Say which services of this machine's platform are up; 1 when one is not.")
-    ls = add("ls", list_things, "List the stages' manifests, the streams, or the entries of one stream.")
-    ls.add_argument("what", choices=["stages", "streams", "stream"])
-    ls.add_argument("name", nargs="?", help="the stream, for `ls stream`; the stage, for `ls stages`")
-    add("show", show, "Print a manifest.").add_argument("name", help=NAME_HELP)
+    words = "Say which services of this machine are up, and whether the data is safe."
+    commands.add("status", status, words, status="1 when a service is down.", asks_which_store=False)
+    ls = commands.add(
+        "ls",
+        list_things,
+        "List the stages' manifests, the streams, or the entries of one stream.",
+        examples=("ls streams", "ls stream release-mail_triage", "ls stages evaluate"),
+    )
+    ls.add_argument("what", choices=["stages", "streams", "stream"], help="what to list")
+    ls.add_argument("name", nargs="?", help="the stream, for `ls stream`; one stage, for `ls stages`")
+    words = "Print a manifest: its files, what it was made from, its spec and its facts."
+    shown = commands.add("show", show, words, examples=("show latest:release-mail_triage",))
+    shown.add_argument("name", help=NAME_HELP)
 
 
 def status(options: argparse.Namespace) -> Answer:
@@ -92,8 +96,14 @@ def _stream(store: Store, name: str) -> Answer:
 def _table(rows: list[dict[str, Any]]) -> Answer:
     table = Table(*(rows[0] if rows else ["nothing"]))
     for row in rows:
-        table.add_row(*(Text(str(value), overflow="fold") for value in row.values()))
+        table.add_row(*(Text(_cell(value), overflow="fold") for value in row.values()))
     return Answer(document=rows, lines=(table,))
+
+
+def _cell(value: object) -> str:
+    """Return what a table shows: of a digest as many digits as name it, so that a line holds it."""
+    text = str(value)
+    return text[:12] if re.fullmatch(DIGEST_PATTERN, text) else text
 
 
 def _short(manifest: Manifest) -> str:

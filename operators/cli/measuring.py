@@ -6,28 +6,30 @@ import argparse
 import contextlib
 import signal
 import threading
-from typing import Any
 
 from prometheus_client import CollectorRegistry, generate_latest, start_http_server
 
 from operators.cli.answer import Answer, WrongUse
+from operators.cli.commands import Commands
 from operators.cli.places import backup_settings, store_settings
+from operators.core.recovery.metrics import RecoveryMetrics
 from operators.core.settings import StorageSettings
 from operators.core.storage.metrics import StoreMetrics
 
-_WORDS = """\
-Print what Prometheus is told of the store and of its backups: endpoints that count, the age of every stream, the last
-scrub. With --listen, answer Prometheus at /metrics until told to stop; everything is read anew each time it asks.
-"""
+_WORDS = (
+    "Print what Prometheus is told of the store and of its backups. That is: endpoints that count, the age of every "
+    "stream and of PostgreSQL's archived log, the last scrub, the last drill. With --listen everything is read anew "
+    "each time Prometheus asks."
+)
 
 
-def add_commands(commands: Any, shared: argparse.ArgumentParser) -> None:
+def add_commands(commands: Commands) -> None:
     """Add this module's command to the parser."""
-    words = "Print what Prometheus is told of the store, or answer it."
-    parser = commands.add_parser("metrics", parents=[shared], help=words, description=_WORDS)
-    parser.add_argument("--backup-file", metavar="FILE", help="settings of the backup store; the platform's by default")
-    parser.add_argument("--listen", metavar="HOST:PORT", type=_address, help="answer there, e.g. 127.0.0.1:9108")
-    parser.set_defaults(command=metrics)
+    parser = commands.add("metrics", metrics, _WORDS, examples=("metrics", "metrics --listen 127.0.0.1:9108"))
+    parser.add_argument("--backup-file", metavar="FILE", help="settings of the backup store; default: the platform's")
+    parser.add_argument(
+        "--listen", metavar="HOST:PORT", type=_address, help="answer there at /metrics until told to stop"
+    )
 
 
 def _address(text: str) -> tuple[str, int]:
@@ -40,7 +42,9 @@ def _address(text: str) -> tuple[str, int]:
 def metrics(options: argparse.Namespace) -> Answer:
     """Return the exposition, or serve it until SIGTERM or SIGINT."""
     registry = CollectorRegistry()
-    registry.register(StoreMetrics(_stores(options)))
+    stores = _stores(options)
+    for series in (StoreMetrics(stores), RecoveryMetrics(stores)):
+        registry.register(series)
     if options.listen is None:
         text = generate_latest(registry).decode()
         return Answer(document=text.splitlines(), lines=(text.rstrip("\n"),))

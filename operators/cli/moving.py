@@ -5,37 +5,45 @@ from __future__ import annotations
 import argparse
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from operators.cli.answer import Answer, WrongUse
 from operators.cli.auditing import note_change
+from operators.cli.commands import Commands
+from operators.cli.files import storage_in
 from operators.cli.names import NAME_HELP, resolve
 from operators.cli.places import backup_settings, opened, shown_progress, store_settings
 from operators.cli.recovering import restore_with_kit
-from operators.core.settings import StorageSettings
 from operators.core.storage import initialise
 
 
-def add_commands(commands: Any, shared: argparse.ArgumentParser) -> None:
+def add_commands(commands: Commands) -> None:
     """Add this module's commands to the parser."""
-
-    def add(name: str, command: Any, words: str) -> argparse.ArgumentParser:
-        parser: argparse.ArgumentParser = commands.add_parser(name, parents=[shared], help=words, description=words)
-        parser.set_defaults(command=command)
-        return parser
-
-    add("init", init, "Make a store of empty endpoints; one that is made already stays as it is.")
-    fetch = add("get", get, "Put the files of a manifest, verified, into a folder.")
+    words = "Make a store of empty endpoints. One that is made already stays as it is."
+    commands.add("init", init, words, examples=("init --storage-file store.json",))
+    words = "Put the files of a manifest, each verified, into a folder."
+    fetch = commands.add("get", get, words, examples=("get latest:release-mail_triage -o model",))
     fetch.add_argument("name", help=NAME_HELP)
     fetch.add_argument("file", nargs="?", help="one file of it; default: all")
     fetch.add_argument("-o", "--output", metavar="FOLDER", required=True, help="where they go")
-    back = add("restore", restore, "Bring a backup into an empty place; the whole backup is checked first.")
+    back = commands.add(
+        "restore",
+        restore,
+        "Bring a backup into an empty place. All of it is checked before anything is written. With --kit it is a "
+        "backup of the whole platform, else the backup of one release.",
+        examples=(
+            "restore --kit /media/stick/kit.json",
+            "restore --kit /media/stick/kit.json --at 2026-11-22T18:00 --only release-mail_triage",
+            "restore latest:backup-mail_triage --target-file place.json",
+        ),
+    )
     back.add_argument("backup", nargs="?", help="a release's: digest of its manifest, or latest:backup-<recipe>")
-    back.add_argument("--kit", metavar="FILE", help="the platform's instead: what `nightshift recovery-key` wrote")
-    back.add_argument("--at", metavar="TIME", help="with --kit: as it was then, UTC, e.g. 2026-11-22T18:00")
+    back.add_argument("--kit", metavar="FILE", help="what `nightshift recovery-key` wrote")
+    back.add_argument("--at", metavar="TIME", help="with --kit: as it was then, in UTC; default: the newest backup")
     back.add_argument("--only", metavar="NAME", help="with --kit: a stream, a manifest's digest, or `database`")
-    back.add_argument("--target-file", metavar="FILE", help="settings of the target place; with --kit by default ./var")
-    back.add_argument("--backup-file", metavar="FILE", help="storage settings of the backup store")
+    back.add_argument(
+        "--target-file", metavar="FILE", help="settings of the place; default, with --kit: the platform in ./var"
+    )
+    back.add_argument("--backup-file", metavar="FILE", help="settings of the backup store; default: the kit's")
     back.add_argument("--postgresql", metavar="FOLDER", help="with --kit: Airflow's PostgreSQL there, where nothing is")
     back.add_argument("--airflow-database", metavar="FILE", help="also put Airflow's database there, where nothing is")
 
@@ -72,7 +80,7 @@ def restore(options: argparse.Namespace) -> Answer:
         raise WrongUse("give a backup of a release and --target-file, or --kit for the whole platform")
     from operators.core.recovery.restore import restore_release
 
-    target_settings = StorageSettings.from_json(Path(options.target_file).read_text())
+    target_settings = storage_in(options.target_file)
     database = Path(options.airflow_database).absolute() if options.airflow_database else None
     with opened(backup_settings(options.backup_file)) as backup:
         digest = resolve(backup, options.backup)

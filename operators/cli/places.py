@@ -15,6 +15,7 @@ from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, TextCol
 from rich.progress import Progress as Bar
 
 from operators.cli.answer import WrongUse
+from operators.cli.files import storage_in, text_of
 from operators.core.progress import Progress
 from operators.core.recipe import Recipe
 from operators.core.settings import STORAGE_VARIABLE, LandingSettings, ServingSettings, StorageSettings
@@ -34,7 +35,7 @@ def store_settings(options: argparse.Namespace) -> StorageSettings:
     if options.backup_store:
         return _platform()[1]
     if options.storage_file:
-        return StorageSettings.from_json(Path(options.storage_file).read_text())
+        return storage_in(options.storage_file)
     if os.environ.get(STORAGE_VARIABLE):
         return StorageSettings.from_environment(os.environ)
     return _platform()[0]
@@ -42,7 +43,7 @@ def store_settings(options: argparse.Namespace) -> StorageSettings:
 
 def backup_settings(path: str | None) -> StorageSettings:
     """Return the settings of the backup store, the platform's where no file is named."""
-    return StorageSettings.from_json(Path(path).read_text()) if path else _platform()[1]
+    return storage_in(path) if path else _platform()[1]
 
 
 def serving_settings() -> ServingSettings:
@@ -58,10 +59,11 @@ def landing_settings(path: str | None) -> LandingSettings:
     """
     if path is None:
         return LandingSettings(url=platform_layout().landing.as_uri())
+    expected = "JSON with the fields of the connection nightshift_landing"
     try:
-        return LandingSettings(**json.loads(Path(path).read_text()))
-    except TypeError:
-        raise WrongUse(f"{path}: JSON with the fields of the connection nightshift_landing is expected") from None
+        return LandingSettings(**json.loads(text_of(path, expected)))
+    except (TypeError, json.JSONDecodeError):
+        raise WrongUse(f"{path}: {expected} is expected there") from None
 
 
 def pseudonym_key(path: str | None) -> bytes:
@@ -72,13 +74,14 @@ def pseudonym_key(path: str | None) -> bytes:
     """
     from operators.local.credentials import load_credentials
 
-    digits = load_credentials(platform_layout()).pseudonym_key if path is None else Path(path).read_text()
+    expected = "the pseudonym key, at least 64 hexadecimal digits,"
+    digits = load_credentials(platform_layout()).pseudonym_key if path is None else text_of(path, expected)
     try:
         key = bytes.fromhex(digits)
     except ValueError:
         key = b""
     if len(key) < 32:
-        raise WrongUse(f"{path}: the pseudonym key, at least 64 hexadecimal digits, is expected")
+        raise WrongUse(f"{path}: {expected} is expected there")
     return key
 
 

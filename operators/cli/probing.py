@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import replace
-from typing import Any
 
 from rich.table import Table
 from rich.text import Text
 
 from operators.cli.answer import Answer, WrongUse
+from operators.cli.commands import Commands
 from operators.cli.places import store_settings
 from operators.core.settings import StorageSettings
 from operators.core.storage.checks import Weight
 from operators.core.storage.probe import ProbeReport, may_be_member, may_be_primary, probe_all, refusals
 
-_WORDS = """\
-Find out what each endpoint can really do: conditional puts under a race, read after write, listings, checksums, odd
-keys, clock, speed. All happens in a scratch prefix that is empty afterwards; the report is kept at the endpoint as
-probe.json.
-
-An endpoint whose conditional puts let two writers win may be a member, never the primary; one that forgets, invents, or
-whose clock is more than 300 s off may be neither.
-"""
-_STATUS = "Exit status: 0 all may be what they are; 1 one may not, or does not answer; 2 wrong use."
+_WORDS = (
+    "Find out what each endpoint can really do. That is: conditional puts under a race, read after write, listings, "
+    "checksums, odd keys, clock, speed. All happens in a scratch prefix that is empty afterwards; the report is kept "
+    "at the endpoint as probe.json. An endpoint whose conditional puts let two writers win may be a member, never the "
+    "primary; one that forgets, invents, or whose clock is more than 300 s off may be neither."
+)
 _ROWS = {
     "put_ms": "put, ms",
     "get_ms": "get, ms",
@@ -32,21 +29,22 @@ _ROWS = {
     "read_mib_per_second": "read, MiB/s",
     "clock_offset_seconds": "clock ahead, s",
 }
+_TRAITS = {"server": "server", "versioning": "versions", "object_lock": "object lock"}
 
 
-def add_commands(commands: Any, shared: argparse.ArgumentParser) -> None:
+def add_commands(commands: Commands) -> None:
     """Add this module's command to the parser."""
-    parser = commands.add_parser(
+    parser = commands.add(
         "probe",
-        parents=[shared],
-        help="Find out what each endpoint can really do; 1 when one may not be what it is.",
-        description=_WORDS,
-        epilog=_STATUS,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        probe,
+        _WORDS,
+        status="1 when one may not be what it is, or does not answer.",
+        examples=("probe", "probe site-b --storage-file store.json"),
     )
     parser.add_argument("endpoint", nargs="*", help="names of endpoints; default: all of the store")
-    parser.add_argument("--rounds", type=_count, default=10, help="races and re-readings of each (default 10)")
-    parser.set_defaults(command=probe)
+    parser.add_argument(
+        "--rounds", type=_count, default=10, metavar="N", help="races and re-readings of each (default %(default)s)"
+    )
 
 
 def probe(options: argparse.Namespace) -> Answer:
@@ -69,7 +67,8 @@ def _table(reports: list[ProbeReport], primary: str | None) -> Table:
     table.add_row("may be", *(_verdict(report, primary) for report in reports))
     for name, words in _ROWS.items():
         table.add_row(words, *(f"{report.figures[name]:g}" if name in report.figures else "" for report in reports))
-    table.add_row("server", *(report.traits.get("server", "") for report in reports))
+    for name, words in _TRAITS.items():
+        table.add_row(words, *(report.traits.get(name, "") for report in reports))
     return table
 
 

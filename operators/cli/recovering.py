@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from operators.cli.answer import Answer, WrongUse
+from operators.cli.commands import Commands
+from operators.cli.files import kit_in, storage_in
 from operators.cli.places import opened, platform_layout, shown_progress, store_settings
 from operators.core.recovery.spec import DRILL_KEY
 from operators.core.settings import StorageSettings
@@ -27,22 +29,35 @@ DATABASE = "database"
 """What `--only` names for Airflow's PostgreSQL without the store."""
 
 
-def add_commands(commands: Any, shared: argparse.ArgumentParser) -> None:
+def add_commands(commands: Commands) -> None:
     """Add this module's commands to the parser."""
-    words = (
-        "Make a recovery key: the kit with its private half goes to FILE, which you keep elsewhere; this platform "
-        "keeps the public half, for which its next backups are sealed. Without FILE, list the keys."
+    key = commands.add(
+        "recovery-key",
+        recovery_key,
+        "Make a key that opens this platform's next backups, or list the keys. The kit with its private half goes to "
+        "FILE, which you keep elsewhere; this platform keeps the public half alone.",
+        status="without FILE, 1 when nobody but the drill has a key.",
+        examples=("recovery-key /media/stick/kit.json",),
+        asks_which_store=False,
     )
-    key = commands.add_parser("recovery-key", parents=[shared], help=words.split(":")[0], description=words)
-    key.add_argument("file", nargs="?", metavar="FILE", help="where the kit goes; nothing may be there yet")
-    key.set_defaults(command=recovery_key)
-    words = "Restore the newest backup into an empty place, verify, ask and measure it; 1 when a target is missed."
-    drill = commands.add_parser("drill", parents=[shared], help=words, description=words)
-    drill.add_argument("--kit", metavar="FILE", help="a keeper's kit instead of the drill's own")
-    drill.add_argument("--rpo-hours", type=float, default=26.0, help="age of the newest backup that is too much (26)")
-    drill.add_argument("--rto-hours", type=float, default=1.0, help="time to the first prediction that is too much (1)")
+    key.add_argument("file", nargs="?", metavar="FILE", help="where the kit goes, and nothing is yet")
+    drill = commands.add(
+        "drill",
+        run_drill,
+        "Rehearse a recovery. The newest backup is restored into an empty place, verified, asked and measured.",
+        status="1 when a target is missed.",
+        examples=("drill", "drill --history 10"),
+    )
+    drill.add_argument("--kit", metavar="FILE", help="a keeper's kit; default: the drill's own")
+    drill.add_argument(
+        "--rpo-hours", type=float, default=26.0, metavar="H",
+        help="the newest backup may be as old (default %(default)g)",
+    )  # fmt: skip
+    drill.add_argument(
+        "--rto-hours", type=float, default=1.0, metavar="H",
+        help="the first prediction may take as long (default %(default)g)",
+    )  # fmt: skip
     drill.add_argument("--history", type=int, metavar="N", help="run none: list the newest N, and how the RTO goes")
-    drill.set_defaults(command=run_drill)
 
 
 def recovery_key(options: argparse.Namespace) -> Answer:
@@ -76,9 +91,9 @@ def restore_with_kit(options: argparse.Namespace) -> Answer:
     """Restore the platform, or one name of it: this machine's, or into the place that the target file names."""
     from operators.cli.databases import restore_alone, started_on
     from operators.local.layout import Layout, PlatformError
-    from operators.local.rebuild import Wish, read_kit, rebuild
+    from operators.local.rebuild import Wish, rebuild
 
-    kit = read_kit(Path(options.kit), Path(options.backup_file) if options.backup_file else None)
+    kit = kit_in(options.kit, options.backup_file)
     folder = Path(options.postgresql).absolute() if options.postgresql else None
     if bool(folder) != (options.only == DATABASE) and options.only:
         raise WrongUse(f"--postgresql goes with `--only {DATABASE}`, and that with --postgresql; else leave --only out")
@@ -90,8 +105,7 @@ def restore_with_kit(options: argparse.Namespace) -> Answer:
     started = time.monotonic()
     with shown_progress("restore") as progress:
         if options.target_file:
-            target = StorageSettings.from_json(Path(options.target_file).read_text())
-            restored, reconciled = _into(target, wish, progress)
+            restored, reconciled = _into(storage_in(options.target_file), wish, progress)
         else:
             layout = Layout.from_environment(os.environ)
             try:
@@ -172,9 +186,8 @@ def run_drill(options: argparse.Namespace) -> Answer:
     from operators.core.recovery.spec import DrillSpec
     from operators.core.scratch import scratch_folder
     from operators.drill import drill
-    from operators.local.rebuild import read_kit
 
-    kit = read_kit(Path(options.kit) if options.kit else platform_layout().drill_kit, None)
+    kit = kit_in(options.kit or platform_layout().drill_kit)
     spec = DrillSpec(rpo_target_seconds=options.rpo_hours * 3600, rto_target_seconds=options.rto_hours * 3600)
     with opened(store_settings(options)) as store, scratch_folder() as folder, shown_progress("drill") as progress:
         record = drill(store, kit, folder, spec, recipes=recipes(None), serving=serving_settings(), progress=progress)

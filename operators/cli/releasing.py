@@ -11,24 +11,33 @@ from typing import Any
 
 from operators.cli.answer import Answer, WrongUse
 from operators.cli.auditing import note_change
-from operators.cli.places import opened, serving_settings, store_settings
+from operators.cli.commands import Commands
+from operators.cli.places import opened, recipes, serving_settings, store_settings
 from operators.core.errors import StorageError
 
 
-def add_commands(commands: Any, shared: argparse.ArgumentParser) -> None:
+def add_commands(commands: Commands) -> None:
     """Add this module's commands to the parser."""
-
-    def add(name: str, command: Any, words: str) -> argparse.ArgumentParser:
-        parser: argparse.ArgumentParser = commands.add_parser(name, parents=[shared], help=words, description=words)
-        parser.set_defaults(command=command)
-        return parser
-
-    told = add("releases", releases, "Tell what became of each release of a recipe, and why; 1 when the newest failed.")
-    told.add_argument("recipe")
-    told.add_argument("--steps", type=int, default=20, help="how many steps, the newest (default 20; 0 for all)")
-    roll = add("rollback", rollback, "Make the former release of a recipe live again on every server.")
-    roll.add_argument("recipe")
-    roll.add_argument("--timeout-seconds", type=float, default=60.0, help="how long a server may be away (default 60)")
+    words = "Tell what became of each release of a recipe, and why."
+    status = "1 when the newest failed."
+    told = commands.add("releases", releases, words, status=status, examples=("releases mail_triage",))
+    told.add_argument("recipe", help="by name")
+    told.add_argument(
+        "--steps", type=int, default=20, metavar="N", help="the newest N; 0 for all (default %(default)s)"
+    )
+    words = (
+        "Make the former release of a recipe live again on every server. It needs neither Airflow nor the store: the "
+        "servers still hold it."
+    )
+    roll = commands.add("rollback", rollback, words, examples=("rollback mail_triage",))
+    roll.add_argument("recipe", help="by name")
+    roll.add_argument(
+        "--timeout-seconds",
+        type=float,
+        default=60.0,
+        metavar="S",
+        help="how long a server may be away (default %(default)g)",
+    )
 
 
 def releases(options: argparse.Namespace) -> Answer:
@@ -50,6 +59,7 @@ def rollback(options: argparse.Namespace) -> Answer:
     from operators.core.deployment.client import open_servers
     from operators.core.deployment.roll_back import note_rollback, switch_back
 
+    _check_known(options.recipe)
     with open_servers(serving_settings(), options.recipe, options.timeout_seconds) as servers:
         done = switch_back(servers, request=f"cli-{uuid.uuid4().hex}", by=getpass.getuser())
         line = f"{done['to_version']} is live again on {len(servers)} servers; {done['from_version']} went"
@@ -62,6 +72,20 @@ def rollback(options: argparse.Namespace) -> Answer:
             away = f"the store is away ({error}): the servers keep the record; the next deploy or rollback notes it"
             return Answer(document={**done, "store": str(error)}, lines=(line, away))
     return Answer(document={**done, "is_noted": True}, lines=(line,))
+
+
+def _check_known(name: str) -> None:
+    """Return unless the platform's recipes can be read and none has this name.
+
+    Raises:
+        WrongUse: None has: a slip of the pen would wait for servers that there are not.
+    """
+    try:
+        known = [recipe.name for recipe in recipes(None)]
+    except Exception:  # a recipe that cannot be read keeps nobody from rolling back
+        return
+    if name not in known:
+        raise WrongUse(f"no recipe {name!r}: there are {', '.join(known)}")
 
 
 def _line(step: Mapping[str, Any]) -> str:

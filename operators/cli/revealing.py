@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from operators.cli.answer import Answer, WrongUse
 from operators.cli.auditing import note_change
+from operators.cli.commands import Commands
+from operators.cli.files import bytes_of
 from operators.cli.places import opened, store_settings
 from operators.core.errors import KeyMissing
 
@@ -15,18 +16,21 @@ if TYPE_CHECKING:
     from operators.core.anonymisation.originals import SealedOriginal
     from operators.core.storage import Store
 
-_WORDS = "Open what stands behind a pseudonym of a recipe that is reversible; the audit trail has it before you do."
 
-
-def add_commands(commands: Any, shared: argparse.ArgumentParser) -> None:
+def add_commands(commands: Commands) -> None:
     """Add this module's command to the parser."""
-    parser = commands.add_parser("reveal", parents=[shared], help=_WORDS, description=_WORDS)
-    parser.add_argument("pseudonym", help="as it stands in the data set: address_qhwkzlmvtb")
+    words = "Open what stands behind a pseudonym, of a recipe that allows it. The audit trail has it before you do."
+    parser = commands.add(
+        "reveal",
+        reveal,
+        words,
+        examples=('reveal address_qhwkzlmvtb --reason "request 4711" --vault-key vault.pem',),
+    )
+    parser.add_argument("pseudonym", help="as it stands in the data set")
     parser.add_argument(
-        "--reason", required=True, help="why, for the audit trail, in words that do not name the person"
+        "--reason", required=True, metavar="TEXT", help="why, for the audit trail, in words that do not name the person"
     )
     parser.add_argument("--vault-key", required=True, metavar="FILE", help="the vault's private key, in PEM")
-    parser.set_defaults(command=reveal)
 
 
 def reveal(options: argparse.Namespace) -> Answer:
@@ -35,7 +39,7 @@ def reveal(options: argparse.Namespace) -> Answer:
 
     if not options.reason.strip():
         raise WrongUse("--reason is empty: say why, the audit trail keeps it")
-    key = private_key(Path(options.vault_key).read_bytes())
+    key = private_key(bytes_of(options.vault_key, "the vault's private key"))
     with opened(store_settings(options)) as store:
         found = _find(store, options.pseudonym)
         if found.key != vault_key_id(key.public_key()):

@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 from collections import Counter
 from dataclasses import asdict
-from typing import Any
 
 from rich.text import Text
 from rich.tree import Tree
 
 from operators.cli.answer import Answer, WrongUse
+from operators.cli.commands import Commands
 from operators.cli.names import NAME_HELP, resolve
 from operators.cli.places import opened, shown_progress, store_settings
 from operators.core.errors import AllCopiesDamaged
@@ -21,21 +21,21 @@ from operators.core.storage.erasures import gone, still_kept
 from operators.core.storage.graph import MANY, closure, find_ancestor, shown_inputs
 
 
-def add_commands(commands: Any, shared: argparse.ArgumentParser) -> None:
+def add_commands(commands: Commands) -> None:
     """Add this module's commands to the parser."""
-    tree = "Print what a manifest was made from, as a tree."
-    check = "Read and hash everything that a manifest reaches; 1 when a piece has no good copy."
-    held = "List the rows that are held back from a data set, or from the one that a model was made of, and why."
-    for name, command, words in (
-        ("lineage", lineage, tree),
-        ("verify", verify, check),
-        ("quarantine", quarantine, held),
-    ):
-        parser = commands.add_parser(name, parents=[shared], help=words, description=words)
-        parser.add_argument("name", help=NAME_HELP)
-        parser.set_defaults(command=command)
-        if command is lineage:
-            parser.add_argument("--all", action="store_true", help=f"also inputs that are more than {MANY} of a role")
+    newest = "latest:release-mail_triage"
+    words = "Print what a manifest was made from, as a tree."
+    tree = commands.add("lineage", lineage, words, examples=(f"lineage {newest}",))
+    tree.add_argument("name", help=NAME_HELP)
+    tree.add_argument("--all", action="store_true", help=f"show every input, also of a role that has more than {MANY}")
+    words = "Read and hash everything that a manifest reaches."
+    status = "1 when a piece has no good copy."
+    commands.add("verify", verify, words, status=status, examples=(f"verify {newest}",)).add_argument(
+        "name", help=NAME_HELP
+    )
+    words = "List the rows that a data set does without, and why. Of a model it is the data set that it was made of."
+    held = commands.add("quarantine", quarantine, words, examples=("quarantine latest:dataset-mail_triage",))
+    held.add_argument("name", help=NAME_HELP)
 
 
 def lineage(options: argparse.Namespace) -> Answer:

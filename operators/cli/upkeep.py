@@ -1,15 +1,16 @@
-"""Commands that keep the store sound: scrub, gc, resync, primary, hold."""
+"""Commands that keep the store sound: scrub, gc, resync, primary, undelete, hold."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+import dataclasses
 from typing import Any
 
 from rich.text import Text
 
-from operators.cli.answer import Answer
+from operators.cli.answer import Answer, WrongUse
 from operators.cli.auditing import note_change
+from operators.cli.commands import Commands
 from operators.cli.names import NAME_HELP, resolve
 from operators.cli.places import opened, shown_progress, store_settings
 from operators.core.errors import StorageError
@@ -21,6 +22,7 @@ from operators.core.storage.checks import Weight
 from operators.core.storage.collect import Collector
 from operators.core.storage.collection import CollectSpec, Plan
 from operators.core.storage.holds import Hold, held, lift_hold, place_hold
+from operators.core.storage.locks import Versioned, show_first_versions
 from operators.core.storage.members import Membership, open_members
 from operators.core.storage.primary import move_primary, settle_slots
 from operators.core.storage.probe import may_be_member, probe
@@ -30,37 +32,58 @@ from operators.core.storage.scrub import PARTS, Report
 from operators.core.storage.scrubbing import NIGHTLY_PARTS, ScrubSpec, scrub_storage, summary
 
 
-def add_commands(commands: Any, shared: argparse.ArgumentParser) -> None:
+def add_commands(commands: Commands) -> None:
     """Add this module's commands to the parser."""
-
-    def add(name: str, command: Callable[[argparse.Namespace], Answer], words: str) -> argparse.ArgumentParser:
-        parser: argparse.ArgumentParser = commands.add_parser(name, parents=[shared], help=words, description=words)
-        parser.set_defaults(command=command)
-        return parser
-
-    look = add("scrub", scrub, "Look at every copy and mend what is missing or damaged; 1 when something stays wrong.")
-    look.add_argument("--all", action="store_true", help="read and hash every copy, not just tonight's share")
-    look.add_argument("--light", action="store_true", help="compare listings only, read nothing")
-    look.add_argument("--no-repair", action="store_true", help="name what is wrong and leave it")
-    look.add_argument("--rate", type=float, metavar="MB", help="read at most so many megabytes a second")
-
-    collect = add("gc", gc, "Say what nothing reaches any more; with --apply, list it for deletion or delete the list.")
-    collect.add_argument("--apply", action="store_true", help="go one step on: list, and after the grace delete")
-    collect.add_argument("--grace-days", type=float, default=3.0, help="before listing and again before deleting (3)")
-    collect.add_argument("--max-share", type=float, default=0.1, help="of the bytes that may go at once (0.1)")
-
-    refill = add("resync", resync_endpoint, "Refill an endpoint that was wiped, swapped or restored, until it counts.")
-    refill.add_argument("endpoint")
+    _add_scrub(commands)
+    _add_gc(commands)
+    words = "Refill an endpoint that was wiped, swapped or restored, until it counts."
+    refill = commands.add("resync", resync_endpoint, words, examples=("resync store-2",))
+    refill.add_argument("endpoint", help="by name")
     refill.add_argument("--anew", action="store_true", help="even if it counts now, as after a restored snapshot")
 
-    primary = add("primary", primary_endpoint, "Show which endpoint decides commits; with `move`, make it another.")
-    primary.add_argument("move", nargs="?", choices=["move"])
-    primary.add_argument("endpoint", nargs="?", help="the new primary")
+    words = "Show which endpoint decides commits; with `move`, make it another."
+    primary = commands.add("primary", primary_endpoint, words, examples=("primary", "primary move store-2"))
+    primary.add_argument("move", nargs="?", choices=["move"], help="have another decide")
+    primary.add_argument("endpoint", nargs="?", help="the new primary, by name")
 
-    keep = add("hold", hold, "Keep a manifest and all it reaches from the collector; without a name, list the holds.")
+    words = "Have buckets that keep versions show what was first written under each key. Deletions are taken back too."
+    status = "1 something stays hidden, for what hides it is locked."
+    commands.add("undelete", undelete, words, status=status, examples=("undelete --storage-file backup.json",))
+    words = "Keep a manifest and all it reaches from the collector, or list the holds. Without a name it lists."
+    keep = commands.add("hold", hold, words, examples=('hold latest:release-mail_triage --reason "audit of 2026"',))
     keep.add_argument("name", nargs="?", help=NAME_HELP)
-    keep.add_argument("--reason", help="who wants it kept, and why")
+    keep.add_argument("--reason", metavar="TEXT", help="who wants it kept, and why")
     keep.add_argument("--lift", action="store_true", help="take the hold away")
+
+
+def _add_scrub(commands: Commands) -> None:
+    words = "Look at copies of what the store holds, and mend what is missing or damaged."
+    look = commands.add("scrub", scrub, words, status="1 when something stays wrong.", examples=("scrub --all",))
+    look.add_argument(
+        "--all", action="store_true", help=f"read and hash every copy; default: tonight's 1 of {NIGHTLY_PARTS} parts"
+    )
+    look.add_argument("--light", action="store_true", help="compare listings only, read nothing")
+    look.add_argument("--no-repair", action="store_true", help="name what is wrong and leave it")
+    look.add_argument("--rate", type=float, metavar="MB", help="read at most MB megabytes a second")
+
+
+def _add_gc(commands: Commands) -> None:
+    collect = commands.add(
+        "gc",
+        gc,
+        "Say what nothing reaches any more; with --apply, take the next step. That is to list it for deletion, and, "
+        "once the grace is over, to delete what is listed.",
+        examples=("gc", "gc --apply"),
+    )
+    collect.add_argument("--apply", action="store_true", help="take the next step; without it nothing is written")
+    collect.add_argument(
+        "--grace-days", type=float, default=3.0, metavar="D",
+        help="before listing, and again before deleting (default %(default)g)",
+    )  # fmt: skip
+    collect.add_argument(
+        "--max-share", type=float, default=0.1, metavar="SHARE",
+        help="of the bytes, from 0 to 1, that may go at once (default %(default)g)",
+    )  # fmt: skip
 
 
 def scrub(options: argparse.Namespace) -> Answer:
@@ -161,6 +184,24 @@ def primary_endpoint(options: argparse.Namespace) -> Answer:
         lines=(line, *left),
         is_good=not unread,
     )
+
+
+def undelete(options: argparse.Namespace) -> Answer:
+    """Take away what was put over keys that are written once, deletions too, on every endpoint that keeps versions."""
+    members = open_members(store_settings(options))
+    try:
+        endpoints = [one for one in members.endpoints.values() if isinstance(one, Versioned)]
+        if not endpoints:
+            raise WrongUse("no endpoint of this store is a bucket: a folder keeps no versions")
+        found = {one.name: show_first_versions(one) for one in endpoints}
+    finally:
+        members.round.close()
+    lines = [f"{name}: {one.keys} keys show again what was first written there" for name, one in found.items()]
+    left = [
+        f"{name}: {key} stays as it is, for what hides it is locked" for name, one in found.items() for key in one.left
+    ]
+    document = {name: dataclasses.asdict(one) for name, one in found.items()}
+    return Answer(document=document, lines=(*lines, *left), is_good=not left)
 
 
 def hold(options: argparse.Namespace) -> Answer:

@@ -24,6 +24,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeE
 
 from operators.core import progress as core
 from operators.core.errors import NightshiftError
+from operators.core.recovery.kit import RecoveryKit
 from operators.core.storage import open_store
 from operators.local import inputs, losing, ports
 from operators.local.display import Display
@@ -32,7 +33,7 @@ from operators.local.job import RECIPES
 from operators.local.layout import HOME_VARIABLE, REPOSITORY, Layout, PlatformError
 from operators.local.losing import Record
 from operators.local.predict import predict_here
-from operators.local.rebuild import Wish, read_kit, rebuild
+from operators.local.rebuild import Wish, rebuild
 from operators.local.run import DEFAULT_DAY, INTERRUPTED
 from operators.local.services import DEFAULT_RECIPE
 from operators.local.stop import stop
@@ -136,11 +137,11 @@ class Demo:
     def _recover(self, record: Record) -> Recovery:
         # Left over where a former try was interrupted once the platform was up again.
         stop(self.layout)
-        kit = self.layout.drill_kit
-        self.say(f"restoring now: nightshift restore --kit {kit}")
+        self.say(f"restoring now: nightshift restore --kit {self.layout.drill_kit}")
+        kit = RecoveryKit.from_json(self.layout.drill_kit.read_text())
         started = time.monotonic()
         with self._counter() as progress:
-            rebuilt = rebuild(self.layout, self.environment, Wish(kit=read_kit(kit, None)), self.say, progress)
+            rebuilt = rebuild(self.layout, self.environment, Wish(kit=kit), self.say, progress)
         restored = time.monotonic() - started
         dag_runs = losing.count_dag_runs(self.layout.airflow_database)
         # The servers answer before all of Airflow is up. A daemon: Ctrl-C does not wait for it.

@@ -186,12 +186,3 @@ def _running(
             supervisor.shut_down()
         else:
             supervisor.stop(names)
-
-
-def read_kit(path: Path, backup_file: Path | None) -> RecoveryKit:
-    """Return the kit in a file, with the backup store's settings from another where it has moved."""
-    kit = RecoveryKit.from_json(path.read_text())
-    if backup_file is None:
-        return kit
-    backup = StorageSettings.from_json(backup_file.read_text()).without_keys()
-    return dataclasses.replace(kit, backup=backup)

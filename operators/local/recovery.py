@@ -50,7 +50,9 @@ def new_kit(layout: Layout, backup: StorageSettings, credentials: Credentials, p
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
-        raise PlatformError(f"{path} is there already: a kit is never written over") from None
+        raise PlatformError(f"{path} is there already: a kit is never written over, name a file of its own") from None
+    except OSError as error:
+        raise PlatformError(f"{path}: {str(error.strerror).lower()}; name a file in a folder that is there") from None
     with os.fdopen(descriptor, "w") as file:
         file.write(kit.to_json())
     # Last: nothing is ever sealed for a key that nobody holds.

@@ -15,9 +15,9 @@ def report(console: Console, summary: Summary, password: str) -> None:
     for title, text in _sections(summary):
         console.print(f"[bold]{title:<13}[/bold]{text}", highlight=False, soft_wrap=True)
     ui = summary["ui"]
-    console.print(
-        f"[bold]{'UI':<13}[/bold]{ui['url']}  user {ui['user']}  password {password}", highlight=False, soft_wrap=True
-    )
+    login = f"{ui['url']}  user {ui['user']}  password {password}"
+    for title, text in (("UI", login), ("the morning", f"{ui['url']}/nightshift/")):
+        console.print(f"[bold]{title:<13}[/bold]{text}", highlight=False, soft_wrap=True)
 
 
 def _sections(summary: Summary) -> list[tuple[str, str]]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import datetime
+import hashlib
 import json
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -144,11 +146,11 @@ def _add_manifests(app: FastAPI, overview: Overview) -> None:
 def _add_reports(app: FastAPI, overview: Overview, data_docs: Callable[[], Path]) -> None:
     from operators.core.overview import looking
 
-    @app.get("/docs/{digest}", response_class=HTMLResponse)
-    def docs(request: Request, user: User, digest: str) -> str:
-        [wanted] = _digests(digest, most=1)
-        found = _shown(overview.read(("docs", wanted), partial(looking.validation, digest=wanted)))
-        return Pages(request, user).docs(wanted, found)
+    @app.get("/docs/{digests}", response_class=HTMLResponse)
+    def docs(request: Request, user: User, digests: str) -> str:
+        wanted = _digests(digests)
+        found = _shown(overview.read(("docs", *wanted), partial(looking.validation, digests=wanted)))
+        return Pages(request, user).docs(wanted[0], found)
 
     @app.get("/site/{digest}", response_class=HTMLResponse)
     def site(digest: str) -> Response:
@@ -167,8 +169,7 @@ def _add_reports(app: FastAPI, overview: Overview, data_docs: Callable[[], Path]
         data = _shown(overview.read(("file", wanted, name), partial(looking.file, digest=wanted, name=name)))
         if name.endswith(".html"):
             return _foreign(data)
-        text = json.dumps(json.loads(data), indent=2, ensure_ascii=False)
-        return HTMLResponse(Pages(request, user).report(wanted, name, text))
+        return HTMLResponse(Pages(request, user).report(wanted, name, json.loads(data)))
 
 
 def _digests(text: str, most: int = MOST_DIGESTS) -> list[str]:
@@ -211,5 +212,10 @@ async def _with_headers(request: Request, go_on: Callable[[Request], Awaitable[R
 async def _refusal(request: Request, error: Exception) -> Response:
     """Answer with a page that says what is wrong: with the way to the login where there is none."""
     assert isinstance(error, StarletteHTTPException)
-    page = Pages(request, None).refusal(error.status_code, str(error.detail))
-    return HTMLResponse(page, status_code=error.status_code, headers=error.headers)
+    # Who has no login is refused the style too, so the page brings it, and the policy allows that one text.
+    style = (STATIC / "style.css").read_text()
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    policy = HEADERS["Content-Security-Policy"].replace("style-src 'self'", f"style-src 'sha256-{digest}'")
+    page = Pages(request, None).refusal(error.status_code, str(error.detail), style)
+    headers = {**(error.headers or {}), "Content-Security-Policy": policy}
+    return HTMLResponse(page, status_code=error.status_code, headers=headers)

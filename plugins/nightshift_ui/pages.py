@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,12 @@ from operators.core.overview.live import traffic
 from operators.core.overview.page import Page
 from operators.core.overview.runs import Pipeline
 
+TONES = {Severity.NOTE: "", Severity.LOOK: "amber", Severity.ACT: "red"}
+"""A figure has the colour of the need that is about it."""
+
+QUIET = datetime.timedelta(days=2)
+"""Without a run, after which nobody can speak of last night any more."""
+
 _TEMPLATES = Environment(
     loader=FileSystemLoader(Path(__file__).with_name("templates")),
     autoescape=True,
@@ -28,7 +35,8 @@ _TEMPLATES = Environment(
 )
 _TEMPLATES.filters.update(
     duration=words.duration, age=words.age, size=words.size, energy=words.energy, share=words.share,
-    instant=words.instant, pretty=words.pretty, plain=words.plain, uptime=words.uptime,
+    instant=words.instant, pretty=words.pretty, plain=words.plain, uptime=words.uptime, shown=words.shown,
+    tone=lambda severity: TONES[severity],
 )  # fmt: skip
 
 
@@ -71,16 +79,16 @@ class Pages:
         return self._fill("quarantine.html", digest=digest, held=held)
 
     def docs(self, digest: str, found: Any) -> str:
-        """Return the page of a validation."""
+        """Return the page of a validation, or of the first of several that are shown together."""
         return self._fill("docs.html", digest=digest, found=found)
 
-    def report(self, digest: str, name: str, text: str) -> str:
+    def report(self, digest: str, name: str, report: Any) -> str:
         """Return the page of a report that is a document."""
-        return self._fill("report.html", digest=digest, name=name, text=text)
+        return self._fill("report.html", digest=digest, name=name, report=report)
 
-    def refusal(self, status: int, detail: str) -> str:
-        """Return the page that says why there is none."""
-        return self._fill("refusal.html", status=status, detail=detail)
+    def refusal(self, status: int, detail: str, style: str) -> str:
+        """Return the page that says why there is none, with its style in it."""
+        return self._fill("refusal.html", status=status, detail=detail, style=style)
 
     def _fill(self, template: str, **values: Any) -> str:
         name = self._user.get_name() if self._user is not None else None
@@ -101,4 +109,9 @@ def verdict(page: Page) -> tuple[str, str]:
         return "bad", f"Something is wrong: {things}"
     if going:
         return "look" if asked else "none", "The night is still at work" + (f": {things}" if asked else "")
-    return ("look", f"The night went well, with {things}") if asked else ("good", "A good night")
+    if asked:
+        return "look", f"The night went well, with {things}"
+    ended = max((run.ended_at for run in runs if run.ended_at), default=None)
+    if ended and page.at - ended > QUIET:
+        return "none", f"Nothing has run since {ended:%Y-%m-%d}"
+    return "good", "A good night"

@@ -14,6 +14,8 @@ def duration(seconds: float | None) -> str:
     """Return a duration in its largest two units: `2 h 5 min`, `14 min`, `3.2 s`."""
     if seconds is None:
         return "not known"
+    if seconds < 0.05:
+        return "0 s"
     if seconds < 10:
         return f"{seconds:.1f} s"
     left, parts = round(seconds), list[str]()
@@ -46,15 +48,16 @@ def size(count: float) -> str:
 
 
 def energy(joules: float) -> str:
-    """Return an energy in kilowatt-hours, or in joules where it is small."""
-    if joules < 1000:
-        return f"{joules:.0f} J"
-    return f"{joules / 3.6e6:.2f} kWh" if joules >= 3.6e5 else f"{joules / 1000:.1f} kJ"
+    """Return an energy in watt-hours, or in kilowatt-hours, in which it is paid for."""
+    hours = joules / 3600
+    return f"{hours / 1000:.2f} kWh" if hours >= 100 else f"{hours:.2g} Wh"
 
 
 def share(value: float | None) -> str:
     """Return a share of 1 in per cent."""
-    return "not known" if value is None else f"{100 * value:.1f} %"
+    if value is None:
+        return "not known"
+    return "100 %" if value == 1 else f"{100 * value:.1f} %"
 
 
 def uptime(value: float | None) -> str:
@@ -72,6 +75,13 @@ def instant(at: datetime.datetime | None) -> str:
 def pretty(value: object) -> str:
     """Return a document on as many lines as it needs."""
     return json.dumps(value, indent=1, ensure_ascii=False)
+
+
+def shown(value: object) -> str:
+    """Return a single value of a document: no more digits than mean something, and no word of a language's."""
+    if value is None or isinstance(value, bool):
+        return {None: "none", True: "yes", False: "no"}[value]
+    return f"{value:.6g}" if isinstance(value, float) else f"{value}"
 
 
 def plain(name: object) -> str:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
+import re
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +14,7 @@ from typing import Any
 import pytest
 
 from operators.cli import main, make_parser
+from operators.cli.commands import TOPICS, WIDEST
 from operators.core.manifest import Made, StageCall
 from operators.core.recovery.back_up import back_up
 from operators.core.recovery.spec import BackUpSpec
@@ -20,6 +25,18 @@ from operators.core.storage.listing import manifest_digests
 from tests.core.recovery.conftest import make_release
 
 Run = Callable[..., tuple[int, Any]]
+
+
+def help_of(*command: str) -> str:
+    """Return what `--help` says."""
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said), pytest.raises(SystemExit, match="0"):
+        make_parser().parse_args([*command, "--help"])
+    return said.getvalue()
+
+
+ALL = [name for names in TOPICS.values() for name in names]
+EXAMPLES = [one for name in ALL for one in re.findall(r"^  nightshift (.+)$", help_of(name), re.MULTILINE)]
 
 
 @pytest.fixture
@@ -214,30 +231,47 @@ def test_secrets_are_not_repeated_by_errors(tmp_path: Path, capsys: pytest.Captu
     assert "hush" not in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        "init",
-        "status",
-        "ls",
-        "show",
-        "get",
-        "verify",
-        "lineage",
-        "restore",
-        "releases",
-        "rollback",
-        "rotate-master-key",
-        "forget",
-    ],
-)
-def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """`nightshift COMMAND --help` explains it and offers `--json`."""
-    with pytest.raises(SystemExit) as left:
-        make_parser().parse_args([command, "--help"])
+@pytest.mark.parametrize("command", ALL)
+def test_every_command_has_help(command: str) -> None:
+    """`nightshift COMMAND --help` says what it does and what each argument is, and offers `--json`."""
+    told = help_of(command)
 
-    assert left.value.code == 0
-    assert "--json" in capsys.readouterr().out
+    assert told.startswith(f"usage: nightshift {command} ")
+    assert "--json" in told
+    assert "%%" not in told
+    assert max(map(len, told.splitlines())) <= WIDEST
+    assert re.findall(r"^  ([\w-]+)$(?!\n {3,})", told, re.MULTILINE) == [], "an argument that is not explained"
+
+
+def test_the_help_lists_every_command_once_by_topic() -> None:
+    """One line each, that fits a screen: none that the parser knows is left out, and none is made up."""
+    listed = re.findall(r"^  ([a-z][a-z-]+)  +([A-Z].{10,79})$", help_of(), re.MULTILINE)
+    with pytest.raises(SystemExit), contextlib.redirect_stderr(io.StringIO()) as said:
+        make_parser().parse_args(["no-such-command"])
+    known = re.findall(r"[a-z-]+", said.getvalue().split("choose from")[1])
+
+    assert [name for name, _ in listed] == ALL
+    assert sorted(known) == sorted(ALL)
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_every_example_of_the_help_is_a_command(example: str) -> None:
+    """It parses, to the end."""
+    assert callable(make_parser().parse_args(shlex.split(example)).command)
+
+
+def test_a_table_holds_a_digest_in_one_line(
+    store: Store, release: str, storage_settings: StorageSettings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Twelve digits, which name it to every other command; `--json` has them all."""
+    (tmp_path / "store.json").write_text(storage_settings.to_json())
+    where = ("--storage-file", str(tmp_path / "store.json"))
+
+    assert main(["ls", "stages", "release", *where]) == 0
+    shown = re.findall(r"\b[0-9a-f]{12,}\b", capsys.readouterr().out)
+    assert release[:12] in shown
+    assert {len(one) for one in shown} == {12}
+    assert main(["show", shown[0], *where]) == 0
 
 
 def test_releases_tell_what_became_of_each_and_why(run: Run, store: Store) -> None:

@@ -9,9 +9,9 @@ import pytest
 
 from operators.cli import main
 from operators.core.recovery.kit import RecoveryKit
-from operators.local import ports, recovery, seaweedfs
+from operators.local import airflow, ports, recovery, seaweedfs
 from operators.local.credentials import load_credentials
-from operators.local.layout import HOME_VARIABLE, Layout
+from operators.local.layout import HOME_VARIABLE, REPOSITORY, Layout
 
 PLACED = ports.wanted_ports({ports.BASE_VARIABLE: "20000"})
 
@@ -48,6 +48,22 @@ def test_a_kit_is_not_written_over_nor_into_the_platform(layout: Layout, tmp_pat
         assert main(["recovery-key", str(path)]) == 2
     assert (tmp_path / "kit.json").read_text() == "another"
     assert [path.stem for path in layout.recovery_keys.iterdir()] == ["drill"]
+
+
+def test_a_kit_needs_a_folder_that_is_there(layout: Layout, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The name that was typed is told, and no key is made that nobody holds."""
+    assert main(["recovery-key", str(tmp_path / "none" / "kit.json")]) == 2
+    assert f"{tmp_path}/none/kit.json: no such file or directory" in capsys.readouterr().err
+    assert [path.stem for path in layout.recovery_keys.iterdir()] == ["drill"]
+
+
+def test_an_unknown_recipe_is_not_waited_for(layout: Layout, capsys: pytest.CaptureFixture[str]) -> None:
+    """A rollback of a name that the platform has not says so at once, with those that it has; servers may be down."""
+    airflow.configure(layout, PLACED, load_credentials(layout), REPOSITORY / "dags")
+    ports.save(layout, PLACED)
+
+    assert main(["rollback", "mail_traige"]) == 2
+    assert "no recipe 'mail_traige': there are " in (said := capsys.readouterr().err) and "mail_triage" in said
 
 
 def test_keys_are_listed_and_the_drill_s_alone_is_not_enough(

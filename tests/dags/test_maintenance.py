@@ -16,18 +16,30 @@ def forms() -> dict[str, Any]:
     """The typed fields of each form: what `params` of the DAG file's calls hold."""
     pytest.importorskip("airflow")
     from operators.restore_form import restore_form
+    from operators.roll_back import roll_back_form
 
     names = runpy.run_path(str(FILE))["recipes"]
-    return {"recipes": list(names), "restore": restore_form(list(names))}
+    return {"recipes": list(names), "restore": restore_form(list(names)), "roll_back": roll_back_form(list(names))}
 
 
 def test_a_restore_starts_from_values_that_are_right(forms: dict[str, Any]) -> None:
-    """Triggered with an untouched form, a restore takes the newest backup of the first recipe."""
+    """Triggered with an untouched form, a restore takes the newest backup of the whole platform."""
     values = {name: param.resolve() for name, param in forms["restore"].items()}
 
-    assert values["recipe"] in forms["recipes"]
+    assert values["recipe"] == "(the platform)"
     assert (values["backup"], values["target"]) == ("latest", "nightshift_restore_target")
     assert (values["airflow_database"], values["at"], values["only"]) == (None, None, None)
+
+
+def test_whose_release_goes_back_must_be_said(forms: dict[str, Any]) -> None:
+    """An untouched form rolls nothing back: no recipe is so likely that a hasty click may mean it."""
+    from airflow.sdk.exceptions import AirflowException
+
+    recipe = forms["roll_back"]["recipe"]
+
+    with pytest.raises((ValueError, AirflowException)):
+        recipe.resolve()
+    assert recipe.resolve(value=forms["recipes"][0]) == forms["recipes"][0]
 
 
 @pytest.mark.parametrize(

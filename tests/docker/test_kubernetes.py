@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import yaml
 
 from operators.cli import make_parser
 from operators.local import airflow, ports
+from operators.local.containers import files
 from operators.local.credentials import load_credentials
 from operators.local.layout import Layout
 from tests.docker.files import DOCKER, services, stages
@@ -97,15 +99,31 @@ def test_every_command_and_image_is_one_that_there_is(at: int) -> None:
                  if argument.startswith(("--port=", "--listen="))}  # fmt: skip
 
     assert image.removeprefix("nightshift-") in stages()
-    assert {port["containerPort"] for port in container["ports"]} == listening
+    assert {port["containerPort"] for port in container.get("ports", [])} == listening
     if program == "python":
         assert importlib.util.find_spec(arguments[1])
-        compose = services()["server-1"]["command"]
-        assert {argument.split("=")[0] for argument in arguments[2:]} == {word for word in compose if word[:2] == "--"}
+        compose = next(one["command"] for one in services().values() if arguments[1] in one.get("command", ()))
+        # Without TLS inside the cluster nobody is told of a certificate.
+        known = {word for word in compose if word[:2] == "--"} - {"--certificate"}
+        assert {argument.split("=")[0] for argument in arguments[2:]} == known
         assert {container[probe]["httpGet"]["path"] for probe in container if probe.endswith("Probe")} <= set(SERVED)
     else:
         assert program == "nightshift"
         make_parser().parse_args(arguments)
+
+
+def test_whoever_asks_the_servers_is_let_in() -> None:
+    """The watcher wears the label that their network policy names, and asks a service that there is, by its port."""
+    by_name = {(item["kind"], item["metadata"]["name"]): item for item in documents()}
+    watcher = by_name["Deployment", "watcher"]["spec"]["template"]
+    sources = by_name["NetworkPolicy", "server"]["spec"]["ingress"][0]["from"]
+    [asked] = [word for word in watcher["spec"]["containers"][0]["args"] if word.startswith("--balancer=")]
+    name, port = asked.removeprefix("--balancer=").split(".")[0], int(asked.rpartition(":")[2])
+
+    assert any(
+        source["podSelector"]["matchLabels"].items() <= watcher["metadata"]["labels"].items() for source in sources
+    )
+    assert [one["port"] for one in by_name["Service", name]["spec"]["ports"]] == [port]
 
 
 def test_services_select_pods_by_ports_that_they_have() -> None:
@@ -137,6 +155,20 @@ def test_the_chart_s_options_are_airflow_s_and_as_patient_as_on_one_machine(shor
         prefix = f"AIRFLOW__{section.upper()}__"
         wanted = {name.removeprefix(prefix).lower(): value for name, value in local.items() if name.startswith(prefix)}
         assert wanted.items() <= values()["config"][section].items()
+
+
+def test_the_chart_s_logins_are_ours(short_path: Path) -> None:
+    """Neither its auth manager, which no image of ours holds, nor its `admin` with the password `admin`."""
+    chosen = values()
+    module, _, name = chosen["config"]["core"]["auth_manager"].rpartition(".")
+    copied, written = re.findall(r"install -m 0600 (\S+) (\S+) ", chosen["apiServer"]["args"][-1])[0]
+    mounts = {one["name"]: one["mountPath"] for one in chosen["apiServer"]["extraVolumeMounts"]}
+
+    assert isinstance(getattr(importlib.import_module(module), name), type)
+    assert chosen["createUserJob"]["defaultUser"]["enabled"] is False
+    assert written == chosen["config"]["core"]["simple_auth_manager_passwords_file"]
+    assert copied == f"{mounts['page']}/airflow_users.json"
+    assert {"api.env", "page.env", "airflow_users.json"} <= set(files(Layout(home=short_path / "platform")))
 
 
 def test_the_chart_runs_the_images_as_their_user() -> None:

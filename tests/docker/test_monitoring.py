@@ -15,6 +15,7 @@ import yaml
 from prometheus_client.core import Metric
 
 from operators.core.deployment.server.metrics import ServerMetrics
+from operators.core.recovery.metrics import RecoveryMetrics
 from operators.core.storage.metrics import StoreMetrics
 from tests.docker.files import DOCKER, ROOT, services
 
@@ -65,9 +66,8 @@ def known() -> set[str]:
     """Return every series that anything here brings."""
     server = ServerMetrics("mail_triage", None)  # type: ignore[arg-type] - it is not asked for shares
     families = [family for collector in server.registry._collector_to_names for family in _described(collector)]
-    return (
-        series_of(families) | series_of(StoreMetrics({}).describe()) | airflow_series() | OTHERS | {"nightshift_share"}
-    )
+    stores = [*StoreMetrics({}).describe(), *RecoveryMetrics({}).describe()]
+    return series_of(families) | series_of(stores) | airflow_series() | OTHERS | {"nightshift_share"}
 
 
 def _described(collector: Any) -> list[Metric]:

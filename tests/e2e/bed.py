@@ -200,6 +200,11 @@ class Bed:
     def _instances_of(self, run: dict[str, Any]) -> list[dict[str, Any]]:
         return self.rest.task_instances(DAG_ID, run["dag_run_id"])
 
+    def listening(self) -> set[tuple[str, int]]:
+        """Return the address and port of everything that its processes listen on."""
+        held = [one.laddr for process in self._processes() for one in process.net_connections("inet") if not one.raddr]
+        return {(address.ip.removeprefix("::ffff:"), address.port) for address in held}
+
     def _processes(self) -> list[psutil.Process]:
         return supervisor.marked(self.layout)
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -145,3 +147,40 @@ def test_an_endpoint_that_is_not_primary_may_stay_away(fresh_bed: Bed, first: di
     assert fresh_bed.supervisor.states()["store-3"] == "STOPPED"
     assert summary["dataset"]["copies"] == 2
     assert_same_results(first, summary)
+
+
+def nightshift(bed: Bed, *arguments: str) -> int:
+    """Type a command at a platform; return its exit status."""
+    command = [sys.executable, "-m", "operators.cli", *arguments]
+    done = subprocess.run(command, env=bed.environment(), capture_output=True, text=True, check=False)
+    print(arguments, done.stdout, done.stderr)
+    return done.returncode
+
+
+def test_the_primary_may_be_lost_in_a_training(fresh_bed: Bed, first: dict[str, Any]):
+    """Another is made primary and the run goes on; the lost one comes back empty, is refilled, and no copy is wrong."""
+    process = fresh_bed.start_run()
+    fresh_bed.wait_for("a checkpoint in the store", fresh_bed.saved_steps, process)
+    with contextlib.closing(fresh_bed.store()) as store:
+        lost, heir = store.record.primary, next(name for name in store.record.names if name != store.record.primary)
+    if not fresh_bed.ranks():
+        raise FaultDidNotFire("the training had ended before the primary was lost")
+    fresh_bed.supervisor.stop([lost])
+    shutil.rmtree(fresh_bed.layout.endpoints / lost)
+    (fresh_bed.layout.endpoints / lost).mkdir()
+    assert nightshift(fresh_bed, "primary", "move", heir) == 0
+    summary = fresh_bed.finish(process)
+
+    assert fresh_bed.supervisor.states()[lost] == "STOPPED"
+    assert summary["dataset"]["copies"] == 2
+    assert_same_results(first, summary)
+    fresh_bed.supervisor.start([lost])
+    deadline = time.monotonic() + NEXT_TRY_SECONDS
+    while (status := nightshift(fresh_bed, "resync", lost)) and time.monotonic() < deadline:
+        time.sleep(1)  # it answers once its parts have found each other
+    assert status == 0
+    assert nightshift(fresh_bed, "scrub", "--all") == 0
+    with contextlib.closing(fresh_bed.store()) as store:
+        assert store.record.primary == heir
+        released = store.manifest(store.manifest(summary["release"]["manifest"]).input("model").manifest)
+        assert {store.copies(entry) for entry in released.files} == {3}

@@ -121,6 +121,14 @@ def test_the_readme_s_script_recomputes_the_accuracy(bed: Bed, first: dict[str, 
     assert float(value) == pytest.approx(chosen["accuracy"], abs=1e-9)
 
 
+def test_the_platform_listens_on_its_own_ports_and_to_nobody_outside(bed: Bed, first: dict[str, Any]):
+    """Whoever else is on the machine: no default port of Airflow, of an object store or of a balancer is touched."""
+    listening = bed.listening()
+
+    assert {address for address, _ in listening} == {"127.0.0.1"}
+    assert {port for _, port in listening} <= set(ports.load(bed.layout).values())
+
+
 def test_a_second_run_finds_everything_and_ends_soon(bed: Bed, first: dict[str, Any]):
     """Nothing before the gate is computed again, what is live stays live; it takes less than a third of the time."""
     taken = []

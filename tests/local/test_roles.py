@@ -25,9 +25,9 @@ DAG_ID, RUN_ID, DIGEST = "retrain_mail_triage", "of-before", "a" * 64
 Action = Callable[[httpx.Client, str], httpx.Response]
 
 
-def trigger(client: httpx.Client, dag_id: str) -> httpx.Response:
+def trigger(client: httpx.Client, dag_id: str, **conf: str) -> httpx.Response:
     """Start a run."""
-    body = {"logical_date": None, "conf": {}, "dag_run_id": f"test-{uuid.uuid4()}"}
+    body = {"logical_date": None, "conf": conf, "dag_run_id": f"test-{uuid.uuid4()}"}
     return client.post(f"/api/v2/dags/{dag_id}/dagRuns", json=body)
 
 
@@ -74,7 +74,7 @@ ACTIONS: dict[str, list[Action]] = {
     "pause a DAG": [lambda client, _: client.patch(f"/api/v2/dags/{DAG_ID}", json={"is_paused": True})],
     "approve a release": [approve],
     "approve a release of a recipe that names others as its approvers": [lambda c, role: approve(c, f"named-{role}")],
-    "roll a release back": [lambda client, _: trigger(client, "roll_back_release")],
+    "roll a release back": [lambda client, _: trigger(client, "roll_back_release", recipe="mail_triage")],
     "back up, scrub, drill": [
         lambda client, _: trigger(client, "back_up_platform"),
         lambda client, _: trigger(client, "scrub_storage"),

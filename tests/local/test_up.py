@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import socket
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
 import pytest
 
-from operators.local.layout import Layout, PlatformError
+from operators.local import ports
+from operators.local.layout import HOME_VARIABLE, Layout, PlatformError
 from operators.local.services import Service
 from operators.local.supervisor import Supervisor
 from operators.local.waiting import wait_for_service
@@ -31,3 +35,23 @@ def test_a_stop_ends_the_wait_for_what_was_starting(tmp_path_factory: pytest.Tem
             wait_for_service(supervisor, layout, service)
     finally:
         stopping.join()
+
+
+def test_a_start_on_a_taken_port_says_what_to_set_and_leaves_nothing_running(short_path: Path):
+    """`make run` beside whoever has the port already: one message, before anything is fetched or started."""
+    home, base = short_path / "h", ports.free_base(os.getpid())
+    environment = {**os.environ, HOME_VARIABLE: str(home), ports.BASE_VARIABLE: str(base)}
+    with socket.create_server(("127.0.0.1", base)):
+        run = subprocess.run(
+            [sys.executable, "-m", "operators.local.run"], env=environment, capture_output=True, text=True, timeout=120
+        )
+    told = " ".join((run.stdout + run.stderr).split())
+
+    assert run.returncode == 2, told
+    assert f"process {os.getpid()}" in told
+    assert f"has port {base}, wanted for airflow" in told
+    assert f"{ports.variable_of('airflow')}=PORT make run" in told
+    assert f"{ports.BASE_VARIABLE}=PORT make run" in told
+    assert "Traceback" not in told
+    assert not Supervisor(Layout(home=home)).is_up()
+    assert not (home / "downloads").exists()

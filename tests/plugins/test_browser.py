@@ -13,13 +13,14 @@ from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
 from airflow.api_fastapi.core_api.security import get_user
 from fastapi import FastAPI, HTTPException, Request
 
-from operators.core.overview.runs import Run
+from operators.core.overview.runs import Pipeline, Run
 from operators.core.settings import StorageSettings
 from operators.core.storage import Store, open_store
+from operators.core.storage.scrubbing import STREAM as SCRUBS
 from tests.browser import NARROW, WIDE, complaints, faults, keep_picture, open_browser, served, use_dark
 from tests.core.erasure.nights import copy_of
 from tests.core.overview.nights import DAG_ID, pipeline_of, run_of, task
-from tests.plugins.conftest import app_of
+from tests.plugins.conftest import app_of, server_that_says
 from tests.plugins.test_pages import EVIL
 
 if TYPE_CHECKING:
@@ -35,6 +36,23 @@ def browser() -> Iterator[Chrome]:
     opened = open_browser()
     yield opened
     opened.quit()
+
+
+@pytest.fixture(scope="module")
+def servers(night: StorageSettings, run: Run) -> Iterator[tuple[str, str]]:
+    """Two servers that say they serve what is live."""
+    version = open_store(night).manifest(run.digest("deploy") or "").facts["version"]
+    with served(server_that_says(version)) as one, served(server_that_says(version)) as other:
+        yield one, other
+
+
+@pytest.fixture(scope="module")
+def upkeep() -> tuple[Pipeline, ...]:
+    """DAGs that keep the platform sound, after a run each."""
+    done = run_of(task("done", "d" * 64))
+    known = {"back_up_platform": "Back up the platform", "scrub_storage": "Scrub the store"}
+    asked = Pipeline(dag_id="roll_back_release", title="Roll back a release")
+    return (*(Pipeline(dag_id=name, title=title, runs=(done,)) for name, title in known.items()), asked)
 
 
 def logged_in_by_cookie(request: Request) -> SimpleAuthManagerUser:
@@ -66,9 +84,13 @@ def headline(browser: Chrome) -> str:
     return browser.find_element("css selector", "h1").text
 
 
-def test_a_viewer_clicks_from_the_verdict_to_the_roots(browser: Chrome, night: StorageSettings, run: Run) -> None:
+def test_a_viewer_clicks_from_the_verdict_to_the_roots(
+    browser: Chrome, night: StorageSettings, run: Run, servers: tuple[str, str], upkeep: tuple[Pipeline, ...]
+) -> None:
     """Lineage, manifest, data docs and rows held back are each a click away, and nothing offers to start a run."""
-    with served(for_cookies(app_of(night, pipeline_of(run)))) as address:
+    earlier = (run_of(task("discover"), state=state) for state in ("success", "failed", "success"))
+    app = app_of(night, pipeline_of(run, *earlier), *upkeep, servers=servers)
+    with served(for_cookies(app)) as address:
         enter(browser, address, "viewer")
         keep_picture(browser, "good")
         said = headline(browser)
@@ -106,7 +128,16 @@ def test_no_page_has_a_serious_fault(
 ) -> None:
     """By axe-core: contrast, names, order, landmarks; nothing needs a wider window than there is."""
     release, group, dataset = (run.digest(name) for name in ("deploy", "validate", "publish_dataset"))
-    paths = ("", f"manifest/{release}", f"lineage/{release}", f"docs/{group}", f"quarantine/{dataset}", "manifest/none")
+    scrub = open_store(night).stream(SCRUBS).head().manifest
+    paths = (
+        "",
+        f"report/{scrub}/report.json",
+        f"manifest/{release}",
+        f"lineage/{release}",
+        f"docs/{group}",
+        f"quarantine/{dataset}",
+        "manifest/none",
+    )
     with served(for_cookies(app_of(night, pipeline_of(run, run)))) as address:
         browser.set_window_size(width, 900)
         use_dark(browser, is_dark)
@@ -118,6 +149,22 @@ def test_no_page_has_a_serious_fault(
             assert browser.execute_script("return document.documentElement.scrollWidth <= window.innerWidth"), path
         use_dark(browser, False)
         browser.set_window_size(WIDE, 900)
+
+
+def test_who_is_not_logged_in_is_told_so_in_style(browser: Chrome, night: StorageSettings, run: Run) -> None:
+    """The page of the refusal needs nothing else of ours, for all of it is refused; and it leads to the login."""
+    with served(for_cookies(app_of(night, pipeline_of(run)))) as address:
+        browser.get(f"{address}/nothing")
+        browser.delete_all_cookies()
+        complaints(browser)
+        browser.get(f"{address}/nightshift/")
+        button = browser.find_element("link text", "Log in")
+
+        assert headline(browser) == "Please log in"
+        assert button.value_of_css_property("display") == "inline-block"
+        assert urlsplit(button.get_attribute("href")).path == "/auth/login"
+        assert [one for one in complaints(browser) if "401" not in one] == []
+        assert faults(browser) == []
 
 
 def test_the_keyboard_reaches_what_the_mouse_does(browser: Chrome, night: StorageSettings, run: Run) -> None:
@@ -136,11 +183,13 @@ def test_the_keyboard_reaches_what_the_mouse_does(browser: Chrome, night: Storag
         assert {"Lineage", "Data Docs", "Run it again", "Endpoints"} <= set(seen)
 
 
-def test_a_failed_night_is_seen_at_once(browser: Chrome, night: StorageSettings, run: Run) -> None:
+def test_a_failed_night_is_seen_at_once(
+    browser: Chrome, night: StorageSettings, run: Run, servers: tuple[str, str], upkeep: tuple[Pipeline, ...]
+) -> None:
     """Red, in words and in colour, with the failed task a click away."""
     tasks = (*run.tasks[:-1], task("deploy", state="failed", tries=6), task("back_up", state="upstream_failed"))
     failed = dataclasses.replace(run, state="failed", tasks=tasks)
-    with served(for_cookies(app_of(night, pipeline_of(failed)))) as address:
+    with served(for_cookies(app_of(night, pipeline_of(failed), *upkeep, servers=servers))) as address:
         enter(browser, address, "viewer")
         keep_picture(browser, "failed")
         verdict = browser.find_element("css selector", ".verdict")
@@ -166,12 +215,14 @@ def test_names_that_are_scripts_run_nothing(browser: Chrome, storage_settings: S
         assert complaints(browser) == []
 
 
-def test_with_an_endpoint_away_the_page_is_whole(browser: Chrome, first_night: Path, run: Run, tmp_path: Path) -> None:
+def test_with_an_endpoint_away_the_page_is_whole(
+    browser: Chrome, night: StorageSettings, run: Run, servers: tuple[str, str], tmp_path: Path
+) -> None:
     """The figures are there, and the endpoint is named first."""
-    settings = copy_of(first_night, tmp_path)
+    settings = copy_of(Path(night.endpoints[0].url.removeprefix("file://")).parent, tmp_path)
     primary = open_store(settings).record.primary
     name = next(one.name for one in settings.endpoints if one.name != primary)
-    with served(for_cookies(app_of(settings, pipeline_of(run)))) as address:
+    with served(for_cookies(app_of(settings, pipeline_of(run), servers=servers))) as address:
         (tmp_path / name).rename(tmp_path / "away")
         enter(browser, address, "viewer")
         keep_picture(browser, "away")

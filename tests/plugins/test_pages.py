@@ -15,13 +15,14 @@ import pytest
 from fastapi import FastAPI
 from nightshift_ui.app import build_app
 
-from operators.core.overview.runs import Run
+from operators.core.overview.runs import Pipeline, Run
 from operators.core.settings import ServingSettings, StorageSettings
 from operators.core.storage import Store, open_store
 from operators.overview import Overview
+from tests.browser import served
 from tests.core.erasure.nights import copy_of
 from tests.core.overview.nights import DAG_ID, NOON, SPENT, back_up_whole, note, pipeline_of, run_of, stage, task
-from tests.plugins.conftest import app_of, as_role, sources_of
+from tests.plugins.conftest import app_of, as_role, server_that_says, sources_of
 
 # Great Expectations, which makes the night's data set, imports a module that Python has given up.
 pytestmark = pytest.mark.filterwarnings("ignore:module 'sre_:DeprecationWarning")
@@ -65,7 +66,8 @@ def test_a_good_night_is_said_first(app: FastAPI, run: Run) -> None:
     assert f'href="/nightshift/report/{run.digest("evaluate")}/report.html"' in page
     assert f'href="/nightshift/docs/{run.digest("validate")}"' in page
     assert f'href="/nightshift/quarantine/{run.digest("publish_dataset")}"' in page
-    assert "never rehearsed" in page
+    assert "8 made" not in page  # one was found
+    assert "7 made" in page
 
 
 def test_availability_is_told_with_how_it_is_known(app: FastAPI, night: StorageSettings, run: Run) -> None:
@@ -75,8 +77,7 @@ def test_availability_is_told_with_how_it_is_known(app: FastAPI, night: StorageS
     pages = FastAPI()
     pages.mount("/nightshift", build_app(Overview(sources, wait_seconds=30), lambda _: [pipeline_of(run)]))
 
-    known = "99.37 % over 30 days; looked at for 2 h of them, every 15 s through the balancer"
-    assert f"available today 100 % {known}" in page
+    assert "available today 100 % over 30 days 99.37 %, of which 2 h were watched" in page
     assert "available" not in words_of(text_of(pages)).lower().replace("availability", "")
 
 
@@ -90,8 +91,51 @@ def test_the_platform_s_backup_stands_beside_the_release_s(
 
     assert "platform's backup 3 h ago 412 objects, 231.0 MB; opened by the keys of 1 keeper" in good
     assert "release's backup" in good
-    assert "NO KEEPER can open it" in words_of(bad)
+    assert "no keeper can open it" in words_of(bad)
+    assert re.search(r'class="tile amber">\s*<dt>platform', bad)
     assert "Nobody outside this platform can open its newest backup." in words_of(bad)
+    assert "never rehearsed" in bad
+
+
+def test_a_canary_s_split_is_shown(night: StorageSettings, run: Run) -> None:
+    """What every request reaches needs no figure; a split between versions has one for each."""
+    version = open_store(night).manifest(run.digest("deploy") or "").facts["version"]
+    with served(server_that_says(version)) as one, served(server_that_says(version, "next", 0.2)) as other:
+        alone = words_of(text_of(app_of(night, pipeline_of(run), servers=(one,))))
+        both = words_of(text_of(app_of(night, pipeline_of(run), servers=(one, other))))
+
+    assert "servers 1 of 1 answer all requests go to this version" in alone
+    assert "traffic" not in alone
+    assert f"traffic 90.0 % 90.0 % {version} 10.0 % 10.0 % next" in both
+    assert "1,204" in both
+
+
+def test_when_nothing_ran_for_days_no_night_is_called_good(night: StorageSettings, run: Run) -> None:
+    """A paused recipe is nobody's fault, and no good night either."""
+    ended = run.ended_at - datetime.timedelta(days=20)
+    page = text_of(app_of(night, pipeline_of(dataclasses.replace(run, ended_at=ended), is_paused=True)))
+
+    assert f"Nothing has run since {ended:%Y-%m-%d}" in page
+    assert "A good night" not in page
+
+
+def test_a_rehearsal_that_had_nothing_to_rehearse_is_no_success(night: StorageSettings, run: Run) -> None:
+    """Its run is green in Airflow; here it says what it was. What runs only when asked for says so too."""
+    skipped = run_of(task("drill", state="skipped"))
+    drill = Pipeline(dag_id="recovery_drill", title="Rehearse a recovery", runs=(skipped,))
+    page = words_of(text_of(app_of(night, pipeline_of(run), drill, Pipeline(dag_id="gc", title="Collect garbage"))))
+
+    assert "Rehearse a recovery nothing to do when asked for: Collect garbage" in page
+
+
+def test_the_data_docs_of_all_groups_are_one_page(night: StorageSettings, run: Run) -> None:
+    """A night validates in groups; the link of the night leads to the files of all."""
+    groups = run.task("validate").digests
+    every = {item.manifest for one in groups for item in open_store(night).manifest(one).inputs_of("file")}
+    page = text_of(app_of(night, pipeline_of(run)), f"/docs/{'.'.join(groups)}")
+
+    assert len(every) > 1
+    assert all(f'href="/nightshift/docs/{one}"' in page for one in every)
 
 
 def test_every_link_to_a_page_of_ours_works(app: FastAPI) -> None:
@@ -247,7 +291,7 @@ def test_a_manifest_is_shown_with_its_account_and_its_way_on(store: Store, stora
 
     assert "publish dataset" in page
     assert "2002-09-26" in page
-    assert "made 2.0 s 7.2 kJ, estimated" in page
+    assert "made 2.0 s 2 Wh, estimated" in page
 
 
 def test_times_are_told_as_of_now() -> None:
@@ -259,4 +303,6 @@ def test_times_are_told_as_of_now() -> None:
     ]  # fmt: skip
     assert words.age(NOON, NOON) == "just now"
     assert [words.size(value) for value in (12, 14_200_000)] == ["12 bytes", "14.2 MB"]
-    assert [words.energy(value) for value in (2000.0, 7.2e6)] == ["2.0 kJ", "2.00 kWh"]
+    assert [words.energy(value) for value in (1700.0, 72_000.0, 7.2e6)] == ["0.47 Wh", "20 Wh", "2.00 kWh"]
+    assert [words.share(value) for value in (None, 0.99, 1.0)] == ["not known", "99.0 %", "100 %"]
+    assert [words.shown(one) for one in (None, True, 0.9782241, 12, "a_b")] == ["none", "yes", "0.978224", "12", "a_b"]

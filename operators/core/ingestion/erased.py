@@ -25,7 +25,7 @@ from operators.core.sources.texts import column_of
 from operators.core.storage import Store
 from operators.core.storage.erasures import ErasedRow, erased_rows
 
-REVISION = 8
+REVISION = 9
 ERASED = "erased"
 """Why a row is quarantined that is on the record of erasures."""
 

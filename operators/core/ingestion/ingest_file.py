@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from operators.core.ingestion.rows import RowAnonymiser
     from operators.core.models.names import NameModel
 
-REVISION = 25
+REVISION = 26
 PART_NAME = "part.parquet"
 EMPTY = "empty_after_cut"
 """Why a row is quarantined here and not by validation: nothing of its text is left."""
@@ -98,14 +98,18 @@ class FileStage:
             self._store.fetch_all(self._store.manifest(adopted), folder)
             return NameModel(folder, self._spec.names.types, self._spec.names.min_probability)
 
-    def call(self, file: SourceFile, validated: Input, erased: tuple[int, ...]) -> StageCall:
-        """Return what decides the result for one file, of whose rows some may be erased."""
+    def call(self, file: SourceFile, validated: str, erased: tuple[int, ...]) -> StageCall:
+        """Return what decides the result for one file, of whose rows some may be erased.
+
+        Of its validation that is which rows go on: another suite that holds back the same ones changes nothing.
+        """
+        selection = self._store.manifest(validated).file(SELECTION_NAME).sha256
         return StageCall(
             stage="ingest_file",
             revision=REVISION,
             inputs=(
                 Input(role="source", identity=file.sha256),
-                Input(**{**spec_json(validated), "role": "validation"}),
+                Input(role="validation", identity=selection, manifest=validated),
                 *(() if self._names is None else (self._names,)),
             ),
             spec={
@@ -115,6 +119,8 @@ class FileStage:
                 "key": key_id(self._key),
                 "vault": None if self._vault is None else vault_key_id(self._vault),
                 "day": file.day.isoformat(),
+                # Two files may hold the same: each is a part of its own.
+                "path": file.path,
                 **({"erased": erased} if erased else {}),
             },
         )

@@ -1,4 +1,4 @@
-"""What needs a person, from what is known of runs, releases, servers and the store. Reads nothing."""
+"""What needs a person, from what is known of runs, releases and servers. Reads nothing."""
 
 from __future__ import annotations
 
@@ -7,20 +7,12 @@ import enum
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from operators.core.overview.dated import Dated
 from operators.core.overview.live import Live, ServerState
 from operators.core.overview.night import Night
 from operators.core.overview.runs import Pipeline, Run, TaskRun
-from operators.core.overview.safety import Safety
 
-SCRUB_DAYS, RUN_DAYS = 3, 2
-"""Days after which a nightly thing that did not happen is worth a person's look."""
-
-BACKUP_AGE = datetime.timedelta(hours=26)
-"""Of the platform's newest backup, at most: there is one a night, and a night may begin late."""
-
-CLOCKS_DIFFER = datetime.timedelta(hours=1)
-"""At most, between the endpoints of a store and of its backup."""
+OVERDUE = datetime.timedelta(hours=2)
+"""After a run was due, when it is worth a person's look that it has not begun."""
 
 
 class Severity(enum.IntEnum):
@@ -55,6 +47,8 @@ class Need:
     """A sentence."""
     todo: str
     """What to do about it."""
+    about: tuple[str, ...] = ()
+    """Which figure of the page it judges: `("scrub",)`, `("servers", recipe)`; empty for none."""
     target: Target | None = None
 
 
@@ -66,17 +60,23 @@ def of_pipeline(pipeline: Pipeline, now: datetime.datetime) -> Iterator[Need]:
         )
         words = f"{pipeline.title}: {approval.subject}"
         yield Need(severity=Severity.LOOK, what=words, todo="It waits for an answer.", target=target)
-    run = pipeline.newest
-    if run is None:
-        return
-    if run.state == "failed":
+    run, due = pipeline.newest, pipeline.next_at
+    if run is not None and run.state == "failed":
         yield from _failures(pipeline, run)
-    began = run.began_at
-    if not pipeline.is_paused and pipeline.next_at and began and now - began > datetime.timedelta(days=RUN_DAYS):
-        words = f"{pipeline.title}: no run since {began:%Y-%m-%d %H:%M}."
+    is_at_rest = pipeline.is_paused or pipeline.is_broken or (run is not None and not run.has_ended)
+    if due and now - due > OVERDUE and not is_at_rest:
+        words = f"{pipeline.title}: the run that was due {due:%Y-%m-%d %H:%M} UTC has not begun."
         yield Need(
             severity=Severity.LOOK, what=words, todo="Is the scheduler up?", target=Target(dag_id=pipeline.dag_id)
         )
+
+
+def of_broken(pipelines: Iterable[Pipeline]) -> Iterator[Need]:
+    """Yield one need for all DAGs whose files cannot be read: often one recipe is the cause of all."""
+    titles = ", ".join(one.title for one in pipelines if one.is_broken and not one.is_asleep)
+    if titles:
+        words = f"A DAG file cannot be read, so these will not run: {titles}."
+        yield Need(severity=Severity.ACT, what=words, todo="Airflow's home page has the error, the file and the line.")
 
 
 def of_night(title: str, night: Night) -> Iterator[Need]:
@@ -106,67 +106,21 @@ def of_live(title: str, live: Live, servers: Sequence[ServerState]) -> Iterator[
             what=f"{title}: what is live is worse than its baseline, {proof.score:.3f} against "
             f"{proof.baseline_score:.3f}.",
             todo="Look at its evaluation.",
+            about=("score", live.recipe),
             target=Target(manifest=proof.evaluation),
         )
     silent = [one for one in servers if not one.serves(live.version)]
     if not silent:
         return
-    names = ", ".join(one.name for one in silent)
+    names, about = ", ".join(one.name for one in silent), ("servers", live.recipe)
     if len(silent) == len(servers):
         words = f"{title}: no server serves {live.version} ({names})."
-        yield Need(severity=Severity.ACT, what=words, todo="Start the servers, then clear the task deploy.")
+        todo = "Start the servers, then clear the task deploy."
+        yield Need(severity=Severity.ACT, what=words, todo=todo, about=about)
     else:
         words = f"{title}: {len(servers) - len(silent)} of {len(servers)} servers serve {live.version}; not {names}."
-        yield Need(severity=Severity.LOOK, what=words, todo="Start it; the next deployment brings it up to date.")
-
-
-def of_backup(title: str, live: Live, backup: Dated | None) -> Iterator[Need]:
-    """Yield what the newest backup of a recipe needs, given what is live of it."""
-    if backup is None:
-        words = f"{title}: {live.version} is live and was never backed up."
-        yield Need(severity=Severity.LOOK, what=words, todo="Clear the task back_up.")
-    elif live.since and backup.at and live.since - backup.at > CLOCKS_DIFFER:
-        words = f"{title}: the newest backup is older than what is live."
-        yield Need(
-            severity=Severity.LOOK, what=words, todo="Clear the task back_up.", target=Target(manifest=backup.digest)
-        )
-
-
-def of_platform_backup(
-    backup: Dated | None, live: Sequence[Live], keepers: frozenset[str] | None, now: datetime.datetime
-) -> Iterator[Need]:
-    """Yield what the backups of the platform need, given what is live and the keys that keepers have."""
-    target = Target(dag_id="back_up_platform")
-    since = backup.cut_at if backup else min((one.since for one in live if one.since), default=None)
-    if since and now - since > BACKUP_AGE:
-        hours = (now - since).total_seconds() / 3600
-        words = "The platform was never backed up" if backup is None else "The newest backup of the platform is old"
-        todo = "Is back_up_platform paused, or red?"
-        yield Need(severity=Severity.LOOK, what=f"{words}: {hours:,.0f} hours.", todo=todo, target=target)
-    if backup and keepers is not None and not keepers.intersection(backup.facts["sealed_for"]):
-        words = "Nobody outside this platform can open its newest backup."
-        todo = "Lost with the platform, its keys would be lost: nightshift recovery-key FILE makes one, then back up."
-        yield Need(severity=Severity.LOOK, what=words, todo=todo, target=target)
-
-
-def of_safety(safety: Safety, now: datetime.datetime) -> Iterator[Need]:
-    """Yield what the store needs."""
-    for one in safety.away:
-        primary = "Nothing can be committed until it is back, or the primary moved. " if one.is_primary else ""
-        yield Need(
-            severity=Severity.ACT if one.is_primary else Severity.LOOK,
-            what=f"Endpoint {one.name} is away or does not count.",
-            todo=f"{primary}Start it; if it was wiped or swapped: nightshift resync {one.name}.",
-        )
-    for one in safety.endpoints:
-        if one.unfit:
-            words = f"Endpoint {one.name} may not be what it is: {'; '.join(one.unfit)}."
-            yield Need(severity=Severity.LOOK, what=words, todo="Look at its server; then probe it again.")
-    yield from _of_scrub(safety, now)
-    if safety.drill and safety.drill.facts.get("missed"):
-        words = f"The last drill shows: {'; '.join(safety.drill.facts['missed'])}."
-        todo = "You may not get back what you think: see the runbook."
-        yield Need(severity=Severity.ACT, what=words, todo=todo, target=Target(manifest=safety.drill.digest))
+        todo = "Start it; the next deployment brings it up to date."
+        yield Need(severity=Severity.LOOK, what=words, todo=todo, about=about)
 
 
 def worst(needs: Iterable[Need]) -> Severity:
@@ -189,21 +143,3 @@ def _failures(pipeline: Pipeline, run: Run) -> Iterator[Need]:
 
 def _after(task: TaskRun) -> str:
     return f" after {task.tries} tries" if task.tries > 1 else ""
-
-
-def _of_scrub(safety: Safety, now: datetime.datetime) -> Iterator[Need]:
-    scrub = safety.scrub
-    if scrub is None:
-        yield Need(severity=Severity.NOTE, what="The store was never scrubbed.", todo="scrub_storage does so daily.")
-        return
-    target = Target(manifest=scrub.digest)
-    if scrub.facts["lost"]:
-        words = f"{scrub.facts['lost']} pieces have no good copy."
-        todo = "Restore them from a backup; the report names them."
-        yield Need(severity=Severity.ACT, what=words, todo=todo, target=target)
-    if scrub.facts["left"]:
-        words = f"The last scrub could not mend {scrub.facts['left']} copies."
-        yield Need(severity=Severity.LOOK, what=words, todo="The report names them.", target=target)
-    if scrub.at and now - scrub.at > datetime.timedelta(days=SCRUB_DAYS):
-        words = f"The store was last scrubbed on {scrub.at:%Y-%m-%d}."
-        yield Need(severity=Severity.LOOK, what=words, todo="Is scrub_storage paused?", target=target)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from operators.core.manifest import Manifest
 from operators.core.storage import Store
 from operators.core.storage.graph import shown_inputs
 
-NODE_WIDTH, NODE_HEIGHT = 204, 52
-GAP, ROW_GAP, MARGIN = 26, 48, 12
-"""All in pixels of the drawing."""
+NODE_WIDTH, NODE_HEIGHT, BEND_WIDTH = 204, 52, 14
+GAP, ROW_GAP, MARGIN = 22, 44, 12
+"""All in pixels of the drawing; a bend is where a long line passes a row."""
 MOST_NODES = 400
 
 
@@ -31,11 +32,13 @@ class Node:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Edge:
-    """A line from what was made to one of its inputs."""
+    """A line from what was made to one of its inputs, past the boxes of the rows between them."""
 
     made: Node
     source: Node
     role: str
+    path: str
+    """Of the line, as SVG has it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,6 +51,10 @@ class Drawing:
     height: float
     is_cut: bool
     """Whether there is more than is drawn."""
+
+
+Place = tuple[str, int | None]
+"""What stands in a row: a box by its key, or, with a number, the bend there of the lines to that box."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,22 +73,49 @@ def draw(store: Store, root: str) -> Drawing:
         StorageError: A manifest cannot be read.
     """
     boxes, lines, is_cut = _walk(store, root)
-    rows = _rows(root, lines)
-    width = max(len(row) for row in rows) * (NODE_WIDTH + GAP) - GAP
+    rows, routes = _rows(root, lines)
+    width = max(_width(row) for row in rows)
     nodes: dict[str, Node] = {}
+    middles: dict[Place, tuple[float, float]] = {}
     for depth, row in enumerate(rows):
-        left = (width - len(row) * (NODE_WIDTH + GAP) + GAP) / 2
-        for place, key in enumerate(row):
-            x, y = MARGIN + left + place * (NODE_WIDTH + GAP), MARGIN + depth * (NODE_HEIGHT + ROW_GAP)
-            box = boxes[key]
-            nodes[key] = Node(key=key, digest=box.digest, title=box.title, note=box.note, x=x, y=y)
+        x, y = MARGIN + (width - _width(row)) / 2, MARGIN + depth * (NODE_HEIGHT + ROW_GAP)
+        for place in row:
+            key, wide = place[0], _width([place])
+            middles[place] = (x + wide / 2, y)
+            if place == (key, None):
+                box = boxes[key]
+                nodes[key] = Node(key=key, digest=box.digest, title=box.title, note=box.note, x=x, y=y)
+            x += wide + GAP
+    ways = {ends: _path([middles[place] for place in route]) for ends, route in routes.items()}
+    edges = (
+        Edge(made=nodes[made], source=nodes[source], role=role, path=ways[made, source]) for made, source, role in lines
+    )
     return Drawing(
         nodes=tuple(nodes.values()),
-        edges=tuple(Edge(made=nodes[made], source=nodes[source], role=role) for made, source, role in lines),
+        edges=tuple(edges),
         width=width + 2 * MARGIN,
         height=len(rows) * (NODE_HEIGHT + ROW_GAP) - ROW_GAP + 2 * MARGIN,
         is_cut=is_cut,
     )
+
+
+def _width(row: Sequence[Place]) -> float:
+    return sum(BEND_WIDTH if bend is not None else NODE_WIDTH for _, bend in row) + GAP * (len(row) - 1)
+
+
+def _path(middles: Sequence[tuple[float, float]]) -> str:
+    """Return a line from the foot of the first box, straight past the rows between, to the head of the last."""
+    drawn, (x, y) = [], middles[0]
+    y += NODE_HEIGHT
+    drawn.append(f"M{x:g} {y:g}")
+    for next_x, next_y in middles[1:]:
+        bend = (next_y - y) / 2
+        drawn.append(f"C{x:g} {y + bend:g} {next_x:g} {next_y - bend:g} {next_x:g} {next_y:g}")
+        x, y = next_x, next_y
+        if (next_x, next_y) != middles[-1]:
+            y += NODE_HEIGHT
+            drawn.append(f"V{y:g}")
+    return "".join(drawn)
 
 
 def _walk(store: Store, root: str) -> tuple[dict[str, _Box], list[tuple[str, str, str]], bool]:
@@ -108,31 +142,49 @@ def _walk(store: Store, root: str) -> tuple[dict[str, _Box], list[tuple[str, str
     return boxes, drawn, len(drawn) < len(lines)
 
 
-def _rows(root: str, lines: list[tuple[str, str, str]]) -> list[list[str]]:
-    """Return the keys by row: each below all that was made from it, near the middle of them."""
-    depth = {root: 0}
-    changed = True
+def _rows(root: str, lines: list[tuple[str, str, str]]) -> tuple[list[list[Place]], dict[tuple[str, str], list[Place]]]:
+    """Return what stands in each row, in order, and the way of each line through the rows.
+
+    A box is below all that was made from it. Lines to one box share the bends by which they pass the rows above it.
+    """
+    depth = _depths(root, lines)
+    rows: list[list[Place]] = [[] for _ in range(max(depth.values()) + 1)]
+    for key, level in depth.items():
+        rows[level].append((key, None))
+    routes: dict[tuple[str, str], list[Place]] = {}
+    for made, source, _ in lines:
+        bends = [(source, level) for level in range(depth[made] + 1, depth[source])]
+        routes[made, source] = [(made, None), *bends, (source, None)]
+        for bend in bends:
+            if bend not in rows[bend[1]]:
+                rows[bend[1]].append(bend)
+    above: dict[Place, list[Place]] = {}
+    for route in routes.values():
+        for upper, lower in pairwise(route):
+            above.setdefault(lower, []).append(upper)
+    share: dict[Place, float] = {(root, None): 0.5}
+    for row in rows[1:]:
+        row.sort(key=lambda one: (sum(share[of] for of in above[one]) / len(above[one]), one[0]))
+        share.update({one: (index + 0.5) / len(row) for index, one in enumerate(row)})
+    return rows, routes
+
+
+def _depths(root: str, lines: list[tuple[str, str, str]]) -> dict[str, int]:
+    """Return each key's row: the longest way from the root."""
+    depth, changed = {root: 0}, True
     while changed:
         changed = False
         for made, source, _ in lines:
             if made in depth and depth.get(source, -1) <= depth[made]:
                 depth[source] = depth[made] + 1
                 changed = True
-    rows: list[list[str]] = [[] for _ in range(max(depth.values()) + 1)]
-    for key, level in depth.items():
-        rows[level].append(key)
-    place = {root: 0.0}
-    for row in rows[1:]:
-        above = {key: [place[made] for made, source, _ in lines if source == key and made in place] for key in row}
-        row.sort(key=lambda key: (sum(above[key]) / max(1, len(above[key])), key))
-        place.update({key: (index + 0.5) / len(row) for index, key in enumerate(row)})
-    return rows
+    return depth
 
 
 def _note(manifest: Manifest) -> str:
-    """Return what tells a manifest from others of its stage, and how many files outside the store it was made of."""
+    """Return what tells a manifest from others of its stage, and how many files that arrived it was made of."""
     outside = sum(item.manifest is None for item in manifest.inputs)
-    files = f", of {outside} file{'' if outside == 1 else 's'} outside" if outside else ""
+    files = f", {outside} file{'' if outside == 1 else 's'}" if outside else ""
     return _distinction(manifest) + files
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -48,10 +48,10 @@ class HeldBack:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Validation:
-    """What the validation of a file, or of a group of files, came to."""
+    """What the validation of a file, or of groups of files, came to."""
 
     files: tuple[tuple[str, Manifest], ...]
-    """Of a group: each file's validation, with its digest; empty for a file."""
+    """Of groups: each file's validation, with its digest, by day; empty for a file."""
     report: Mapping[str, Any] | None
     """Of a file: counts by expectation, no values."""
 
@@ -84,20 +84,25 @@ def held_back(store: Store, digest: str) -> HeldBack:
     )
 
 
-def validation(store: Store, digest: str) -> Validation:
-    """Return what a validation found.
+def validation(store: Store, digests: Sequence[str]) -> Validation:
+    """Return what the validation of a file, or of the groups of a night, found.
 
     Raises:
-        DataError: It is no validation.
+        DataError: One is no validation, or several are not of groups.
     """
-    manifest = store.manifest(digest)
-    if manifest.stage == _PER_FILE:
-        return Validation(files=(), report=json.loads(store.read(manifest.file("report.json"))))
-    if manifest.stage != _OF_GROUP:
-        raise DataError(f"{digest[:12]} is of stage {manifest.stage}, no validation")
-    digests = [item.manifest for item in manifest.inputs_of("file") if item.manifest]
-    found = store.membership.round.map(store.manifest, digests)
-    return Validation(files=tuple(zip(digests, found, strict=True)), report=None)
+    manifests = [store.manifest(digest) for digest in digests]
+    if [one.stage for one in manifests] == [_PER_FILE]:
+        return Validation(files=(), report=json.loads(store.read(manifests[0].file("report.json"))))
+    for one in manifests:
+        if one.stage != _OF_GROUP:
+            raise DataError(f"{one.digest[:12]} is of stage {one.stage}, no validation of files")
+    files = [item.manifest for one in manifests for item in one.inputs_of("file") if item.manifest]
+    found = sorted(zip(files, store.membership.round.map(store.manifest, files), strict=True), key=_day_and_path)
+    return Validation(files=tuple(found), report=None)
+
+
+def _day_and_path(found: tuple[str, Manifest]) -> tuple[str, str]:
+    return str(found[1].spec["day"]), str(found[1].spec["path"])
 
 
 def file(store: Store, digest: str, name: str) -> bytes:

@@ -6,22 +6,13 @@ import datetime
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from operators.core.overview.attention import (
-    Need,
-    Severity,
-    of_backup,
-    of_live,
-    of_night,
-    of_pipeline,
-    of_platform_backup,
-    of_safety,
-    worst,
-)
+from operators.core.overview.attention import Need, Severity, of_broken, of_live, of_night, of_pipeline, worst
 from operators.core.overview.availability import History
 from operators.core.overview.live import ServerState
 from operators.core.overview.parts import Part
 from operators.core.overview.prices import PriceList
 from operators.core.overview.runs import Pipeline
+from operators.core.overview.safekeeping import of_backup, of_platform_backup, of_safety
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,6 +58,10 @@ class Page:
         """Return how soon somebody must act."""
         return worst(self.needs)
 
+    def severity_of(self, *about: str) -> Severity:
+        """Return how soon somebody must act for one figure: `("scrub",)`, `("servers", recipe)`."""
+        return worst(need for need in self.needs if need.about == about)
+
 
 def needs_of(
     pipelines: Sequence[Pipeline],
@@ -76,10 +71,10 @@ def needs_of(
     now: datetime.datetime,
 ) -> tuple[Need, ...]:
     """Return what needs a person, most urgent first."""
-    needs = [need for pipeline in pipelines for need in of_pipeline(pipeline, now)]
+    needs = [*of_broken(pipelines), *(need for pipeline in pipelines for need in of_pipeline(pipeline, now))]
     if safety.value is not None:
-        needs += of_safety(safety.value, now)
         live = [card.live.value for card in cards if card.live.value is not None]
+        needs += of_safety(safety.value, live, now)
         needs += of_platform_backup(safety.value.backup, live, keepers, now)
     elif safety.error:
         words = "The store does not answer."

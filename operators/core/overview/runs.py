@@ -59,6 +59,11 @@ class Run:
         """Say whether it ended well without any task's work: a day without data."""
         return self.state == "success" and not any(task.state == "success" and task.digests for task in self.tasks)
 
+    @property
+    def was_skipped(self) -> bool:
+        """Say whether it ended well for there was nothing to do: a rehearsal before the first backup."""
+        return self.state == "success" and bool(self.tasks) and all(task.state == "skipped" for task in self.tasks)
+
     def task(self, task_id: str) -> TaskRun | None:
         """Return a task, None where the run has no such."""
         return next((task for task in self.tasks if task.task_id == task_id), None)
@@ -92,6 +97,8 @@ class Pipeline:
     recipe: str | None = None
     """Whose model it retrains; None for the platform's upkeep."""
     is_paused: bool = False
+    is_broken: bool = False
+    """Whether its file cannot be read any more: it makes no runs, and what is known of it is from before."""
     next_at: datetime.datetime | None = None
     """When its next run begins by the schedule."""
     runs: tuple[Run, ...] = ()

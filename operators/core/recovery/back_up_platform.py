@@ -31,7 +31,7 @@ from operators.core.storage import Entry, Store
 from operators.core.storage.erasures import copy_rows
 from operators.core.storage.keyring import all_versions
 
-REVISION = 8
+REVISION = 10
 STAGE = "back_up_platform"
 RECORD = "backup"
 """The stream of what was backed up and when, in the store itself; its entries name no file."""

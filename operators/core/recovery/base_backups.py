@@ -36,7 +36,7 @@ from operators.core.scratch import scratch_folder
 from operators.core.storage import Store
 from operators.core.storage.objects import write_file
 
-REVISION = 2
+REVISION = 3
 STAGE = "base_backup"
 STREAM = "database"
 """On the backup store: base backups of Airflow's database, the newest last."""

@@ -22,8 +22,8 @@ def cover_database(backup: Store, server: PostgresServer | None) -> dict[str, An
     A base backup is made where none is young or the log behind it has stopped, and a server may be asked.
 
     Returns:
-        `base`, its digest, or None; `log`, the newest archived segment; `log_lag_seconds`, how long ago that came; and
-        `database_skipped`, why there is no base backup, or no new one.
+        `base`, its digest, or None; `log`, the newest archived segment after it; `log_lag_seconds`, how long ago any
+        segment came, None where none ever did; and `database_skipped`, why there is no base backup, or no new one.
 
     Raises:
         SourceUnavailable: The server is away, or refuses.
@@ -37,14 +37,24 @@ def cover_database(backup: Store, server: PostgresServer | None) -> dict[str, An
             skipped = str(missing)
     if base is None:
         return {"base": None, "database_skipped": skipped} if skipped else {}
-    newest = _newest(backup, base)
+    newest, archived_at = _newest(backup, base), log_archived_at(backup, base)
     return {
         "base": base.digest,
         "log": newest[0] if newest else None,
-        "log_lag_seconds": round(max(0.0, now - newest[1]), 1) if newest else None,
+        "log_lag_seconds": None if archived_at is None else round(max(0.0, now - archived_at), 1),
         "database": True,
         **({"database_skipped": skipped} if skipped else {}),
     }
+
+
+def log_archived_at(backup: Store, base: BaseBackup) -> float | None:
+    """Return when the newest segment of a base backup's database was archived, before it or after, None before any.
+
+    Returns:
+        Seconds since 1970, by the backup store's clock.
+    """
+    held = wal.archived_names(backup, base.system)
+    return max((at for name, at in held.items() if wal.SEGMENT.fullmatch(name)), default=None)
 
 
 def _is_young(base: BaseBackup, now: float) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import shutil
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from operators.core.errors import AllCopiesDamaged
+from operators.core.errors import AllCopiesDamaged, StorageError
 from operators.core.manifest import Made, Manifest, StageCall
 from operators.core.progress import Progress, no_progress
 from operators.core.recovery.back_up_platform import moment
@@ -32,7 +33,7 @@ from operators.core.storage.graph import closure
 from operators.core.storage.roots import roots
 
 STREAM = "drill"
-REVISION = 8
+REVISION = 10
 COPIES, ACKNOWLEDGE = 3, 2
 """Of the place that is restored into: as many as a platform has."""
 
@@ -60,11 +61,13 @@ def rehearse(kit: RecoveryKit, folder: Path, now: float, progress: Progress = no
 
     Raises:
         NightshiftError: The backup cannot be opened or restored: it is no backup.
+        StorageError: The disk has no room for the copies; nothing was written.
     """
     started = time.monotonic()
     with closing(open_store(kit.backup)) as plain:
         chosen = choose(plain)
         escrow = unlock(plain, chosen.backup, kit)
+        _check_room(folder, COPIES * int(plain.manifest(chosen.backup).facts["bytes"]))
     keys = escrow.store.encryption
     settings = _place(folder, keys)
     initialise(settings, rounds=0)
@@ -116,6 +119,20 @@ def past_drills(store: Store, count: int) -> list[dict[str, Any]]:
     """Return the facts of the newest drills, oldest first."""
     entries = store.stream(STREAM).entries()[-count:]
     return [dict(store.manifest(entry.manifest).facts) for entry in entries]
+
+
+def _check_room(folder: Path, wanted: int) -> None:
+    """Return if a disk has room for what is restored: a rehearsal must not fill the disk that production is on.
+
+    Raises:
+        StorageError: It has not.
+    """
+    there = next(parent for parent in folder.absolute().parents if parent.is_dir())
+    free = shutil.disk_usage(there).free
+    if free < wanted:
+        raise StorageError(
+            f"{COPIES} copies of the store take {wanted:,} bytes, {free:,} are free in {there}: make room"
+        )
 
 
 def _place(folder: Path, keys: EncryptionSettings | None) -> StorageSettings:

@@ -70,7 +70,7 @@ class RecoveryKit:
             backup = StorageSettings.from_json(json.dumps(document["backup"]))
             return cls(private_key=document["private_key"], trusted=tuple(document["trusted"]), backup=backup)
         except (KeyError, TypeError, json.JSONDecodeError) as error:
-            raise ValueError(f"not a recovery kit ({type(error).__name__})") from None
+            raise ValueError(f"no recovery kit ({type(error).__name__})") from None
 
     def open(self, sealed: bytes) -> bytes:
         """Return what `seal` sealed.

@@ -63,7 +63,10 @@ def system_of(data: Path) -> str:
     try:
         return system_in(control.read_bytes())
     except OSError as error:
-        raise DataError(f"{data} is no data folder of PostgreSQL: {error}") from None
+        raise DataError(
+            f"{data.absolute()} is no data folder of PostgreSQL, for it has no global/pg_control ({error.strerror}): "
+            "name the folder with --data"
+        ) from None
 
 
 def system_in(control: bytes) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 import math
 import re
-import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -13,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from operators.core.sources.job import ParseJob
+from operators.core.sources.nfkc import nfkc
 from operators.core.sources.spec import WRONG_TYPE, Column, ColumnType
 
 BATCH_ROWS = 4096
@@ -32,7 +32,8 @@ _PLAIN: dict[ColumnType, set[type]] = {
     ColumnType.TIMESTAMP: {type(None)},
 }
 """Python's types that a column takes as they are."""
-_SOUND = pa.scalar(-1, pa.int32())
+SOUND = pa.scalar(-1, pa.int32())
+"""What a row's mark is that has no value of another type than its column's."""
 INTEGERS = range(-(2**63), 2**63)
 _INTEGER = re.compile(r"[+-]?[0-9]{1,19}")
 _NUMBER = re.compile(r"[+-]?([0-9]{1,300}(\.[0-9]{0,300})?|\.[0-9]{1,300})([eE][+-]?[0-9]{1,4})?")
@@ -65,7 +66,7 @@ def normal_identifiers(array: pa.Array) -> pa.Array:
     """Return ids in one form, so that two that look alike are equal."""
     if not pa.types.is_string(array.type) or pc.all(pc.string_is_ascii(array), min_count=0).as_py():
         return array
-    return pa.array([v if v is None else unicodedata.normalize("NFKC", v) for v in array.to_pylist()], array.type)
+    return pa.array([v if v is None else nfkc(v) for v in array.to_pylist()], array.type)
 
 
 class Batches:
@@ -120,7 +121,7 @@ class Batches:
             arrays.append(normal_identifiers(array) if column.name == self._job.id_column else array)
             for row in bad:
                 wrong.setdefault(row, number)
-        marks = pa.array([wrong.get(row, -1) for row in range(rows)], pa.int32()) if wrong else pa.repeat(_SOUND, rows)
+        marks = pa.array([wrong.get(row, -1) for row in range(rows)], pa.int32()) if wrong else pa.repeat(SOUND, rows)
         return pa.RecordBatch.from_arrays([*arrays, marks], schema=self._schema)
 
     def rest(self) -> Iterator[pa.RecordBatch]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from operators.core.sources.mail import Undecodable, read_mail
+from operators.core.sources.nfkc import nfkc
 from operators.core.sources.spec import Content, SourceSpec
 
 INVISIBLE = frozenset({"Cf", "Cs", "Co", "Cn"})
@@ -59,9 +60,9 @@ def normalise(text: str) -> str:
     """
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     if not text.isascii():
-        seen = (c for c in unicodedata.normalize("NFKC", text) if unicodedata.category(c) not in INVISIBLE)
+        seen = (c for c in nfkc(text) if unicodedata.category(c) not in INVISIBLE)
         # Again: what stood on both sides of one that shows nothing may be one character.
-        text = unicodedata.normalize("NFKC", "".join(seen))
+        text = nfkc("".join(seen))
     text = CONTROL.sub(" ", text)
     lines = (" ".join(line.split()) for line in text.split("\n"))
     return "\n".join(line for line in lines if line)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import unicodedata
 from collections.abc import Iterator
 from typing import BinaryIO
 
@@ -13,6 +12,7 @@ import pyarrow as pa
 from operators.core.errors import DataError, HostileInput
 from operators.core.sources.columns import WRITTEN, Batches
 from operators.core.sources.job import ParseJob
+from operators.core.sources.nfkc import nfkc
 
 
 def parse_csv(plain: BinaryIO, job: ParseJob) -> Iterator[pa.RecordBatch | set[str]]:
@@ -47,7 +47,7 @@ def parse_csv(plain: BinaryIO, job: ParseJob) -> Iterator[pa.RecordBatch | set[s
 
 
 def _header(records: Iterator[list[str]], job: ParseJob) -> list[str]:
-    header = [unicodedata.normalize("NFKC", name).strip() for name in next(records, [])]
+    header = [nfkc(name).strip() for name in next(records, [])]
     if not header:
         raise DataError("no header; the first line names the columns")
     if len(header) > job.limits.max_columns:

@@ -16,7 +16,7 @@ from operators.core.sources.listing import LISTING_NAME, SourceFile, encode_list
 from operators.core.sources.spec import SourceSpec
 from operators.core.storage import Result, Store
 
-REVISION = 5
+REVISION = 6
 MAX_GROUPS = 8
 """Digests that one XCom may carry, and so the most tasks that validate and ingest are mapped to."""
 

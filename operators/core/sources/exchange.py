@@ -9,6 +9,8 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+import pyarrow as pa
+
 _SENT_AT_ONCE = 1 << 20
 
 
@@ -57,14 +59,15 @@ class Exchange:
         """Whether the time is up."""
         return self._left <= 0
 
-    def read(self, count: int) -> bytearray:
+    def read(self, count: int) -> pa.Buffer:
         """Return that many bytes of what comes, and send meanwhile.
 
         Raises:
             EOFError: The child went before.
             TimeoutError: The time is up.
         """
-        buffer = bytearray(count)
+        # Not zeroed first, as a bytearray is.
+        buffer = pa.allocate_buffer(count)
         view = memoryview(buffer)
         while view:
             try:

@@ -21,6 +21,8 @@ def html_to_text(html: str) -> str:
     """
     # A declaration that is never closed makes the parser of Python 3.11 scan to the end again and again, or give up.
     html = re.sub(r"<[!?][^<>]{0,2000}>?", "", html[:MAX_HTML_CHARACTERS])
+    # So does a tag without an end: it is text.
+    html = re.sub(r"<(?![/a-zA-Z][^<>]*>)", "&lt;", html)
     reader = _Reader()
     reader.feed(html)
     reader.close()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
 import io
 import json
+import operator
 import re
 from collections.abc import Iterator
 from typing import Any, BinaryIO
@@ -19,8 +21,7 @@ from operators.core.sources.spec import ColumnType
 
 BLOCK_BYTES = 1024**2
 """Lines are read in blocks of about this size."""
-_NO_OBJECT = re.compile(rb"\n[^{]")
-"""The end of a line behind which no object begins."""
+_OPENING = {ord("{")}
 _MINUS_ZERO = re.compile(rb"-0[\s,}]")
 """A whole number that pyarrow reads as -0.0, which is 0 by itself."""
 _TYPES = {str: pa.string(), bool: pa.bool_(), int: pa.float64(), float: pa.float64(), type(None): pa.null()}
@@ -43,6 +44,8 @@ def parse_json_lines(plain: BinaryIO, job: ParseJob) -> Iterator[pa.RecordBatch 
     number = 0
     while block := plain.read(BLOCK_BYTES):
         block += plain.readline(limit + 2)
+        if number == 0:
+            block = block.removeprefix(codecs.BOM_UTF8)
         columns = _at_once(block, number, batches.missing, job)
         if columns is not None:
             yield from batches.rest()
@@ -67,11 +70,13 @@ def _at_once(block: bytes, number: int, missing: set[str], job: ParseJob) -> dic
     It might where a value is not of its column's type, a key is none of the first line's, a line is not just an object,
     or no row has a column of which that is still to be told. A line by itself then says what is wrong, and where.
     """
-    end = len(block) - block.endswith(b"\n")
-    # A line has an object at its beginning; it is all of it where there are as many objects as lines.
-    if not block.startswith(b"{") or _NO_OBJECT.search(block, 0, end) or len(block) > job.limits.max_line_bytes:
+    if len(block) > job.limits.max_line_bytes:
         return None
-    schema = _schema(block.partition(b"\n")[0], number + 1, job)
+    lines = io.BytesIO(block).readlines()
+    # A line has an object at its beginning; it is all of it where there are as many objects as lines.
+    if set(map(operator.itemgetter(0), lines)) != _OPENING:
+        return None
+    schema = _schema(lines[0], number + 1, job)
     try:
         if schema is None or not (block.isascii() or block.decode()):
             return None
@@ -84,9 +89,7 @@ def _at_once(block: bytes, number: int, missing: set[str], job: ParseJob) -> dic
     except (UnicodeDecodeError, pa.ArrowInvalid, pa.ArrowNotImplementedError):
         return None
     columns = {name: table[name].chunk(0) for name in schema.names if table.num_rows}
-    if table.num_rows != block.count(b"\n", 0, end) + 1 or any(
-        columns[name].null_count == table.num_rows for name in missing
-    ):
+    if table.num_rows != len(lines) or any(columns[name].null_count == table.num_rows for name in missing):
         return None
     numbers = [array for array in columns.values() if pa.types.is_floating(array.type)]
     if any(_has_minus_zero(array) for array in numbers) and _MINUS_ZERO.search(block):

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import datetime
 import email
 import email.policy
 import quopri
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from email.errors import MessageError
 from email.header import decode_header
 from email.message import Message
 from email.utils import getaddresses, parsedate_to_datetime
@@ -18,14 +18,21 @@ from email.utils import getaddresses, parsedate_to_datetime
 from operators.core.sources.html import html_to_text
 
 NAME_HEADERS = ("From", "To", "Cc")
+MAX_HEADER_CHARACTERS = 102_400
+"""Of all headers of a mail, as servers that carry mail have it: Python's readers of them take time by the square."""
+MAX_MULTIPARTS = 20
+"""Of a mail: with each that lies in another a line takes its parser longer."""
 MAX_PARTS = 200
 """Parts of a multipart mail that are looked at."""
 FALLBACK_CHARSET = "windows-1252"
 """For bytes that are no UTF-8 and name no charset: what mailers of that kind meant."""
 
 
+_MULTIPART = re.compile(r"^content-type:\s*multipart/", re.IGNORECASE | re.MULTILINE)
+
+
 class Undecodable(Exception):
-    """The mail's text cannot be had: an unknown charset, a broken structure."""
+    """The mail's text cannot be had: an unknown charset, a broken structure, more of it than any mail needs."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,21 +54,28 @@ def read_mail(*, headers: str, body: str) -> Mail:
     """Return a mail's readable parts.
 
     Raises:
-        Undecodable: Its text cannot be had.
+        Undecodable: Its text, or who is named in it, cannot be had.
     """
+    if len(headers) > MAX_HEADER_CHARACTERS:
+        raise Undecodable(f"{len(headers)} characters of headers")
     try:
         # compat32 keeps what it cannot parse; the default policy raises from inside on headers that spam really has.
         # Bytes, since a text parser would take each non-ASCII character for one undecoded byte.
-        raw = f"{headers}\n\n{body}".encode()
-        message = email.message_from_bytes(raw, policy=email.policy.compat32)
-        text = _text_of(message)
-    except (LookupError, ValueError, RecursionError, AssertionError, binascii.Error) as error:
+        whole = f"{headers}\n\n{body}"
+        if len(_MULTIPART.findall(whole)) > MAX_MULTIPARTS:
+            raise ValueError
+        return _mail(email.message_from_bytes(whole.encode(), policy=email.policy.compat32))
+    except Exception as error:
+        # Whoever writes a mail chooses what its parsers stumble over, and they raise what they happen to.
         raise Undecodable(type(error).__name__) from None
-    people = _header_pairs(message, NAME_HEADERS)
-    everyone = _header_pairs(message, tuple(dict.fromkeys(message.keys())))
+
+
+def _mail(message: Message) -> Mail:
+    people = _pairs(value for name in NAME_HEADERS for value in message.get_all(name, []))
+    everyone = _pairs(message.values())
     return Mail(
         subject=decoded_header(_header(message, "Subject")),
-        body=text,
+        body=_text_of(message),
         names=tuple(dict.fromkeys(name for name, _ in people if name)),
         addresses=tuple(dict.fromkeys(address for _, address in everyone if "@" in address)),
         sent=_sent(message),
@@ -69,12 +83,15 @@ def read_mail(*, headers: str, body: str) -> Mail:
 
 
 def decoded_header(value: str) -> str:
-    """Return a header with its encoded words decoded, and those of unknown charsets as they are."""
-    if "=?" not in value:
+    """Return a header with its encoded words decoded, and those of unknown charsets as they are.
+
+    So is one that is broken, or longer than all headers of a mail may be.
+    """
+    if "=?" not in value or len(value) > MAX_HEADER_CHARACTERS:
         return value
     try:
         parts = decode_header(value)
-    except (ValueError, binascii.Error):
+    except (ValueError, MessageError):
         return value
     return "".join(part if isinstance(part, str) else _decode(part, charset) for part, charset in parts)
 
@@ -98,8 +115,9 @@ def _as_text(value: object) -> str:
     return "".join(part if isinstance(part, str) else part.decode("utf-8", errors="replace") for part, _ in parts)
 
 
-def _header_pairs(message: Message, names: tuple[str, ...]) -> list[tuple[str, str]]:
-    values = [_as_text(value) for name in names for value in message.get_all(name, [])]
+def _pairs(headers: Iterable[object]) -> list[tuple[str, str]]:
+    """Return the names and addresses that stand in headers."""
+    values = [_as_text(value) for value in headers]
     # One value at a time: a broken one must not swallow the next. Decoded too: whole lists hide in encoded words.
     pairs = [pair for value in values for pair in getaddresses([value])]
     pairs += [pair for value in values if "=?" in value for pair in getaddresses([decoded_header(value)])]

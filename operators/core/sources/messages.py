@@ -91,10 +91,13 @@ def _row(raw: bytes, job: ParseJob) -> dict[str, str | None]:
     parts = re.split(rb"\r?\n\r?\n", raw, maxsplit=1)
     head, body = parts[0], parts[1] if len(parts) > 1 else b""
     message = _HEADERS.parsebytes(head)
-    # As it stands, not as it says: a mail of several parts names a charset for each.
-    charset = str(message.get_content_charset() or "")
+    charset = ""
+    # Parameters that contradict each other are raised for in many ways, and must not cost the mailbox.
+    with contextlib.suppress(Exception):
+        charset = str(message.get_content_charset() or "")
     row: dict[str, str | None] = {
         "id": hashlib.sha256(raw).hexdigest(),
+        # As they stand, not as they say: a mail of several parts names a charset for each.
         "headers": _decode(head, charset),
         "body": _decode(body, charset),
     }

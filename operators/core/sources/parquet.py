@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterator
 
 import pyarrow as pa
@@ -11,9 +10,10 @@ import pyarrow.parquet as pq
 
 from operators.core.errors import DataError, HostileInput
 from operators.core.sources.codec import allowed_bytes
-from operators.core.sources.columns import constant, normal_identifiers, schema_of
+from operators.core.sources.columns import SOUND, constant, normal_identifiers, schema_of
 from operators.core.sources.conversion import check_type, typed
 from operators.core.sources.job import ParseJob
+from operators.core.sources.nfkc import nfkc
 
 MAX_FOOTER_BYTES = 16 * 1024**2
 MAX_ROW_GROUPS = 32_767
@@ -87,7 +87,7 @@ def _check_declared(declared: pq.FileMetaData, size: int, job: ParseJob) -> int:
 
 def _batches(file: pq.ParquetFile, job: ParseJob, at_once: int) -> Iterator[pa.RecordBatch | set[str]]:
     schema = file.schema_arrow
-    names = [unicodedata.normalize("NFKC", name) for name in schema.names]
+    names = [nfkc(name) for name in schema.names]
     if len(set(names)) != len(names):
         raise DataError("two columns of one name, or of names that look alike; name each once")
     wanted = [column for column in job.columns if column.name in schema.names and column.name not in job.constants]
@@ -109,7 +109,7 @@ def _batches(file: pq.ParquetFile, job: ParseJob, at_once: int) -> Iterator[pa.R
 
 def _typed(batch: pa.RecordBatch, job: ParseJob) -> pa.RecordBatch:
     schema = schema_of(job.columns)
-    wrong = pa.array([-1] * batch.num_rows, pa.int32())
+    wrong = pa.repeat(SOUND, batch.num_rows)
     arrays = []
     for number, column in enumerate(job.columns):
         if column.name in batch.schema.names:
@@ -120,5 +120,6 @@ def _typed(batch: pa.RecordBatch, job: ParseJob) -> pa.RecordBatch:
         else:
             array, bad = pa.nulls(batch.num_rows, schema.field(number).type), pa.repeat(False, batch.num_rows)
         arrays.append(normal_identifiers(array) if column.name == job.id_column else array)
-        wrong = pc.if_else(pc.and_(bad, pc.less(wrong, 0)), pa.scalar(number, pa.int32()), wrong)
+        if pc.any(bad, min_count=0).as_py():
+            wrong = pc.if_else(pc.and_(bad, pc.less(wrong, 0)), pa.scalar(number, pa.int32()), wrong)
     return pa.RecordBatch.from_arrays([*arrays, wrong], schema=schema)

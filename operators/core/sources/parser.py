@@ -29,6 +29,8 @@ from operators.core.sources.wire import SENT_BYTES, NotAFrame, receive
 
 START_SECONDS = 120.0
 """What a forker may take to load the parsers: a second on an idle core."""
+AHEAD_BYTES = 4 * 1024**2
+"""Of rows that a child may have sent and nobody taken, where the system allows so many: it goes on meanwhile."""
 GRACE_SECONDS = 30.0
 """So long after a file's end, or after it was told to kill a child, the forker itself is taken for hung."""
 _GONE = (EOFError, OSError)
@@ -56,6 +58,7 @@ class Parser:
         """Yield what `reader.parse_apart` says, from a new child."""
         self.is_idle = False
         ours, theirs = socket.socketpair()
+        theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, AHEAD_BYTES)
         pieces = itertools.chain([job.to_json(), b"\n%d\n" % file.size], file.pieces)
         exchange = Exchange(ours, pieces, job.limits.max_seconds)
         end = None

@@ -31,11 +31,13 @@ def normalised(texts: pa.Array) -> pa.Array:
     if not len(texts) or offsets[-1] == offsets[0]:
         return texts
     values = np.frombuffer(texts.buffers()[2], np.uint8)[offsets[0] : offsets[-1]]
-    is_end = values == ord("\n")
-    # Controls, and whatever is not ASCII.
-    odd = ((values < ord(" ")) & ~is_end) | (values > ord("~"))
+    # Whatever is not ASCII, and controls, which come out above it where the blank is taken from them.
+    odd = values - np.uint8(ord(" ")) > ord("~") - ord(" ")
+    is_space = values == ord(" ")
+    if (is_end := values == ord("\n")).any():
+        odd &= ~is_end
+        is_space |= is_end
     # No two blanks or line ends are neighbours in normal form, and none is at either end.
-    is_space = (values == ord(" ")) | is_end
     odd[1:] |= is_space[1:] & is_space[:-1]
     starts, ends = offsets[:-1] - offsets[0], offsets[1:] - offsets[0]
     has_any = ends > starts

@@ -47,7 +47,7 @@ def _send(target: BinaryIO, head: dict[str, Any]) -> None:
     target.write(len(text).to_bytes(4, "big") + text)
 
 
-def receive(read: Callable[[int], bytearray], schema: pa.Schema, max_bytes: int) -> pa.RecordBatch | dict[str, Any]:
+def receive(read: Callable[[int], pa.Buffer], schema: pa.Schema, max_bytes: int) -> pa.RecordBatch | dict[str, Any]:
     """Return the next batch, or what the last frame says.
 
     Args:
@@ -58,11 +58,11 @@ def receive(read: Callable[[int], bytearray], schema: pa.Schema, max_bytes: int)
     Raises:
         NotAFrame: It is none, or its buffers do not make the columns.
     """
-    size = int.from_bytes(read(4), "big")
+    size = int.from_bytes(read(4).to_pybytes(), "big")
     if size > MAX_HEAD_BYTES:
         raise NotAFrame
     try:
-        head = json.loads(read(size))
+        head = json.loads(read(size).to_pybytes())
         if "end" in head:
             return dict(head["end"])
         rows, sizes = head["rows"], head["sizes"]
@@ -71,7 +71,7 @@ def receive(read: Callable[[int], bytearray], schema: pa.Schema, max_bytes: int)
             raise NotAFrame
         if sum(n or 0 for n in sizes) > max_bytes:
             raise NotAFrame
-        buffers = [None if n is None else pa.py_buffer(read(n)) for n in sizes]
+        buffers = [None if n is None else read(n) for n in sizes]
         return _batch(rows, buffers, counts, schema)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise NotAFrame from None

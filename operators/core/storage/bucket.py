@@ -22,6 +22,7 @@ from operators.core.storage.endpoint import EndpointAway, Listed, check_key
 from operators.core.storage.patience import Patience
 from operators.core.storage.s3 import Refused, S3Client
 from operators.core.storage.transfers import RANGE_BYTES, Range, checksum, download, upload
+from operators.core.storage.versions import S3Versions
 
 _PAGE_KEYS = 1000
 _WHOLE_BYTES = 32 * 1024**2
@@ -36,6 +37,7 @@ class S3Endpoint:
     def __init__(self, settings: EndpointSettings, patience: Patience | None = None) -> None:
         self.name = settings.name
         self._client = S3Client(settings, patience or Patience())
+        self.versions = S3Versions(self._client)
         self._is_swept = False
 
     def create_bucket(self) -> None:
@@ -43,7 +45,9 @@ class S3Endpoint:
         try:
             self._ask("cannot create its bucket", "create_bucket")
         except Refused as refused:
-            if refused.code != "BucketAlreadyOwnedByYou":
+            if refused.code == "BucketAlreadyExists":  # so SeaweedFS calls one of ours that has other properties
+                self._ask(f"may not use bucket {self._client.bucket}", "head_bucket")
+            elif refused.code != "BucketAlreadyOwnedByYou":
                 raise
 
     def put_if_absent(self, key: str, data: bytes) -> bool:

@@ -17,7 +17,7 @@ from operators.core.storage import Result, Store
 from operators.core.storage.graph import find_ancestor
 from operators.core.validation.spec import DriftSpec
 
-REVISION = 12
+REVISION = 13
 REPORT_NAME = "drift.json"
 
 

@@ -32,6 +32,9 @@ class Expectation:
             raise ValueError(f"reason {self.reason!r}: use a few lower-case words joined by '_'")
         if self.reason is not None and self.column is None:
             raise ValueError(f"{self.kind}: only an expectation on a column can quarantine rows; drop the reason")
+        for name, value in self.arguments:
+            if not all(isinstance(one, str | int | float | bool) for one in _each(value)):
+                raise ValueError(f"{self.kind}: {name}={value!r}: a word, a number, True, False, or a tuple of these")
 
     def asks_for(self, column: str) -> bool:
         """Return whether it may look at a column's values: it is its own, or an argument, a condition say, names it."""

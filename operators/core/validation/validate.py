@@ -26,7 +26,7 @@ from operators.core.sources.spec import SourceSpec
 from operators.core.storage import Result, Store
 from operators.core.validation.spec import ValidationSpec
 
-REVISION = 14
+REVISION = 15
 REPORT_NAME = "report.json"
 
 

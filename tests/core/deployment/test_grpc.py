@@ -77,6 +77,10 @@ def test_raw_contents_are_answered_raw(call: Call, live: Release) -> None:
     assert struct.unpack("<f", answer.raw_output_contents[0]) == pytest.approx((0.98201379,))
 
 
+def _waiting(timeout: dict[str, Any]) -> dict[str, Any]:
+    return {"model_name": RECIPE, "inputs": [_tensor(b"a")], "parameters": {"timeout": timeout}}
+
+
 @pytest.mark.parametrize(
     ("fields", "code"),
     [
@@ -85,10 +89,9 @@ def test_raw_contents_are_answered_raw(call: Call, live: Release) -> None:
         ({"model_name": RECIPE}, "INVALID_ARGUMENT"),
         ({"model_name": RECIPE, "inputs": [_tensor(b"\xff")]}, "INVALID_ARGUMENT"),
         ({"model_name": RECIPE, "inputs": [_tensor()]}, "INVALID_ARGUMENT"),
-        (
-            {"model_name": RECIPE, "inputs": [_tensor(b"a")], "parameters": {"timeout": {"int64_param": -1}}},
-            "INVALID_ARGUMENT",
-        ),
+        (_waiting({"int64_param": -1}), "INVALID_ARGUMENT"),
+        (_waiting({"string_param": "²"}), "INVALID_ARGUMENT"),
+        (_waiting({"string_param": "9" * 5000}), "INVALID_ARGUMENT"),
     ],
 )
 def test_wrong_calls_end_with_their_code(call: Call, live: Release, fields: dict[str, Any], code: str) -> None:

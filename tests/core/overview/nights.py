@@ -65,9 +65,9 @@ def first_run(store: Store, state: str = "success") -> Run:
     return run_of(*tasks, task("deploy", head.manifest), state=state)
 
 
-def back_up_whole(store: Store, at: datetime.datetime, *sealed_for: str) -> None:
+def back_up_whole(store: Store, at: datetime.datetime, *sealed_for: str, **database: object) -> None:
     """Have a backup of the platform on record in the store."""
-    facts = {"at": at.isoformat(), "objects": 412, "bytes": 231_000_000, "sealed_for": sorted(sealed_for)}
+    facts = {"at": at.isoformat(), "objects": 412, "bytes": 231_000_000, "sealed_for": sorted(sealed_for), **database}
     _, digest = stage(store, "backup_record", facts, seed=int(at.timestamp()))
     stream = store.stream(RECORD)
     stream.append(digest, stream.head())

@@ -9,26 +9,15 @@ from pathlib import Path
 import pytest
 
 from operators.core.deployment.client import Serving
-from operators.core.overview.attention import (
-    Severity,
-    of_backup,
-    of_live,
-    of_night,
-    of_pipeline,
-    of_platform_backup,
-    of_safety,
-)
+from operators.core.overview.attention import Severity, of_broken, of_live, of_night, of_pipeline
 from operators.core.overview.live import Live, Proof, ServerState, read_live, traffic
 from operators.core.overview.night import Night
-from operators.core.overview.runs import Approval
+from operators.core.overview.runs import Approval, Run
+from operators.core.overview.safekeeping import of_safety
 from operators.core.overview.safety import read_backup, read_safety
-from operators.core.recovery.drill import record_drill
-from operators.core.recovery.spec import DrillSpec
-from operators.core.settings import StorageSettings
 from operators.core.storage import Store, open_store
-from operators.core.storage.scrubbing import ScrubSpec, scrub_storage
 from tests.core.erasure.nights import settings_of
-from tests.core.overview.nights import NOON, RECIPE, back_up, back_up_whole, pipeline_of, run_of, task
+from tests.core.overview.nights import NOON, RECIPE, pipeline_of, run_of, task
 
 # Great Expectations, which makes the night's data set, imports a module that Python has given up.
 pytestmark = pytest.mark.filterwarnings("ignore:module 'sre_:DeprecationWarning")
@@ -65,13 +54,41 @@ def test_an_approval_is_asked_for() -> None:
     ]
 
 
-def test_a_schedule_that_stopped_is_noticed() -> None:
-    """Two days without a run of a DAG that has a schedule; a paused one is meant to rest."""
-    later = NOON + datetime.timedelta(days=3)
-    awake = pipeline_of(run_of(task("discover")), next_at=NOON)
+@pytest.mark.parametrize("runs", [(), (run_of(task("discover")),)])
+def test_a_schedule_that_stopped_is_noticed(runs: tuple[Run, ...]) -> None:
+    """A run that was due hours ago has not begun; a paused DAG is meant to rest."""
+    later = NOON + datetime.timedelta(hours=3)
+    awake = pipeline_of(*runs, next_at=NOON)
 
-    assert ["no run since" in need.what for need in of_pipeline(awake, later)] == [True]
+    assert [need.what for need in of_pipeline(awake, later)] == [
+        "Retrain tiny: the run that was due 2026-11-23 07:00 UTC has not begun."
+    ]
     assert list(of_pipeline(dataclasses.replace(awake, is_paused=True), later)) == []
+
+
+def test_a_weekly_schedule_is_not_taken_for_one_that_stopped() -> None:
+    """Six days after its last run the next one is not due yet; and while one runs, no other begins."""
+    week = datetime.timedelta(days=7)
+    weekly = pipeline_of(run_of(task("drill")), next_at=NOON + week)
+    running = pipeline_of(run_of(task("drill", state="running"), state="running"), next_at=NOON)
+
+    assert list(of_pipeline(weekly, NOON + week - datetime.timedelta(days=1))) == []
+    assert list(of_pipeline(running, NOON + week)) == []
+
+
+def test_a_dag_whose_file_cannot_be_read_is_urgent() -> None:
+    """They would not run tonight and nothing else would say so: one need for all; what nobody uses may wait."""
+    used = pipeline_of(run_of(task("discover")), is_broken=True, next_at=NOON)
+    other = pipeline_of(run_of(task("drill")), is_broken=True, title="Rehearse a recovery")
+    unused = pipeline_of(is_broken=True, is_paused=True, title="Not in use")
+
+    [need] = of_broken([used, other, unused])
+    assert (need.severity, need.what) == (
+        Severity.ACT,
+        "A DAG file cannot be read, so these will not run: Retrain tiny, Rehearse a recovery.",
+    )
+    assert list(of_pipeline(used, NOON + datetime.timedelta(days=1))) == []
+    assert list(of_broken([pipeline_of()])) == []
 
 
 def test_drift_is_looked_at_and_quarantine_noted() -> None:
@@ -123,82 +140,4 @@ def test_before_the_first_night_nothing_is_live_and_nothing_backed_up(store: Sto
     """An empty store is no error."""
     assert read_live(store, RECIPE) is None
     assert read_backup(store, RECIPE) is None
-    assert [need.severity for need in of_safety(read_safety(store), NOON)] == [Severity.NOTE]
-
-
-def test_a_release_without_a_backup_of_its_own_is_looked_at(store: Store) -> None:
-    """None at all, or one from before it went live."""
-    back_up(store)
-    backup = read_backup(store, RECIPE)
-    before, after = (dataclasses.replace(LIVE, since=NOON.replace(year=year)) for year in (2020, 2100))
-
-    assert ["never backed up" in need.what for need in of_backup("Mail", before, None)] == [True]
-    assert list(of_backup("Mail", before, backup)) == []
-    assert ["older than what is live" in need.what for need in of_backup("Mail", after, backup)] == [True]
-
-
-def test_an_endpoint_away_is_named_and_the_primary_is_urgent(store: Store, storage_settings: StorageSettings) -> None:
-    """With any other away the store goes on; without the primary nothing is committed."""
-    primary = store.record.primary
-    for one in storage_settings.endpoints:
-        Path(one.url.removeprefix("file://")).rename(f"{one.url.removeprefix('file://')}.away")
-        safety = read_safety(store)
-        [need] = [found for found in of_safety(safety, NOON) if found.severity is not Severity.NOTE]
-
-        assert [state.name for state in safety.away] == [one.name]
-        assert one.name in need.what
-        assert need.severity == (Severity.ACT if one.name == primary else Severity.LOOK)
-        Path(f"{one.url.removeprefix('file://')}.away").rename(one.url.removeprefix("file://"))
-
-
-def test_a_scrub_is_dated_and_an_old_one_is_looked_at(store: Store) -> None:
-    """The report holds no time; the endpoints say when its entry was written."""
-    scrub_storage(store, ScrubSpec(deep_parts=0))
-    now = datetime.datetime.now(datetime.UTC)
-    safety = read_safety(store)
-
-    assert safety.scrub is not None
-    assert safety.scrub.at is not None
-    assert abs((now - safety.scrub.at).total_seconds()) < 3600
-    assert list(of_safety(safety, now)) == []
-    assert ["last scrubbed" in need.what for need in of_safety(safety, now + datetime.timedelta(days=4))] == [True]
-
-
-def test_a_drill_that_missed_a_target_is_urgent(store: Store) -> None:
-    """What a rehearsal shows is what a loss would."""
-    assert read_safety(store).drill is None
-
-    record_drill(store, {"error": "the backup does not read"}, DrillSpec())
-    [need] = [found for found in of_safety(read_safety(store), NOON) if found.severity is Severity.ACT]
-
-    assert need.what.startswith("The last drill shows: ")
-
-
-@pytest.mark.parametrize(
-    ("hours", "keys", "keepers", "expected"),
-    [
-        (3, ("drill", "ada"), frozenset({"ada"}), []),
-        (3, ("drill", "ada"), None, []),
-        (3, ("drill",), frozenset({"ada"}), ["Nobody outside this platform can open its newest backup."]),
-        (3, ("drill",), frozenset(), ["Nobody outside this platform can open its newest backup."]),
-        (30, ("ada",), frozenset({"ada"}), ["The newest backup of the platform is old: 30 hours."]),
-    ],
-)
-def test_a_platform_s_backup_must_be_young_and_a_keeper_s(
-    store: Store, hours: int, keys: tuple[str, ...], keepers: frozenset[str] | None, expected: list[str]
-) -> None:
-    """Its age is that of its cut; a key made since does not open it; of keys that are not known nothing is said."""
-    back_up_whole(store, NOON - datetime.timedelta(hours=hours), *keys)
-
-    assert [need.what for need in of_platform_backup(read_safety(store).backup, [LIVE], keepers, NOON)] == expected
-
-
-def test_a_platform_that_was_never_backed_up_is_given_a_night(store: Store) -> None:
-    """Nothing is asked before a release has lived for longer than that, nor where nothing is live."""
-    day = datetime.timedelta(days=2)
-    backup = read_safety(store).backup
-
-    assert list(of_platform_backup(backup, [LIVE], frozenset(), NOON)) == []
-    assert list(of_platform_backup(backup, [], frozenset(), NOON + day)) == []
-    [need] = of_platform_backup(backup, [LIVE], frozenset(), NOON + day)
-    assert need.what == "The platform was never backed up: 48 hours."
+    assert list(of_safety(read_safety(store), [], NOON)) == []

@@ -9,7 +9,7 @@ import pytest
 
 from operators.core.errors import DataError
 from operators.core.overview import looking
-from operators.core.overview.lineage import NODE_HEIGHT, NODE_WIDTH, Drawing, draw
+from operators.core.overview.lineage import NODE_HEIGHT, NODE_WIDTH, Drawing, _rows, draw
 from operators.core.storage import Store, open_store
 from operators.core.storage.graph import closure
 from tests.core.erasure.nights import settings_of
@@ -50,6 +50,19 @@ def test_no_two_boxes_touch(drawing: Drawing) -> None:
     assert all(0 <= node.y <= drawing.height - NODE_HEIGHT for node in drawing.nodes)
 
 
+def test_no_line_passes_through_a_box() -> None:
+    """One that spans rows goes past what stands in them, or it would seem to end there."""
+    lines = [("a", "b", "r"), ("b", "c", "r"), ("c", "d", "r"), ("a", "d", "r"), ("b", "d", "r")]
+    rows, routes = _rows("a", lines)
+
+    assert [[key for key, bend in row if bend is None] for row in rows] == [["a"], ["b"], ["c"], ["d"]]
+    for (made, source), route in routes.items():
+        assert [next(level for level, row in enumerate(rows) if place in row) for place in route] == list(
+            range(ord(made) - ord("a"), ord(source) - ord("a") + 1)
+        )
+        assert all(bend is not None for _, bend in route[1:-1])
+
+
 def test_every_stage_of_the_ancestry_is_drawn(night: Store, release: str, drawing: Drawing) -> None:
     """Inputs may be too many to draw, stages never."""
     drawn = {node.title for node in drawing.nodes}
@@ -75,9 +88,9 @@ def test_rows_held_back_are_listed_for_what_was_made_of_them(night: Store, relea
 
 def test_a_validation_is_shown_as_a_group_and_file_by_file(night: Store) -> None:
     """The group lists its files; each file has its expectations with counts."""
-    files = looking.validation(night, first_run(night).digest("validate") or "").files
+    files = looking.validation(night, [first_run(night).digest("validate") or ""]).files
 
-    report = looking.validation(night, files[0][0]).report
+    report = looking.validation(night, [files[0][0]]).report
 
     assert report is not None
     assert report["path"] == files[0][1].spec["path"]
@@ -91,4 +104,4 @@ def test_what_is_asked_of_the_wrong_manifest_is_refused(store: Store) -> None:
     with pytest.raises(DataError, match="no data set"):
         looking.held_back(store, digest)
     with pytest.raises(DataError, match="of stage adopt_model, no validation"):
-        looking.validation(store, digest)
+        looking.validation(store, [digest])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,7 +13,7 @@ import pytest
 from operators.core.deployment.client import Serving, bring
 from operators.core.deployment.releases import Wanted
 from operators.core.deployment.releases import make_release as make_live
-from operators.core.errors import AllCopiesDamaged, KeyMissing
+from operators.core.errors import AllCopiesDamaged, KeyMissing, StorageError
 from operators.core.recovery.drill import STREAM, record_drill, rehearse
 from operators.core.recovery.inventory import INVENTORY_FILE
 from operators.core.recovery.kit import RecoveryKit
@@ -64,6 +65,19 @@ def test_a_backup_that_cannot_come_back_is_no_drill_passed(
     path.write_bytes(b"rotten")
     with pytest.raises(AllCopiesDamaged, match=name), rehearse(kit, tmp_path / "b", 0.0):
         pass
+
+
+def test_a_drill_does_not_fill_the_disk_that_production_is_on(
+    store: Store, save: Save, kit: RecoveryKit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three copies take their room: where it is not there, both figures are told and nothing was written."""
+    make_release(store, "2002-09-01", b"one" * 1000)
+    save(recipients={"keeper": kit.public_key})
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))
+
+    with pytest.raises(StorageError, match="1,000 are free"), rehearse(kit, tmp_path / "place", 0.0):
+        pass
+    assert not (tmp_path / "place").exists()
 
 
 @pytest.mark.parametrize(

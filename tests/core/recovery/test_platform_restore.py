@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import shutil
+import sqlite3
 import tempfile
-from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.fernet import Fernet
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -20,6 +22,7 @@ from operators.core.recovery.back_up_platform import PlatformBackup, Surrounding
 from operators.core.recovery.backups import choose, moments, unlock
 from operators.core.recovery.inventory import INVENTORY_FILE
 from operators.core.recovery.kit import RecoveryKit
+from operators.core.recovery.reconcile import reconcile
 from operators.core.recovery.restore_platform import restore_platform
 from operators.core.signing import Signer
 from operators.core.storage import Store
@@ -44,57 +47,110 @@ def state_of(store: Store) -> dict[str, Any]:
     }
 
 
-def release(store: Store, number: int) -> None:
+def release(store: Store, _: Path, number: int) -> None:
     """A release of one of two recipes."""
     make_release(store, f"2002-09-{number + 1:02d}", f"day {number}".encode(), recipe="mail" if number % 2 else "other")
 
 
-def hold(store: Store, number: int) -> None:
+def hold(store: Store, _: Path, number: int) -> None:
     """A hold on the newest result."""
     digests = sorted(result_digests(store, run_keys(store)).values())
     if digests:
         place_hold(store.membership, store.record, Hold(manifest=digests[number % len(digests)], reason="why not"))
 
 
-def account(store: Store, number: int) -> None:
+def account(store: Store, _: Path, number: int) -> None:
     """What a try cost."""
     store.add_account(f"{number:064x}", "try.1", {"seconds": number})
 
 
-def checkpoint(store: Store, number: int) -> None:
+def checkpoint(store: Store, _: Path, number: int) -> None:
     """One more checkpoint of a training that is not done."""
     saved = store.put_bytes("step", b"state %d" % number)
     call = StageCall(stage="checkpoint", revision=1, spec={"step": number})
     append(store, f"checkpoint-{'0' * 64}", store.once(call, lambda: Made(files=(saved,))).digest)
 
 
-STEPS: list[Callable[[Store, int], None]] = [release, hold, account, checkpoint]
+FERNET = Fernet.generate_key()
+TABLES = """
+CREATE TABLE dag_run (dag_id, run_id, state);
+CREATE TABLE task_instance (dag_id, run_id, task_id, map_index, state, try_number, max_tries, end_date);
+CREATE TABLE xcom (dag_id, run_id, task_id, map_index, key, value);
+CREATE TABLE connection (conn_id, conn_type, host, password, port, is_encrypted);
+"""
 
 
-@settings(max_examples=6, deadline=None)
+def make_database(path: Path) -> None:
+    """Airflow's tables, empty."""
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.executescript(TABLES)
+
+
+def dag_run(store: Store, path: Path, number: int) -> None:
+    """A run that has ended, and that handed on a result where there is one."""
+    digests = sorted(result_digests(store, run_keys(store)).values())
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("INSERT INTO dag_run VALUES ('retrain_mail', ?, 'success')", (f"manual__{number}",))
+        row = (f"manual__{number}", number, 5)
+        connection.execute("INSERT INTO task_instance VALUES ('retrain_mail', ?, 'a', -1, 'success', ?, ?, NULL)", row)
+        if digests:
+            named = (f"manual__{number}", f'"{digests[number % len(digests)]}"')
+            connection.execute("INSERT INTO xcom VALUES ('retrain_mail', ?, 'a', -1, 'return_value', ?)", named)
+
+
+def new_connection(_: Store, path: Path, number: int) -> None:
+    """A connection, its password under the Fernet key."""
+    hidden = Fernet(FERNET).encrypt(f"secret {number}".encode()).decode()
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("INSERT INTO connection VALUES (?, 'aws', 'host', ?, ?, 1)", (f"c{number}", hidden, number))
+
+
+STEPS = (release, hold, account, checkpoint, dag_run, new_connection)
+
+
+def rows_of(path: Path) -> dict[str, list[tuple[Any, ...]]]:
+    """Return all that a database of Airflow's holds."""
+    with closing(sqlite3.connect(path)) as connection:
+        names = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        return {name: connection.execute(f"SELECT * FROM {name}").fetchall() for name in names}
+
+
+@settings(max_examples=20, deadline=None)
 @given(data=st.data())
 def test_restore_after_back_up_is_the_identity(data: st.DataObject) -> None:
-    """After any history, a restore to any moment gives the store of the newest cut before it, in any shape of place."""
-    with tempfile.TemporaryDirectory() as folder:
-        store, backup = new_store(Path(folder) / "store", 1, 1), new_store(Path(folder) / "backup", 1, 1)
-        now = 1_800_000_000.0
+    """After any history, a restore to any moment gives store, runs and connections of the newest cut before it.
+
+    In any shape of place; reconciling finds nothing to change; the escrow has the connections' passwords.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        folder, now = Path(name), 1_800_000_000.0
+        store, backup = new_store(folder / "store", 1, 1), new_store(folder / "backup", 1, 1)
         store.membership.clock = lambda: now
-        cuts: list[tuple[float, dict[str, Any]]] = []
-        for number in range(data.draw(st.integers(1, 6), "steps")):
-            data.draw(st.sampled_from(STEPS), "step")(store, number)
+        make_database(airflow := folder / "airflow.db")
+        kit = RecoveryKit.new(ONE, [SIGNER.public_key])
+        recipients = {"keeper": kit.public_key}
+        around = Surroundings(store=ONE, database=airflow, fernet_keys=(FERNET.decode(),), recipients=recipients)
+        cuts: list[tuple[float, dict[str, Any], dict[str, list[tuple[Any, ...]]]]] = []
+        for number in range(data.draw(st.integers(1, 8), "steps")):
+            data.draw(st.sampled_from(STEPS), "step")(store, airflow, number)
             now += 10
             if data.draw(st.booleans(), "backed up"):
-                cuts.append((now, state_of(store)))
-                back_up_platform(store, backup, Surroundings(store=ONE), signer=SIGNER)
+                cuts.append((now, state_of(store), rows_of(airflow)))
+                back_up_platform(store, backup, around, signer=SIGNER)
         if not cuts:
             return
         wanted = data.draw(st.floats(cuts[0][0], now + 5), "moment")
-        expected = [state for at, state in cuts if at <= wanted][-1]
+        _, expected, rows = [cut for cut in cuts if cut[0] <= wanted][-1]
         found = choose(backup, datetime.datetime.fromtimestamp(wanted, datetime.UTC))
-        target = new_store(Path(folder) / "target", *data.draw(st.sampled_from([(1, 1), (3, 2)]), "shape"))
-        restore_platform(backup, target, found.backup)
+        target = new_store(folder / "target", *data.draw(st.sampled_from([(1, 1), (3, 2)]), "shape"))
+        restore_platform(backup, target, found.backup, database=folder / "back.db")
+        agreed = reconcile(folder / "back.db", target, backup)
+        passwords = {row["conn_id"]: row["password"] for row in unlock(backup, found.backup, kit).connections}
 
         assert expected == state_of(target)
+        assert rows == rows_of(folder / "back.db")
+        assert (agreed.cleared, agreed.dangling) == ((), ())
+        assert passwords == {row[0]: f"secret {row[4]}" for row in rows["connection"]}
         assert restore_platform(backup, target, found.backup).written == 0
 
 

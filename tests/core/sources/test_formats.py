@@ -77,6 +77,14 @@ def test_a_mail_may_name_any_charset(charset: str) -> None:
     assert rows[0]["label"]
 
 
+def test_a_mail_whose_charset_contradicts_itself_costs_no_mailbox() -> None:
+    """What one sender wrote is no reason to lose the others' mails."""
+    broken = b"From x\nContent-Type: text/plain; charset*=utf-8''a; charset*0*=b\n\nh\xe4\n\n"
+    rows = read_rows(broken + b"From y\nSubject: x\n\nbody\n", "mail/dt=x/a.mbox", MAIL_SPEC).rows
+
+    assert [row["body"].strip() for row in rows] == ["h\u00e4", "body"]
+
+
 @pytest.mark.parametrize("suffix", PACK)
 def test_a_mail_file_is_one_row(suffix: str) -> None:
     """An EML file gives its mail, with a header as its id where the spec names one."""
@@ -184,6 +192,13 @@ def test_ids_are_read_in_one_form(form: Format) -> None:
     rows = [{**ROWS[0], "id": "\u212bngstrom"}, {**ROWS[0], "id": "A\u030angstrom"}]
 
     assert len({row["id"] for row in _read(MAKE[form](rows), form).rows}) == 1
+
+
+def test_json_lines_may_begin_with_a_byte_order_mark() -> None:
+    """Editors of Windows write one."""
+    found = _read(b"\xef\xbb\xbf" + MAKE[Format.JSON_LINES](ROWS), Format.JSON_LINES)
+
+    assert _without_mark(found.rows) == ROWS
 
 
 def test_csv_is_read_by_its_dialect() -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
+import contextlib
+import time
 
 import pytest
 
 from operators.core.sources.contents import normalise, read_content
-from operators.core.sources.html import html_to_text
+from operators.core.sources.html import MAX_HTML_CHARACTERS, html_to_text
 from operators.core.sources.mail import Undecodable, read_mail
 from tests.core.mails import SOURCE, mail
 
@@ -67,6 +69,54 @@ def test_an_unknown_charset_is_undecodable() -> None:
 def test_what_is_no_text_is_undecodable(value: object) -> None:
     """A body that is missing, a number or a lone surrogate marks its row."""
     assert read_content(mail(1, body=value), SOURCE).decodable is False
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        "From: " + "(" * 600,
+        "Date: Mon, 1 Jan 2000 " + "1:" * 40_000,
+        "Content-Type: text/plain; charset*=utf-8''a; charset*0*=b\nContent-Transfer-Encoding: base64",
+        "X: " + "a" * 102_400,
+        "\n".join(f"Content-Type: multipart/mixed; boundary=b{n}" for n in range(21)),
+    ],
+)
+def test_a_mail_that_breaks_its_parser_is_undecodable(headers: str) -> None:
+    """Whatever a sender wrote marks the row: nobody can stop a night by a mail."""
+    with pytest.raises(Undecodable):
+        read_mail(headers=headers, body="body")
+
+
+def test_a_broken_encoded_word_stays_as_it_is() -> None:
+    """Base64 of an impossible length is no reason to lose the mail, nor who sent it."""
+    found = read_mail(headers="From: =?utf-8?b?A?= <a@b.c>\nSubject: =?utf-8?b?A?=", body="body")
+
+    assert (found.subject, found.body, found.addresses) == ("=?utf-8?b?A?=", "body", ("a@b.c",))
+
+
+@pytest.mark.parametrize("piece", ["<a", "</", "<a b='", '<a href="x', "<a/", "</a ", "<", "<!", "<a b='>", "&#"])
+def test_no_html_is_read_for_long(piece: str) -> None:
+    """A million characters of tags that never end cost a second, not hours."""
+    start = time.process_time()
+    html_to_text(piece * (MAX_HTML_CHARACTERS // len(piece)))
+
+    assert time.process_time() - start < 5
+
+
+@pytest.mark.parametrize("piece", ["=?a?q?", "=?utf-8?q?a?= ", "@", "(a)", "X{}:@\n"])
+def test_no_headers_are_read_for_long(piece: str) -> None:
+    """As many as a mail may have cost a second or two, whatever they are made of."""
+    start = time.process_time()
+    lines = "".join(piece.format(n) for n in range(100_000 // (len(piece) + 4)))
+    with contextlib.suppress(Undecodable):
+        read_mail(headers=f"Subject: {lines}", body="body")
+
+    assert time.process_time() - start < 5
+
+
+def test_what_looks_like_a_tag_and_is_none_is_seen() -> None:
+    """Less-than signs and tags that are cut off are text."""
+    assert html_to_text("1 < 2 <b>and</b> a <b c <i>d</i> <a href=x") == "1 < 2 and a <b c d <a href=x"
 
 
 @pytest.mark.parametrize("date", ["", "Thu, 99 Foo 102", "Mon, 1 Jan 99999 00:00:00 +0000", "+" * 100])

@@ -337,11 +337,11 @@ def _frames() -> bytes:
 def _receive(data: bytes) -> list[pa.RecordBatch | dict[str, Any]]:
     source = io.BytesIO(data)
 
-    def read(count: int) -> bytes:
+    def read(count: int) -> pa.Buffer:
         piece = source.read(count)
         if len(piece) < count:
             raise EOFError
-        return piece
+        return pa.py_buffer(piece)
 
     parts: list[pa.RecordBatch | dict[str, Any]] = []
     while not parts or not isinstance(parts[-1], dict):

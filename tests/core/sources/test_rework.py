@@ -19,6 +19,7 @@ from operators.core.progress import no_progress
 from operators.core.sources.discover import discover
 from operators.core.sources.spec import ReadLimits, SourceSpec
 from operators.core.storage import Result, Store
+from operators.core.validation.spec import Expectation, ValidationSpec
 from operators.core.validation.validate import validate
 from tests.core.mails import DAY, KEY, POLICY, SOURCE, SUITE, at, land, mail
 
@@ -58,10 +59,10 @@ class Night:
         """Results of the last run that were there, by stage."""
         return Counter(stage for how, stage in self._seen if how == "found")
 
-    def run(self, source: SourceSpec = SOURCE) -> Result:
+    def run(self, source: SourceSpec = SOURCE, suite: ValidationSpec = SUITE) -> Result:
         """Run the stages; return the data set."""
         self._seen.clear()
-        parts = [self._part(listing.digest, source) for listing in self._listings(source)]
+        parts = [self.part(listing.digest, source, suite) for listing in self.listings(source)]
         return publish_dataset(
             self.store,
             parts=parts,
@@ -72,7 +73,8 @@ class Night:
             progress=no_progress,
         )
 
-    def _listings(self, source: SourceSpec) -> list[Result]:
+    def listings(self, source: SourceSpec) -> list[Result]:
+        """List the window."""
         return discover(
             self.store,
             landing=at(self.zone),
@@ -83,9 +85,10 @@ class Night:
             groups=GROUPS,
         )
 
-    def _part(self, listing: str, source: SourceSpec) -> str:
+    def part(self, listing: str, source: SourceSpec, suite: ValidationSpec = SUITE) -> str:
+        """Validate and ingest a group."""
         common: dict[str, Any] = {"landing": at(self.zone), "source": source, "progress": no_progress}
-        validation = validate(self.store, listing=listing, spec=SUITE, **common).digest
+        validation = validate(self.store, listing=listing, spec=suite, **common).digest
         return ingest(
             self.store, validation=validation, anonymisation=POLICY, spec=IngestionSpec(), key=KEY, **common
         ).digest
@@ -158,6 +161,37 @@ def test_other_limits_make_nothing(night: Night) -> None:
     assert night.made == Counter()
 
 
+@pytest.mark.parametrize("place", ["mails", "mended"])
+def test_a_mended_row_comes_back(night: Night, place: str) -> None:
+    """In its own file, or delivered in another of that day: that file alone is read, and the row counts as kept."""
+    sound = [mail(50), mail(51)]
+    land(night.zone, DAY, [mail(50), mail(51, label="eggs")], name="mails")
+    before = night.run().manifest.facts["rows"]
+    land(night.zone, DAY, sound if place == "mails" else sound[1:], name=place)
+    after = night.run().manifest.facts["rows"]
+
+    assert (before["quarantined"], after["kept"]) == ({"label_unknown": 1}, before["kept"] + 1)
+    assert (night.made["validate_file"], night.made["ingest_file"]) == (1, 1)
+
+
+def test_a_row_comes_back_when_the_suite_is_mended(night: Night) -> None:
+    """All are validated anew; nothing is ingested whose rows go on as they did before."""
+    odd = Expectation.of_rows("id", "not_be_in_set", "odd", value_set=("ham/00011",))
+    before = night.run(suite=replace(SUITE, expectations=(*SUITE.expectations, odd))).manifest.facts["rows"]
+    other = Expectation.of_rows("id", "not_be_in_set", "odd", value_set=("ham/77777",))
+    after = night.run(suite=replace(SUITE, expectations=(*SUITE.expectations, other))).manifest.facts["rows"]
+
+    assert (before["quarantined"], after["kept"]) == ({"odd": 1}, before["kept"] + 1)
+    assert (night.made["validate_file"], night.made["ingest_file"]) == (4, 0)
+
+
+def test_files_that_hold_the_same_are_parts_of_their_own(night: Night) -> None:
+    """Their rows are duplicates, each counted."""
+    land(night.zone, DAY, [mail(k) for k in range(3)], name="twin")
+
+    assert night.run().manifest.facts["rows"]["duplicates"] == 3
+
+
 def test_broken_files_are_named_together_and_the_others_are_done(night: Night) -> None:
     """A group refuses with every file that is broken; the others' results are kept, and found when those are mended."""
     broken = {
@@ -170,9 +204,9 @@ def test_broken_files_are_named_together_and_the_others_are_done(night: Night) -
     for n in range(3):
         land(night.zone, DAY, [mail(70 + n)], name=f"good{n}")
     refused = []
-    for listing in night._listings(SOURCE):
+    for listing in night.listings(SOURCE):
         try:
-            night._part(listing.digest, SOURCE)
+            night.part(listing.digest, SOURCE)
         except DataError as error:
             refused.append(str(error))
     for name in broken:
@@ -199,4 +233,4 @@ def test_files_of_one_fault_are_refused_by_its_class(night: Night) -> None:
         groups=1,
     )
     with pytest.raises(HostileInput, match=r"2 files are refused: .*a\.jsonl: .*; .*b\.jsonl: "):
-        night._part(listings[0].digest, SOURCE)
+        night.part(listings[0].digest, SOURCE)

@@ -63,6 +63,7 @@ def _validate(store: Store, folder: Path, listing: str, spec: ValidationSpec = S
         ("label_unknown", {"label": SECRET}),
         ("text_empty", {"headers": "From: x", "body": " \n"}),
         ("undecodable", {"body": 7}),
+        ("undecodable", {"headers": "From: " + "(" * 600}),
         ("date_far_from_arrival", {"headers": "Subject: x\nDate: Thu, 26 Sep 1980 18:26:25 +0700"}),
     ],
 )
@@ -169,6 +170,12 @@ TYPED = ValidationSpec(
     ),
     max_quarantined_share=1.0,
 )
+
+
+def test_an_argument_that_could_change_is_refused() -> None:
+    """A list says what to write instead of it: specs are compared, and part of run keys."""
+    with pytest.raises(ValueError, match=r"value_set=\['ham'\]: .* a tuple"):
+        Expectation.of_rows("label", "be_in_set", "label_unknown", value_set=["ham"])  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("form", [Format.JSON_LINES, Format.CSV])

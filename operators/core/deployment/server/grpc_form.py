@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from operators.core.deployment.server.open_inference import MESSAGES
@@ -16,6 +17,8 @@ from operators.core.deployment.server.protocol import (
     unpack_texts,
 )
 from operators.core.deployment.server.service import Answered
+
+_NUMBER = re.compile(r"[0-9]{1,18}")
 
 
 def decode_request(message: Any, given_id: str, remaining_seconds: float | None, max_texts: int) -> InferRequest:
@@ -56,13 +59,13 @@ def encode_response(model: str, request: InferRequest, answered: Answered, *, is
     return response
 
 
-def _timeout(message: Any) -> int | None:
+def _timeout(message: Any) -> Any:
     if "timeout" not in message.parameters:
         return None
     choice = message.parameters["timeout"].WhichOneof("parameter_choice")
     value = getattr(message.parameters["timeout"], choice) if choice else None
     # Clients send it as a number or as a text of one.
-    return int(value) if isinstance(value, str) and value.isdigit() else value
+    return int(value) if isinstance(value, str) and _NUMBER.fullmatch(value) else value
 
 
 def _texts(message: Any, max_texts: int) -> tuple[str, ...]:

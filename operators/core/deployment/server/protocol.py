@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 VERSION = "2.0"
 EXTENSIONS = ("model_repository", "binary_tensor_data")
 MAX_ID_CHARACTERS = 256
+MAX_TIMEOUT = 86_400_000_000
+"""Microseconds: whoever would wait longer than a day waits a day."""
 OUTPUTS: dict[Task, tuple[str, ...]] = {
     "text_classification": ("label", "score", "probabilities"),
     "token_classification": ("label", "score"),
@@ -77,6 +79,7 @@ def request_id(given: Any) -> str:
     """
     if not isinstance(given, str) or len(given) > MAX_ID_CHARACTERS:
         raise BadRequest(f"'id' must be text of at most {MAX_ID_CHARACTERS} characters")
+    _check_unicode(given, "'id'")
     return given
 
 
@@ -90,7 +93,7 @@ def limit_seconds(timeout: Any) -> float | None:
         return None
     if isinstance(timeout, bool) or not isinstance(timeout, int) or timeout < 1:
         raise BadRequest(f"the parameter 'timeout' is {timeout!r}: a whole number of microseconds, at least 1")
-    return min(timeout / 1e6, 86_400.0)
+    return min(timeout, MAX_TIMEOUT) / 1e6
 
 
 def check_input(names: Sequence[tuple[Any, Any]]) -> None:
@@ -120,9 +123,16 @@ def check_texts(texts: Any, shape: Any, max_texts: int) -> tuple[str, ...]:
         raise BadRequest(f"{len(texts)} texts in one request: at most {max_texts}, send more requests")
     if shape not in ([len(texts)], [len(texts), 1]):
         raise BadRequest(f"'shape' of 'text' is {shape!r} and 'data' has {len(texts)} texts")
-    if any("\ud800" <= character <= "\udfff" for text in texts for character in text):
-        raise BadRequest("a text holds half a surrogate pair: send valid Unicode")
+    for text in texts:
+        _check_unicode(text, "a text")
     return tuple(texts)
+
+
+def _check_unicode(text: str, name: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise BadRequest(f"{name} holds half a surrogate pair: send valid Unicode") from None
 
 
 def unpack_texts(raw: bytes, max_texts: int) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +23,7 @@ from operators.core.deployment.server.protocol import (
 
 HEADER_LENGTH = "Inference-Header-Content-Length"
 """The header that says how long the JSON part is, where a binary one follows."""
+_LENGTH = re.compile(r"[0-9]{1,18}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -90,8 +92,9 @@ def encode_response(
 def _parts(body: bytes, header_length: str | None) -> tuple[dict[str, Any], bytes]:
     length = len(body)
     if header_length is not None:
-        if not header_length.isascii() or not header_length.isdigit() or int(header_length) > length:
-            raise BadRequest(f"{HEADER_LENGTH} is {header_length!r}: the bytes of the JSON part, at most {length} here")
+        if not _LENGTH.fullmatch(header_length) or int(header_length) > length:
+            given = header_length[:20]
+            raise BadRequest(f"{HEADER_LENGTH} is {given!r}: the bytes of the JSON part, at most {length} here")
         length = int(header_length)
     try:
         document = json.loads(body[:length])
