@@ -18,6 +18,8 @@ from nightshift_ui.app import build_app
 from operators.core.overview.runs import Pipeline, Run
 from operators.core.settings import ServingSettings, StorageSettings
 from operators.core.storage import Store, open_store
+from operators.core.storage.graph import closure
+from operators.core.storage.listing import manifest_digests
 from operators.overview import Overview
 from tests.browser import served
 from tests.core.erasure.nights import copy_of
@@ -129,13 +131,19 @@ def test_a_rehearsal_that_had_nothing_to_rehearse_is_no_success(night: StorageSe
 
 
 def test_the_data_docs_of_all_groups_are_one_page(night: StorageSettings, run: Run) -> None:
-    """A night validates in groups; the link of the night leads to the files of all."""
-    groups = run.task("validate").digests
-    every = {item.manifest for one in groups for item in open_store(night).manifest(one).inputs_of("file")}
-    page = text_of(app_of(night, pipeline_of(run)), f"/docs/{'.'.join(groups)}")
+    """A night validates in groups; the link of the night leads to the files of all, in order of their days."""
+    store = open_store(night)
+    every = {digest: one for digest, one in closure(store, manifest_digests(store)).items() if one.stage == "validate"}
+    files = {item.manifest for one in every.values() for item in one.inputs_of("file")}
+    tasks = [dataclasses.replace(one, digests=tuple(every)) if one.task_id == "validate" else one for one in run.tasks]
+    app = app_of(night, pipeline_of(dataclasses.replace(run, run_id="manual__groups", tasks=tuple(tasks))))
+    [path] = re.findall(r'href="/nightshift(/docs/[0-9a-f.]+)"', text_of(app))
+    page = text_of(app, path)
+    days = re.findall(r"<tr><td>(\d{4}-\d\d-\d\d)</td>", page)
 
-    assert len(every) > 1
-    assert all(f'href="/nightshift/docs/{one}"' in page for one in every)
+    assert len(every) == 2
+    assert set(re.findall(r'href="/nightshift/docs/([0-9a-f]{64})"', page)) == files
+    assert days == sorted(days)
 
 
 def test_every_link_to_a_page_of_ours_works(app: FastAPI) -> None:
