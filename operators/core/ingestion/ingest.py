@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,10 +17,9 @@ from operators.core.models.adopt import adopt_model
 from operators.core.progress import Progress
 from operators.core.scratch import scratch_folder
 from operators.core.settings import LandingSettings
-from operators.core.sources.each import FileWork, do_each
+from operators.core.sources.each import do_each
 from operators.core.sources.landing import LandingZone
-from operators.core.sources.listing import LISTING_NAME, SourceFile, decode_listing
-from operators.core.sources.reader import Part
+from operators.core.sources.listing import LISTING_NAME, decode_listing
 from operators.core.sources.spec import SourceSpec
 from operators.core.storage import Result, Store
 
@@ -65,18 +63,9 @@ def ingest(
     erased, unread = ErasedRows(store, LandingZone(landing), source, anonymisation, key).of_all(files)
     with scratch_folder() as folder:
         stage = FileStage(store, landing, source, anonymisation, spec, key, vault, names, folder)
-
-        def work_on(file: SourceFile, validated: str) -> FileWork[Part]:
-            return FileWork(
-                path=file.path,
-                call=stage.call(file, validated, erased[file]),
-                read=functools.partial(stage.read, file),
-                make=functools.partial(stage.make, file, validated, erased[file]),
-            )
-
         pairs = zip(files, map(_digest, group.inputs_of("file")), strict=True)
-        readable = [(file, validated) for file, validated in pairs if file in erased]
-        work = list(store.membership.round.map(lambda pair: work_on(*pair), readable))
+        readable = [(file, validated, erased[file]) for file, validated in pairs if file in erased]
+        work = list(store.membership.round.map(lambda one: stage.work(*one), readable))
         results, refused = do_each(store, work, progress)
     if unread or refused:
         raise all_of([*unread, *refused])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,7 @@ from operators.core.manifest import Input, Made, StageCall, spec_json
 from operators.core.profiling.profile import PROFILE_NAME, Profiler
 from operators.core.scratch import scratch_folder
 from operators.core.settings import LandingSettings
-from operators.core.sources.each import Put
+from operators.core.sources.each import FileWork, Put
 from operators.core.sources.landing import LandingZone
 from operators.core.sources.listing import SELECTION_NAME, Selection, SourceFile, source_key
 from operators.core.sources.reader import Part, read_listed
@@ -98,8 +98,17 @@ class FileStage:
             self._store.fetch_all(self._store.manifest(adopted), folder)
             return NameModel(folder, self._spec.names.types, self._spec.names.min_probability)
 
-    def call(self, file: SourceFile, validated: str, erased: tuple[int, ...]) -> StageCall:
-        """Return what decides the result for one file, of whose rows some may be erased.
+    def work(self, file: SourceFile, validated: str, erased: tuple[int, ...]) -> FileWork[Part]:
+        """Return what is to be done with one file, of whose rows some may be erased."""
+        return FileWork(
+            path=file.path,
+            call=self._call(file, validated, erased),
+            read=functools.partial(read_listed, self._landing, file, self._source),
+            make=functools.partial(self._make, file, validated, erased),
+        )
+
+    def _call(self, file: SourceFile, validated: str, erased: tuple[int, ...]) -> StageCall:
+        """Return what decides the result for one file.
 
         Of its validation that is which rows go on: another suite that holds back the same ones changes nothing.
         """
@@ -125,11 +134,7 @@ class FileStage:
             },
         )
 
-    def read(self, file: SourceFile) -> Generator[Part, None, None]:
-        """Yield what a landing file holds."""
-        return read_listed(self._landing, file, self._source)
-
-    def make(self, file: SourceFile, validated: str, erased: tuple[int, ...], parts: Iterator[Part]) -> Put:
+    def _make(self, file: SourceFile, validated: str, erased: tuple[int, ...], parts: Iterator[Part]) -> Put:
         """Return what puts a file's rows, anonymised, into the store, but those erased."""
         selection = Selection.decode(self._store.read(self._store.manifest(validated).file(SELECTION_NAME)))
         held = Selection(rows=selection.rows, quarantined={**selection.quarantined, **dict.fromkeys(erased, ERASED)})
