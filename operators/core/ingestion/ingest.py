@@ -26,7 +26,7 @@ from operators.core.storage import Result, Store
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 
-REVISION = 27
+REVISION = 28
 
 
 def ingest(

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from operators.core.ingestion.rows import RowAnonymiser
     from operators.core.models.names import NameModel
 
-REVISION = 27
+REVISION = 28
 PART_NAME = "part.parquet"
 EMPTY = "empty_after_cut"
 """Why a row is quarantined here and not by validation: nothing of its text is left."""

@@ -36,7 +36,7 @@ from operators.core.progress import Progress
 from operators.core.scratch import scratch_folder
 from operators.core.storage import Result, Store
 
-REVISION = 28
+REVISION = 29
 WORKERS = 2
 """Parts that are read at once, and shards that are stored while the next one is written. Changes no byte."""
 
