@@ -66,7 +66,8 @@ class Watched:
 
     def figure(self, before: str, after: str) -> float:
         """Return the number that it printed between some words."""
-        (line,) = (line for _, line in self.lines if before in line and after in line)
+        # A set: Ctrl-C within a print has rich print that line again.
+        (line,) = {line for _, line in self.lines if before in line and after in line}
         return float(line.split(after)[0].split()[-1])
 
 
