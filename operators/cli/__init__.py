@@ -39,6 +39,7 @@ from operators.core.errors import (
     SourceUnavailable,
     StorageError,
 )
+from operators.local.layout import PlatformError
 
 OK, FAILED, WRONG_USE, STORE_AWAY = 0, 1, 2, 3
 
@@ -60,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         answer: Answer = options.command(options)
     except NightshiftError as error:
         return _complain(error, options.json, _status_of(error))
-    except (ValueError, OSError) as error:
+    except (PlatformError, ValueError, OSError) as error:
         return _complain(error, options.json, WRONG_USE)
     if options.json:
         print(json.dumps(answer.document, indent=1))

@@ -46,14 +46,9 @@ def logins(options: argparse.Namespace) -> Answer:
 
 def admit(options: argparse.Namespace) -> Answer:
     """Have a login with the role, or none by that name, and the API server know it."""
-    from operators.local.layout import PlatformError
-
     layout = platform_layout()
-    try:
-        answer = _dismissed(layout, options.name) if options.remove else _admitted(layout, options.name, options.role)
-        return Answer(document=answer.document, lines=(*answer.lines, _made_known(layout)))
-    except PlatformError as error:
-        raise WrongUse(str(error)) from error
+    answer = _dismissed(layout, options.name) if options.remove else _admitted(layout, options.name, options.role)
+    return Answer(document=answer.document, lines=(*answer.lines, _made_known(layout)))
 
 
 def _admitted(layout: Layout, name: str, role: str) -> Answer:

@@ -41,14 +41,11 @@ def add_commands(commands: Commands) -> None:
 
 def status(options: argparse.Namespace) -> Answer:
     """Return the state of every service."""
-    from operators.local.layout import Layout, PlatformError
+    from operators.local.layout import Layout
     from operators.local.status import notes
     from operators.local.status import status as read_status
 
-    try:
-        document = read_status(Layout.from_environment(os.environ))
-    except PlatformError as error:
-        raise WrongUse(str(error)) from error
+    document = read_status(Layout.from_environment(os.environ))
     table = Table("service", "state", "address")
     for item in document["services"]:
         table.add_row(item["name"], item["state"], item["url"] or "")

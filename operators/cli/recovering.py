@@ -65,7 +65,6 @@ def recovery_key(options: argparse.Namespace) -> Answer:
     from operators.core.recovery.kit import fingerprint
     from operators.local import ports, recovery, seaweedfs
     from operators.local.credentials import load_credentials
-    from operators.local.layout import PlatformError
 
     layout = platform_layout()
     if options.file is None:
@@ -74,10 +73,7 @@ def recovery_key(options: argparse.Namespace) -> Answer:
         return Answer(document=keys, lines=lines, is_good=any(name != DRILL_KEY for name in keys))
     credentials = load_credentials(layout)
     backup = seaweedfs.backup_settings(ports.load(layout), credentials)
-    try:
-        kit = recovery.new_kit(layout, backup, credentials, Path(options.file))
-    except PlatformError as error:
-        raise WrongUse(str(error)) from error
+    kit = recovery.new_kit(layout, backup, credentials, Path(options.file))
     name = fingerprint(kit.public_key)
     lines = (
         f"{options.file} is the kit of recovery key {name}. Put it where this machine's loss does not reach, with "
@@ -90,7 +86,7 @@ def recovery_key(options: argparse.Namespace) -> Answer:
 def restore_with_kit(options: argparse.Namespace) -> Answer:
     """Restore the platform, or one name of it: this machine's, or into the place that the target file names."""
     from operators.cli.databases import restore_alone, started_on
-    from operators.local.layout import Layout, PlatformError
+    from operators.local.layout import Layout
     from operators.local.rebuild import Wish, rebuild
 
     kit = kit_in(options.kit, options.backup_file)
@@ -108,10 +104,7 @@ def restore_with_kit(options: argparse.Namespace) -> Answer:
             restored, reconciled = _into(storage_in(options.target_file), wish, progress)
         else:
             layout = Layout.from_environment(os.environ)
-            try:
-                done = rebuild(layout, os.environ, wish, lambda text: print(text, file=sys.stderr), progress)
-            except PlatformError as error:
-                raise WrongUse(str(error)) from error
+            done = rebuild(layout, os.environ, wish, lambda text: print(text, file=sys.stderr), progress)
             restored, reconciled = done.restored, done.reconciled
     document = {
         **dataclasses.asdict(restored),

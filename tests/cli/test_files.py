@@ -29,7 +29,7 @@ def wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "empty").touch()
     (tmp_path / "other.json").write_text('{"hush": 1}')
     (tmp_path / "settings.json").write_text('{"endpoints": [{"name": "a", "url": "file:///a"}], "acknowledge": 1}')
-    monkeypatch.setenv(HOME_VARIABLE, str(tmp_path / "none"))
+    monkeypatch.setenv(HOME_VARIABLE, "/nowhere/nightshift")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -59,6 +59,16 @@ def test_a_file_that_is_another_thing_is_named_with_what_should_be_there(
     assert "hush" not in said and "Errno" not in said and "codec" not in said
     if "reveal" not in command:
         assert said.startswith(f"nightshift: {name}") and WRONG[name] in said
+
+
+def test_a_home_that_no_socket_fits_in_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What a platform cannot be is a line as any other."""
+    monkeypatch.setenv(HOME_VARIABLE, f"/{'long' * 20}")
+
+    assert main(["drill"]) == WRONG_USE
+    assert "Set NIGHTSHIFT_HOME to a shorter path" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from tests.core.signers import TRUSTED
 
 pytestmark = pytest.mark.integration
 
-LIMITS = Limits(parallel=1, batch_texts=4, queue_texts=8, request_texts=8, body_seconds=2.0, request_seconds=1.0)
+LIMITS = Limits(parallel=1, batch_texts=4, queue_texts=8, request_texts=8, body_seconds=2.0)
 PATH = f"/v2/models/{RECIPE}/infer"
 
 
@@ -61,7 +61,10 @@ def _slow_down(server: ServerThread, seconds: float, monkeypatch: pytest.MonkeyP
 def test_twice_what_it_can_is_refused_in_part_and_answered_in_time(
     server: ServerThread, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """At twice its rate a server answers at its rate, and refuses the rest with 429 and a time to come again."""
+    """At twice its rate a server answers at its rate, and refuses the rest with 429 and a time to come again.
+
+    503, which says that an answer comes too late, is not among them: a queue of 80 ms makes nobody late.
+    """
     _slow_down(server, 0.01, monkeypatch)  # 100 a second
 
     async def load() -> list[tuple[int, str | None]]:
