@@ -25,14 +25,15 @@ def _request(**more: Any) -> dict[str, Any]:
     return {"inputs": [tensor], **more}
 
 
-def _read_or_refused(body: bytes, header_length: str | None) -> None:
-    """Decode a request, and answer it if it is one: `BadRequest` is the only way out."""
+def _outcome(body: bytes, header_length: str | None) -> str:
+    """Return the version that an answer to a request tells of, or why it was refused: nothing else may come of it."""
     try:
         request = decode_request(body, header_length, "made", 4)
-    except BadRequest:
-        return
+    except BadRequest as refused:
+        return str(refused)
     tensor = Tensor(name="label", datatype="BYTES", shape=(1,), values=["card_arrival"])
-    encode_response("banking", "v1", request, [tensor])
+    content, length = encode_response("banking", "v1", request, [tensor])
+    return str(json.loads(content[:length])["model_version"])
 
 
 @given(
@@ -44,14 +45,15 @@ def test_any_value_of_any_field_is_read_or_refused(
     """One field of a good request, or of its tensor, holds anything that JSON can say."""
     document = _request()
     (document["inputs"][0] if is_inner else document)[name] = value
-    _read_or_refused(json.dumps(document).encode(), header_length)
+    assert _outcome(json.dumps(document).encode(), header_length)
 
 
 @given(some.binary(max_size=60), some.integers(0, 120), some.none() | some.integers(0, 200).map(str))
 def test_any_bytes_are_read_or_refused(noise: bytes, place: int, header_length: str | None) -> None:
     """Bytes stand anywhere in a good request."""
     body = json.dumps(_request()).encode()
-    _read_or_refused(body[:place] + noise + body[place:], header_length)
+    assert _outcome(body, None) == "v1"
+    assert _outcome(body[:place] + noise + body[place:], header_length)
 
 
 @pytest.mark.parametrize(
