@@ -45,7 +45,7 @@ def _options(layout: Layout, ports: Ports, credentials: Credentials, dags: Path)
             "dags_folder": dags,
             # The plugin comes by its entry point; a folder as well would load it twice.
             "plugins_folder": layout.airflow / "plugins",
-            "executor": "LocalExecutor",
+            "executor": "operators.local.executor.SteadyLocalExecutor",
             "parallelism": PARALLELISM,
             "load_examples": False,
             "execution_api_server_url": f"{url}/execution/",
